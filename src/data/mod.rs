@@ -1,0 +1,1 @@
+//! Image sets: readers, the embedded sample, splits.

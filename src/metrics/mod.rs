@@ -1,0 +1,1 @@
+//! Scores of probabilistic predictions: pure functions on slices.
