@@ -1,5 +1,6 @@
 //! Bayesian low-rank adapters (BayesLoRA) on any GPU, through WebGPU.
 
 pub mod data;
+pub mod gpu;
 pub mod formats;
 pub mod metrics;

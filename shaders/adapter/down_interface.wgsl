@@ -1,0 +1,41 @@
+// Low-rank activations: low[p,n,i] = sum_tap sum_c x[p stride + tap - pad, n, c] a[i,tap,c] (+ bias[i]).
+// Serves h = A * x, its mirror q = B' G going back, and the logits (rank = classes).
+
+struct Params {
+    positions: u32,
+    batch: u32,
+    in_height: u32,
+    in_width: u32,
+    in_quads: u32,
+    out_width: u32,
+    kernel: u32,
+    stride: u32,
+    pad: u32,
+    rank: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> a: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> low: array<vec4f>;
+//# if biased
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+//# endif
+
+// The input coordinate that tap `k` of output coordinate `o` reads, or -1 in the padding.
+fn tapped(o: u32, k: u32, extent: u32) -> i32 {
+    let i = i32(o * params.stride + k) - i32(params.pad);
+    return select(-1, i, i >= 0 && i < i32(extent));
+}
+
+fn store(position: u32, row: u32, quad: u32, acc: vec4f) {
+    let quads = (params.rank + 3u) / 4u;
+    if (quad >= quads) { return; }
+    var value = acc;
+//# if biased
+    value += bias[quad];
+//# endif
+    // Lanes beyond the rank hold zero, whatever the bias' padding holds.
+    let lane = vec4u(0u, 1u, 2u, 3u) + quad * 4u;
+    low[(position * params.batch + row) * quads + quad] = select(vec4f(), value, lane < vec4u(params.rank));
+}

@@ -1,0 +1,67 @@
+// Convolution within WebGPU's default limits: {{ rows }} rows x 1 vec4 an invocation.
+
+//# set textured = false
+//# include "conv/interface"
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+    let item = (group.x + group.y * groups.x) * 64u + local;
+    let col = item % params.out_quads;
+    let row_tiles = (params.batch + {{ rows - 1 }}u) / {{ rows }}u;
+    let row0 = (item / params.out_quads) % row_tiles * {{ rows }}u;
+    let position = item / (params.out_quads * row_tiles);
+    if (position >= params.positions) { return; }
+    let oy = i32(position / params.out_width);
+    let ox = i32(position % params.out_width);
+    let in_batch = params.batch / params.share;
+
+//# for r in range(rows)
+    let row_{{ r }} = min(row0 + {{ r }}u, params.batch - 1u);
+    var acc{{ r }} = vec4f();
+//# endfor
+
+    for (var ky = 0; ky < i32(params.kernel); ky++) {
+        let iy = tapped(oy, ky, params.in_height);
+        if (iy < 0) { continue; }
+        for (var kx = 0; kx < i32(params.kernel); kx++) {
+            let ix = tapped(ox, kx, params.in_width);
+            if (ix < 0) { continue; }
+            let pixel = u32(iy) * params.in_width + u32(ix);
+            let tap = u32(ky) * params.kernel + u32(kx);
+//# for r in range(rows)
+            let start{{ r }} = (pixel * in_batch + row_{{ r }} / params.share) * params.in_quads;
+//# endfor
+            for (var c = 0u; c < params.in_quads; c++) {
+                let k = (tap * params.in_quads + c) * 4u;
+                let w = mat4x4f(weight[k * params.out_quads + col], weight[(k + 1u) * params.out_quads + col],
+                                weight[(k + 2u) * params.out_quads + col], weight[(k + 3u) * params.out_quads + col]);
+//# for r in range(rows)
+                acc{{ r }} += w * x[start{{ r }} + c];
+//# endfor
+            }
+//# if adapter and backward
+            for (var i = 0u; i < (params.rank + 3u) / 4u; i++) {
+                let w = mat4x4f(raised(i * 4u, tap, col), raised(i * 4u + 1u, tap, col),
+                                raised(i * 4u + 2u, tap, col), raised(i * 4u + 3u, tap, col));
+//# for r in range(rows)
+                acc{{ r }} += w * gated(pixel, row_{{ r }}, i);
+//# endfor
+            }
+//# endif
+        }
+    }
+//# if adapter and not backward
+    for (var i = 0u; i < (params.rank + 3u) / 4u; i++) {
+        let w = mat4x4f(raised(i * 4u, 0u, col), raised(i * 4u + 1u, 0u, col),
+                        raised(i * 4u + 2u, 0u, col), raised(i * 4u + 3u, 0u, col));
+//# for r in range(rows)
+        acc{{ r }} += w * gated(position, row_{{ r }}, i);
+//# endfor
+    }
+//# endif
+
+//# for r in range(rows)
+    if (row0 + {{ r }}u < params.batch) { store(position, row0 + {{ r }}u, col, acc{{ r }}); }
+//# endfor
+}

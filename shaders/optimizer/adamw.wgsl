@@ -1,0 +1,38 @@
+// AdamW (Loshchilov and Hutter 2019) over all trainable parameters, as PyTorch computes it. Blocks of
+// 64 parameters belong to one group: 0 weights with decay, 1 without, 2 log alpha, which has its own
+// learning rate, no decay, and is projected to [{{ low }}, {{ high }}] after the step.
+
+//# include "common/step"
+
+struct Params {
+    size: u32,
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> gradients: array<f32>;
+@group(0) @binding(2) var<storage, read> groups_of: array<u32>;
+@group(0) @binding(3) var<storage, read_write> parameters: array<f32>;
+@group(0) @binding(4) var<storage, read_write> first: array<f32>;
+@group(0) @binding(5) var<storage, read_write> second: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+    let item = (group.x + group.y * groups.x) * 64u + local;
+    if (item >= params.size) { return; }
+    let kind = groups_of[item / 64u];
+    let rate = select(step.learning_rate, step.log_alpha_learning_rate, kind == 2u);
+    let g = gradients[item];
+    let m = fma(params.beta1, first[item], (1.0 - params.beta1) * g);
+    let v = fma(params.beta2, second[item], (1.0 - params.beta2) * g * g);
+    first[item] = m;
+    second[item] = v;
+    var p = parameters[item];
+    if (kind == 0u) { p *= 1.0 - rate * step.weight_decay; }
+    p -= rate / step.correction1 * m / (sqrt(v) / step.correction2 + params.epsilon);
+    if (kind == 2u) { p = clamp(p, {{ low }}.0, {{ high }}.0); }
+    parameters[item] = p;
+}

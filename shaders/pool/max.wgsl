@@ -1,0 +1,23 @@
+// Max-pool 3x3, stride 2, padding 1.
+
+//# include "pool/window"
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+    let item = (group.x + group.y * groups.x) * 64u + local;
+    let row = item % params.row_quads;
+    let position = item / params.row_quads;
+    if (position >= params.out_height * params.out_width) { return; }
+    let corner = vec2i(vec2u(position % params.out_width, position / params.out_width) * 2u) - 1;
+    var best = vec4f(-3.4028234e38);
+    for (var k = 0; k < 9; k++) {
+        let at = corner + vec2i(k % 3, k / 3);
+        if (inside(at)) { best = max(best, x[place(at, row)]); }
+    }
+    out[item] = best;
+}

@@ -1,0 +1,16 @@
+//! What can go wrong between the host and the GPU.
+
+/// An error of the GPU room; each message is one sentence with the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    #[error("no GPU adapter was found; {hint}")]
+    NoAdapter { hint: String },
+    #[error("no adapter matches --adapter {wanted:?}; this system has: {available}")]
+    NoSuchAdapter { wanted: String, available: String },
+    #[error("the adapter {adapter:?} refused to open a device: {reason}")]
+    Device { adapter: String, reason: String },
+    #[error("{what} needs {wanted} bytes in one buffer and the adapter allows {allowed}")]
+    BufferTooLarge { what: String, wanted: u64, allowed: u64 },
+    #[error("the GPU ran out of memory or failed while {during}: {reason}")]
+    Failed { during: String, reason: String },
+}

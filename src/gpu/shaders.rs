@@ -1,0 +1,80 @@
+//! The WGSL files of `shaders/`, embedded, and the templates they are written in.
+//!
+//! A shader is WGSL with two additions: `{{ name }}` is replaced by a value, and lines that
+//! begin with `//#` are statements (`//# for`, `//# if`, `//# include`). Register tiles are
+//! unrolled this way, since WGSL compilers do not promise to unroll loops.
+
+use std::sync::LazyLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior};
+
+use super::kernel::Variables;
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        /// Every shader file: its path below `shaders/` without the ending, and its text.
+        pub const SHADERS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),*];
+    };
+}
+
+embedded![
+    "adapter/down_broadcast",
+    "adapter/down_interface",
+    "adapter/down_plain",
+    "adapter/gate_gradient",
+    "adapter/gates",
+    "adapter/log_alpha",
+    "adapter/outer_broadcast",
+    "adapter/outer_interface",
+    "adapter/outer_plain",
+    "adapter/reduce",
+    "adapter/trace",
+    "adapter/up",
+    "common/philox",
+    "common/ranks",
+    "common/step",
+    "conv/gain",
+    "conv/interface",
+    "conv/plain",
+    "conv/texture",
+    "head/cross_entropy",
+    "head/log_softmax",
+    "head/statistics",
+    "input/place",
+    "input/prepare",
+    "input/unpack",
+    "optimizer/adamw",
+    "pool/average",
+    "pool/average_backward",
+    "pool/max",
+    "pool/max_backward",
+    "pool/window",
+];
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder()
+        .line_statement_prefix("//#")
+        .build()
+        .expect("the prefix collides with no other delimiter");
+    environment.set_syntax(syntax);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_trim_blocks(true);
+    for (name, text) in SHADERS {
+        environment.add_template(name, text).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    }
+    environment
+});
+
+/// The WGSL text of a shader for the given values of its variables.
+///
+/// # Panics
+/// When the shader does not exist or uses a variable that is not given.
+pub fn render(shader: &str, variables: &Variables) -> String {
+    let template = TEMPLATES.get_template(shader).unwrap_or_else(|error| panic!("{error:#}"));
+    template
+        .render(variables.as_map())
+        .unwrap_or_else(|error| panic!("shader {shader} with {variables:?}: {error:#}"))
+}

@@ -1,0 +1,88 @@
+//! The frozen backbone in host memory.
+
+use std::path::Path;
+
+use super::ResNet;
+use crate::formats::{BackboneFile, FormatError};
+
+const EMBEDDED: &[u8] = include_bytes!("../../assets/resnet18-cifar100-tin200-64px.safetensors");
+
+/// What `--backbone` calls the embedded one.
+const EMBEDDED_NAME: &str = "embedded";
+
+/// BatchNorm's epsilon, PyTorch's default.
+const EPSILON: f64 = 1e-5;
+
+pub type BackboneError = FormatError;
+
+/// A convolution's raw weight and its BatchNorm as an affine map.
+#[derive(Clone, Debug)]
+pub struct ConvWeights {
+    /// `[out, in, k, k]`.
+    pub weight: Vec<f32>,
+    /// gamma / sqrt(var + eps), `[out]`.
+    pub gain: Vec<f32>,
+    /// beta - mean * gain, `[out]`.
+    pub bias: Vec<f32>,
+}
+
+/// A ResNet-18 whose weights never change.
+#[derive(Clone, Debug)]
+pub struct Backbone {
+    /// The file's name, or `embedded`.
+    pub name: String,
+    pub resnet: ResNet,
+    /// In the order of [`ResNet::convs`].
+    pub convs: Vec<ConvWeights>,
+    /// The classifier it came with: `[classes, features]` and `[classes]`.
+    pub fc: Option<(Vec<f32>, Vec<f32>)>,
+    pub sha256: String,
+}
+
+impl Backbone {
+    /// Reads a safetensors file with torchvision's or timm's names; `embedded` is the one inside
+    /// this program (CIFAR-100 and Tiny-ImageNet at 64x64).
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a sound ResNet-18.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, BackboneError> {
+        let path = path.as_ref();
+        if path.as_os_str() == EMBEDDED_NAME {
+            return Self::embedded();
+        }
+        Ok(Self::from_file(&path.display().to_string(), &BackboneFile::read(path)?))
+    }
+
+    /// The embedded backbone.
+    ///
+    /// # Errors
+    /// None, unless the program itself is damaged.
+    pub fn embedded() -> Result<Self, BackboneError> {
+        let file = BackboneFile::from_bytes(EMBEDDED_NAME, EMBEDDED)?;
+        Ok(Self::from_file(EMBEDDED_NAME, &file))
+    }
+
+    /// Folds a checked file's BatchNorm into affine maps.
+    pub fn from_file(name: &str, file: &BackboneFile) -> Self {
+        let data = |name: String| &file.tensor(&name).expect("the file has been checked").data;
+        let resnet = ResNet::new(file.stem, file.widths);
+        let convs = resnet.convs.iter().map(|spec| {
+            let norm = |part: &str| data(format!("{}.{part}", spec.norm));
+            let (gamma, beta) = (norm("weight"), norm("bias"));
+            let (mean, variance) = (norm("running_mean"), norm("running_var"));
+            let gain = |o: usize| f64::from(gamma[o]) / (f64::from(variance[o]) + EPSILON).sqrt();
+            let channels = 0..spec.out_channels;
+            ConvWeights {
+                weight: data(format!("{}.weight", spec.name)).clone(),
+                gain: channels.clone().map(|o| gain(o) as f32).collect(),
+                bias: channels
+                    .map(|o| (f64::from(beta[o]) - f64::from(mean[o]) * gain(o)) as f32)
+                    .collect(),
+            }
+        });
+        let fc = file
+            .classes
+            .map(|_| (data("fc.weight".into()).clone(), data("fc.bias".into()).clone()));
+        Self { name: name.into(), convs: convs.collect(), resnet, fc, sha256: file.sha256() }
+    }
+}

@@ -1,0 +1,25 @@
+//! ResNet-18 as a table of layers, adapters and gates, and the builders that turn them into plans.
+
+mod adapters;
+mod backbone;
+mod frozen;
+mod graph;
+mod kernels;
+mod ops;
+mod prefix;
+mod resnet;
+mod step;
+mod suffix;
+
+pub use adapters::{
+    AdapterLayout, AdapterState, Group, HEAD, LayerState, LayoutLayer, ModelParameters, RankEntry,
+};
+pub use backbone::{Backbone, BackboneError, ConvWeights};
+pub use frozen::{FrozenConv, FrozenNetwork};
+pub use graph::{Graph, Map, Tensor};
+pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
+pub use ops::{ConvBackward, ConvForward, GateTable, LowRank, Outer, Prior};
+pub use prefix::{PrefixInput, largest_chunk, prefix};
+pub use resnet::{Block, ConvSpec, Cut, ResNet};
+pub use step::{GateMode, Purpose, StepValues};
+pub use suffix::{Activations, AdapterSlots, backward, forward};

@@ -1,0 +1,12 @@
+//! One method of [`Graph`](super::Graph) an operation.
+
+mod conv;
+mod gates;
+mod head;
+mod input;
+mod low_rank;
+mod pool;
+
+pub use conv::{ConvBackward, ConvForward};
+pub use gates::{GateTable, Prior};
+pub use low_rank::{LowRank, Outer};
