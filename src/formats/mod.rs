@@ -1,1 +1,18 @@
 //! Bytes to plain structs and back.
+
+mod adapter;
+mod backbone;
+mod checkpoint;
+mod error;
+mod files;
+mod peft;
+mod peft_config;
+mod run_dir;
+mod tensors;
+
+pub use adapter::{Adapter, Head, LayerAdapter};
+pub use backbone::{BackboneFile, Stem};
+pub use checkpoint::Checkpoint;
+pub use error::FormatError;
+pub use run_dir::RunDir;
+pub use tensors::{Integers, Tensor, TensorFile};

@@ -1,0 +1,203 @@
+//! The frozen ResNet-18 as a checked set of tensors.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::{FormatError, Tensor, TensorFile};
+
+const MODEL: &str = "a ResNet-18";
+
+/// What wrappers put before the names of torchvision and timm.
+pub(super) const WRAPPERS: [&str; 3] = ["module.", "model.", "backbone."];
+
+/// The first convolution and what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stem {
+    /// 7x7 with stride 2, then max pooling.
+    ImageNet,
+    /// 3x3 with stride 1, no pooling.
+    Cifar,
+}
+
+/// The tensors of a ResNet-18, with the names of torchvision (timm's are the same).
+///
+/// Convolutions are `[out, in, k, k]`, BatchNorm has `weight`, `bias`,
+/// `running_mean` and `running_var` of `[channels]`. The widths are the file's
+/// own; that layers fit one another and that every value is finite is checked.
+#[derive(Debug, Clone)]
+pub struct BackboneFile {
+    /// By the kernel size of `conv1`.
+    pub stem: Stem,
+    /// Output channels of `layer1` to `layer4`; `layer1` has those of the stem.
+    pub widths: [usize; 4],
+    /// Rows of `fc.weight`, if the file has a classifier.
+    pub classes: Option<usize>,
+    /// The `__metadata__` of the header.
+    pub metadata: BTreeMap<String, String>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl BackboneFile {
+    /// Reads and checks a safetensors file.
+    ///
+    /// # Errors
+    /// As in [`TensorFile::read`] and [`BackboneFile::from_bytes`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
+        Self::from_tensors(TensorFile::read(path)?)
+    }
+
+    /// Reads and checks the bytes of a safetensors file; `source` is what errors call it.
+    ///
+    /// The prefixes `module.`, `model.` and `backbone.` are dropped, and
+    /// `num_batches_tracked` is ignored.
+    ///
+    /// # Errors
+    /// As in [`TensorFile::from_bytes`]; a tensor is missing, has no place in a
+    /// ResNet-18, does not fit its neighbours, or has a NaN or an infinity.
+    pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::from_tensors(TensorFile::from_bytes(source, bytes)?)
+    }
+
+    fn from_tensors(mut file: TensorFile) -> Result<Self, FormatError> {
+        file.tensors
+            .retain(|name, _| !name.ends_with("num_batches_tracked"));
+        file.strip_prefixes(&WRAPPERS, MODEL)?;
+        require_names(&file)?;
+        let (stem, widths) = stem_and_widths(&file)?;
+        let (kernel, head) = (stem.kernel(), file.tensors.get("fc.weight"));
+        // A weight that is no matrix has no rows to count; its shape is refused below.
+        let classes = head.map(|weight| weight.shape.first().copied().unwrap_or(0));
+        let mut tensors = BTreeMap::new();
+        for (name, expected) in expected_shapes(kernel, widths, classes) {
+            let tensor = file.take(&name)?;
+            if tensor.shape != expected {
+                return Err(file.bad_shape(&name, &tensor.shape, format!("{expected:?}")));
+            }
+            tensors.insert(name, tensor);
+        }
+        file.require_empty(MODEL)?;
+        file.tensors = tensors;
+        file.require_finite()?;
+        Ok(Self {
+            stem,
+            widths,
+            classes,
+            metadata: file.metadata,
+            tensors: file.tensors,
+        })
+    }
+
+    /// A tensor by its torchvision name; `None` for other names and for `fc.*` without a classifier.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// Hex SHA-256 of the content: of every tensor, sorted by name, the length
+    /// of the name, the name, the number of dimensions, the dimensions and the
+    /// f32 values (counts as 8 bytes; all little-endian).
+    ///
+    /// It does not depend on the file's dtype, prefixes, order or metadata.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, tensor) in &self.tensors {
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update((tensor.shape.len() as u64).to_le_bytes());
+            for &dimension in &tensor.shape {
+                hash.update((dimension as u64).to_le_bytes());
+            }
+            let values: Vec<u8> = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            hash.update(values);
+        }
+        hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+impl Stem {
+    fn kernel(self) -> usize {
+        match self {
+            Self::ImageNet => 7,
+            Self::Cifar => 3,
+        }
+    }
+}
+
+/// Names first: a shape error about a ResNet-50 would hide what the file is.
+fn require_names(file: &TensorFile) -> Result<(), FormatError> {
+    let names = expected_shapes(0, [0; 4], None);
+    let mut missing = names
+        .iter()
+        .filter(|(name, _)| !file.tensors.contains_key(name));
+    match missing.next() {
+        None => Ok(()),
+        Some((first, _)) => Err(file.missing(first, 1 + missing.count())),
+    }
+}
+
+fn stem_and_widths(file: &TensorFile) -> Result<(Stem, [usize; 4]), FormatError> {
+    let conv1 = &file.tensors["conv1.weight"].shape;
+    let (stem, width) = match conv1[..] {
+        [width, 3, 7, 7] if width > 0 => (Stem::ImageNet, width),
+        [width, 3, 3, 3] if width > 0 => (Stem::Cifar, width),
+        _ => {
+            let expected = "[width, 3, 7, 7] or [width, 3, 3, 3]";
+            return Err(file.bad_shape("conv1.weight", conv1, expected));
+        }
+    };
+    let mut widths = [width; 4];
+    for (stage, width) in widths.iter_mut().enumerate().skip(1) {
+        let name = format!("layer{}.0.conv1.weight", stage + 1);
+        let shape = &file.tensors[&name].shape;
+        *width = match shape[..] {
+            [out, _, 3, 3] if out > 0 => out,
+            _ => return Err(file.bad_shape(&name, shape, "[width, in, 3, 3]")),
+        };
+    }
+    Ok((stem, widths))
+}
+
+/// Every tensor of the network in the order of its forward pass.
+fn expected_shapes(
+    stem_kernel: usize,
+    widths: [usize; 4],
+    classes: Option<usize>,
+) -> Vec<(String, Vec<usize>)> {
+    let mut list = Vec::new();
+    let mut layer = |conv: &str, norm: &str, output: usize, input: usize, kernel: usize| {
+        list.push((
+            format!("{conv}.weight"),
+            vec![output, input, kernel, kernel],
+        ));
+        for field in ["weight", "bias", "running_mean", "running_var"] {
+            list.push((format!("{norm}.{field}"), vec![output]));
+        }
+    };
+    layer("conv1", "bn1", widths[0], 3, stem_kernel);
+    let mut input = widths[0];
+    for (stage, width) in widths.into_iter().enumerate() {
+        for block in 0..2 {
+            let at = format!("layer{}.{block}", stage + 1);
+            let (conv1, conv2) = (format!("{at}.conv1"), format!("{at}.conv2"));
+            layer(&conv1, &format!("{at}.bn1"), width, input, 3);
+            layer(&conv2, &format!("{at}.bn2"), width, width, 3);
+            if stage > 0 && block == 0 {
+                let shortcut = format!("{at}.downsample");
+                layer(
+                    &format!("{shortcut}.0"),
+                    &format!("{shortcut}.1"),
+                    width,
+                    input,
+                    1,
+                );
+            }
+            input = width;
+        }
+    }
+    if let Some(classes) = classes {
+        list.push(("fc.weight".to_owned(), vec![classes, input]));
+        list.push(("fc.bias".to_owned(), vec![classes]));
+    }
+    list
+}

@@ -1,0 +1,84 @@
+//! All that a run needs to go on as if it had not stopped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{FormatError, TensorFile, files};
+
+const STATE: &str = "bayeslora_checkpoint";
+
+/// The state of training after a whole number of epochs.
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoint {
+    /// Epochs done.
+    pub epoch: usize,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// `parameters.*`, `first_moment.*` and `second_moment.*` by layer, and rank ids as integers.
+    pub tensors: TensorFile,
+    /// The kernel variant chosen for each operation.
+    pub kernels: BTreeMap<String, String>,
+    /// What else the trainer keeps; numbers come back exactly.
+    pub extra: Value,
+}
+
+/// What is not a tensor. It travels as one header entry: one file is replaced
+/// in one rename, and one entry keeps the bytes reproducible.
+#[derive(Serialize, Deserialize)]
+struct State {
+    epoch: usize,
+    step: u64,
+    seed: u64,
+    kernels: BTreeMap<String, String>,
+    extra: Value,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    pub(super) fn write_atomic(&self, path: &Path) -> Result<(), FormatError> {
+        let state = State {
+            epoch: self.epoch,
+            step: self.step,
+            seed: self.seed,
+            kernels: self.kernels.clone(),
+            extra: self.extra.clone(),
+            metadata: self.tensors.metadata.clone(),
+        };
+        let state = serde_json::to_string(&state)
+            .map_err(files::json_error(&path.display().to_string()))?;
+        let metadata = BTreeMap::from([(STATE.to_owned(), state)]);
+        let file = TensorFile {
+            metadata,
+            ..self.tensors.clone()
+        };
+        file.write_atomic(path)
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Self, FormatError> {
+        let mut tensors = TensorFile::read(path)?;
+        let Some(state) = tensors.metadata.remove(STATE) else {
+            return Err(FormatError::Value {
+                file: tensors.source,
+                item: format!("the header entry `{STATE}`"),
+                found: "absent".to_owned(),
+                expected: "the state of a run".to_owned(),
+            });
+        };
+        let state: State =
+            serde_json::from_str(&state).map_err(files::json_error(&tensors.source))?;
+        tensors.metadata = state.metadata;
+        Ok(Self {
+            epoch: state.epoch,
+            step: state.step,
+            seed: state.seed,
+            tensors,
+            kernels: state.kernels,
+            extra: state.extra,
+        })
+    }
+}

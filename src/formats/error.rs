@@ -1,0 +1,109 @@
+//! What can be wrong with a file, in one sentence each.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a file or directory was refused.
+///
+/// Every message is one sentence that names the file, the item in it, what was
+/// found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// Nothing lies at the path.
+    #[error("`{path}` does not exist, expected {expected}")]
+    NotFound {
+        path: PathBuf,
+        expected: &'static str,
+    },
+
+    /// The operating system refused.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+
+    /// The container itself is damaged or is something else.
+    #[error("`{file}` ({bytes} bytes) is cut short or not safetensors at all: {found}")]
+    NotSafetensors {
+        file: String,
+        bytes: usize,
+        found: String,
+    },
+
+    /// The text is not the JSON that was expected.
+    #[error("`{file}` is not the JSON expected here: {found}")]
+    Json { file: String, found: String },
+
+    /// A tensor has an element type that is not read.
+    #[error("`{file}`: tensor `{tensor}` has dtype {found}, expected {expected}")]
+    Dtype {
+        file: String,
+        tensor: String,
+        found: String,
+        expected: &'static str,
+    },
+
+    /// A tensor has the wrong shape.
+    #[error("`{file}`: tensor `{tensor}` has shape {found:?}, expected {expected}")]
+    Shape {
+        file: String,
+        tensor: String,
+        found: Vec<usize>,
+        expected: String,
+    },
+
+    /// A tensor is NaN or infinite somewhere.
+    #[error("`{file}`: tensor `{tensor}` is {found} at index {index}, expected a finite number")]
+    NonFinite {
+        file: String,
+        tensor: String,
+        index: usize,
+        found: f32,
+    },
+
+    /// Tensors are absent; the first in the order of the network is named.
+    #[error("`{file}`: {count} of the expected tensors missing, the first is `{tensor}`")]
+    Missing {
+        file: String,
+        tensor: String,
+        count: usize,
+    },
+
+    /// Tensors that have no place in the model; the first by name is named.
+    #[error(
+        "`{file}`: {count} tensors found that have no place in {expected}, the first is `{tensor}`"
+    )]
+    Unexpected {
+        file: String,
+        tensor: String,
+        count: usize,
+        expected: &'static str,
+    },
+
+    /// A value is out of its range or contradicts another.
+    #[error("`{file}`: {item} is {found}, expected {expected}")]
+    Value {
+        file: String,
+        item: String,
+        found: String,
+        expected: String,
+    },
+
+    /// A file lies where a directory should be.
+    #[error("`{path}` is a file, expected a directory")]
+    NotADirectory { path: PathBuf },
+
+    /// A new run would mix with what is there.
+    #[error(
+        "`{path}` already holds `{first}` ({count} entries in all), expected an empty directory: \
+         continue that run with `--resume` or choose another `--out`"
+    )]
+    NotEmpty {
+        path: PathBuf,
+        first: String,
+        count: usize,
+    },
+}

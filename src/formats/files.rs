@@ -1,0 +1,89 @@
+//! Whole files in and out.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::FormatError;
+
+/// Reads a whole file; `expected` completes "... does not exist, expected".
+pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, FormatError> {
+    fs::read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => FormatError::NotFound {
+            path: path.to_owned(),
+            expected,
+        },
+        _ => io_error("read", path)(source),
+    })
+}
+
+/// Replaces `path` so that a crash leaves the old file or the new one, never a part.
+///
+/// The temporary sibling has a fixed name: what a crash leaves behind is
+/// overwritten by the next write instead of piling up beside large checkpoints.
+pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    let mut file = File::create(partial).map_err(io_error("create", partial))?;
+    file.write_all(bytes)
+        // Without this a power cut may keep the rename and lose the content.
+        .and_then(|()| file.sync_all())
+        .map_err(io_error("write", partial))?;
+    fs::rename(partial, path).map_err(io_error("replace", path))?;
+    sync_parent(path).map_err(io_error("write the directory of", path))
+}
+
+pub(super) fn read_json<T: DeserializeOwned>(
+    path: &Path,
+    expected: &'static str,
+) -> Result<T, FormatError> {
+    let bytes = read(path, expected)?;
+    serde_json::from_slice(&bytes).map_err(json_error(&path.display().to_string()))
+}
+
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FormatError> {
+    let name = path.display().to_string();
+    let mut text = serde_json::to_vec_pretty(value).map_err(json_error(&name))?;
+    text.push(b'\n');
+    write_atomic(path, &text)
+}
+
+pub(super) fn json_error(file: &str) -> impl FnOnce(serde_json::Error) -> FormatError + '_ {
+    move |error| FormatError::Json {
+        file: file.to_owned(),
+        found: error.to_string(),
+    }
+}
+
+pub(super) fn create_dir(path: &Path) -> Result<(), FormatError> {
+    fs::create_dir_all(path).map_err(io_error("create", path))
+}
+
+pub(super) fn io_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> FormatError + 'a {
+    move |source| FormatError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(unix)]
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// Only unix opens directories as files; elsewhere the rename is as durable as the system makes it.
+#[cfg(not(unix))]
+fn sync_parent(_: &Path) -> io::Result<()> {
+    Ok(())
+}

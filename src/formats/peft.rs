@@ -1,0 +1,353 @@
+//! Adapters as directories that [peft](https://huggingface.co/docs/peft) reads,
+//! with what peft does not know in files of ours beside it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::backbone::WRAPPERS;
+use super::peft_config::{self, HEAD, PeftConfig};
+use super::{Adapter, FormatError, Head, LayerAdapter, TensorFile, files};
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+const OURS: &str = "bayeslora.json";
+const OUR_TENSORS: &str = "bayeslora.safetensors";
+const OUR_VERSION: u32 = 1;
+
+const PEFT_PREFIX: &str = "base_model.model.";
+const MODEL: &str = "a LoRA adapter of a ResNet-18 with `fc` saved in full";
+
+/// `bayeslora.json`: what peft has no place for.
+#[derive(Debug, Serialize, Deserialize)]
+struct Ours {
+    version: u32,
+    method: String,
+    seed: u64,
+    resolution: usize,
+    backbone_sha256: String,
+    initial_rank: usize,
+    lora_alpha: f32,
+    classes: Vec<String>,
+    layers: Vec<OurLayer>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct OurLayer {
+    name: String,
+    in_channels: usize,
+    out_channels: usize,
+    kernel: usize,
+    rank: usize,
+}
+
+impl Adapter {
+    /// Writes a directory that `peft.PeftModel.from_pretrained` reads and
+    /// [`Adapter::load_peft`] restores exactly; each file is replaced atomically.
+    ///
+    /// peft has neither gates nor rank 0: it gets the mean model (z = 1) without
+    /// the layers of rank 0, and with no rank left anywhere it refuses the
+    /// directory. It cannot adapt `fc` and save it in full either, so an adapted
+    /// `fc` is merged into the head it gets.
+    ///
+    /// # Errors
+    /// The adapter contradicts itself (lengths, rank ids, number of classes), or a file cannot be written.
+    pub fn save_peft(&self, dir: impl AsRef<Path>) -> Result<(), FormatError> {
+        let dir = dir.as_ref();
+        self.check(&dir.display().to_string())?;
+        let (mut weights, mut ours) = (TensorFile::default(), TensorFile::default());
+        // torch's own loaders ask for this entry.
+        weights.metadata.insert("format".into(), "pt".into());
+        put_head(&mut weights, PEFT_PREFIX, &self.head);
+        for layer in &self.layers {
+            let name = &layer.name;
+            ours.insert_u32s(format!("{name}.rank_ids"), &layer.rank_ids);
+            if let Some(log_alpha) = &layer.log_alpha {
+                let log_alpha = log_alpha.clone();
+                ours.insert(format!("{name}.log_alpha"), &[layer.rank()], log_alpha);
+            }
+            if layer.rank() == 0 {
+                continue;
+            }
+            if name == HEAD {
+                put_factors(&mut ours, "", layer);
+                put_head(&mut ours, "", &self.head);
+                put_head(&mut weights, PEFT_PREFIX, &self.merged_head(layer));
+            } else {
+                put_factors(&mut weights, PEFT_PREFIX, layer);
+            }
+        }
+        files::create_dir(dir)?;
+        weights.write_atomic(dir.join(WEIGHTS))?;
+        ours.write_atomic(dir.join(OUR_TENSORS))?;
+        files::write_json(&dir.join(CONFIG), &peft_config::for_adapter(self))?;
+        files::write_json(&dir.join(OURS), &self.our_config())
+    }
+
+    /// Reads a directory written by [`Adapter::save_peft`], or by peft itself for
+    /// a ResNet-18 with `modules_to_save=["fc"]`.
+    ///
+    /// Without `bayeslora.json` there are no gates, the rank ids count up, the
+    /// classes are named by their number, and a layer whose scale differs
+    /// from `lora_alpha / r` has the ratio folded into B.
+    ///
+    /// # Errors
+    /// A file is missing or damaged, the adapter is of another kind than LoRA
+    /// without extras, a shape contradicts the configuration, or a value is NaN or infinite.
+    pub fn load_peft(dir: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let dir = dir.as_ref();
+        if dir.is_file() {
+            return Err(FormatError::NotADirectory { path: dir.into() });
+        }
+        let config: PeftConfig =
+            files::read_json(&dir.join(CONFIG), "the configuration of an adapter")?;
+        let config_file = dir.join(CONFIG).display().to_string();
+        require(&config_file, "peft_type", &config.peft_type, "LORA")?;
+        let mut weights = TensorFile::read(dir.join(WEIGHTS))?;
+        let prefixes = [&[PEFT_PREFIX], &WRAPPERS[..]].concat();
+        weights.strip_prefixes(&prefixes, MODEL)?;
+        weights.require_finite()?;
+        let adapter = if dir.join(OURS).exists() {
+            Self::from_ours(dir, config, &mut weights)?
+        } else {
+            Self::from_plain(config, &config_file, &mut weights)?
+        };
+        weights.require_empty(MODEL)?;
+        adapter.check(&dir.display().to_string())?;
+        Ok(adapter)
+    }
+
+    fn from_ours(
+        dir: &Path,
+        config: PeftConfig,
+        weights: &mut TensorFile,
+    ) -> Result<Self, FormatError> {
+        let ours: Ours = files::read_json(&dir.join(OURS), "the description of an adapter")?;
+        let file = dir.join(OURS).display().to_string();
+        let (found, expected) = (ours.version.to_string(), OUR_VERSION.to_string());
+        require(&file, "version", &found, &expected)?;
+        let mut extra = TensorFile::read(dir.join(OUR_TENSORS))?;
+        extra.require_finite()?;
+        let mut head = take_head(weights)?;
+        let mut layers = Vec::new();
+        for entry in ours.layers {
+            let mut layer = LayerAdapter {
+                lora_a: vec![],
+                lora_b: vec![],
+                log_alpha: extra
+                    .tensors
+                    .remove(&format!("{}.log_alpha", entry.name))
+                    .map(|t| t.data),
+                rank_ids: extra.u32s(&format!("{}.rank_ids", entry.name))?,
+                name: entry.name,
+                in_channels: entry.in_channels,
+                out_channels: entry.out_channels,
+                kernel: entry.kernel,
+            };
+            let (found, expected) = (layer.rank().to_string(), entry.rank.to_string());
+            require(
+                &extra.source,
+                &format!("the rank of `{}`", layer.name),
+                &found,
+                &expected,
+            )?;
+            if entry.rank > 0 {
+                let is_head = layer.name == HEAD;
+                if is_head {
+                    head = take_head(&mut extra)?;
+                }
+                let source = if is_head { &mut extra } else { &mut *weights };
+                let stored = take_factors(source, &layer.name)?;
+                for (factor, found, expected) in [
+                    ("lora_A", stored.shape_a(), layer.shape_a()),
+                    ("lora_B", stored.shape_b(), layer.shape_b()),
+                ] {
+                    if found != expected {
+                        let tensor = format!("{}.{factor}.weight", layer.name);
+                        return Err(source.bad_shape(&tensor, &found, format!("{expected:?}")));
+                    }
+                }
+                (layer.lora_a, layer.lora_b) = (stored.lora_a, stored.lora_b);
+            }
+            layers.push(layer);
+        }
+        extra.require_empty(MODEL)?;
+        Ok(Self {
+            layers,
+            head,
+            classes: ours.classes,
+            initial_rank: ours.initial_rank,
+            lora_alpha: ours.lora_alpha,
+            backbone_sha256: ours.backbone_sha256,
+            base_name: config.base_model_name_or_path.unwrap_or_default(),
+            resolution: ours.resolution,
+            seed: ours.seed,
+            method: ours.method,
+        })
+    }
+
+    fn from_plain(
+        config: PeftConfig,
+        config_file: &str,
+        weights: &mut TensorFile,
+    ) -> Result<Self, FormatError> {
+        let head = take_head(weights)?;
+        let scale = config.lora_alpha / config.r as f64;
+        let mut initial_rank = config.r;
+        let names = weights.tensors.keys();
+        let names: Vec<String> = names
+            .filter_map(|name| name.strip_suffix(".lora_A.weight"))
+            .map(str::to_owned)
+            .collect();
+        let mut layers = Vec::new();
+        for name in names {
+            let mut layer = take_factors(weights, &name)?;
+            let (rank, layer_scale) = config.rank_and_scale(config_file, &name)?;
+            if layer.rank() != rank {
+                let tensor = format!("{name}.lora_A.weight");
+                let expected = format!("the rank {rank} of {CONFIG} as its first dimension");
+                return Err(weights.bad_shape(&tensor, &layer.shape_a(), expected));
+            }
+            if layer_scale as f32 != scale as f32 {
+                let ratio = (layer_scale / scale) as f32;
+                layer.lora_b.iter_mut().for_each(|b| *b *= ratio);
+            }
+            // A pattern may give a layer more ranks than `r`; ids stay below the initial rank.
+            initial_rank = initial_rank.max(rank);
+            layers.push(layer);
+        }
+        Ok(Self {
+            layers,
+            classes: (0..head.classes).map(|class| class.to_string()).collect(),
+            head,
+            initial_rank,
+            lora_alpha: (scale * initial_rank as f64) as f32,
+            backbone_sha256: String::new(),
+            base_name: config.base_model_name_or_path.unwrap_or_default(),
+            resolution: 0,
+            seed: 0,
+            method: "lora".to_owned(),
+        })
+    }
+
+    /// `W + s B A`: with z = 1 an adapted `fc` is this plain one.
+    fn merged_head(&self, layer: &LayerAdapter) -> Head {
+        let mut head = self.head.clone();
+        let rank = layer.rank();
+        for (row, b) in head
+            .weight
+            .chunks_mut(head.features)
+            .zip(layer.lora_b.chunks(rank))
+        {
+            for (a, &b) in layer.lora_a.chunks(head.features).zip(b) {
+                for (w, &a) in row.iter_mut().zip(a) {
+                    *w += self.scale() * b * a;
+                }
+            }
+        }
+        head
+    }
+
+    fn our_config(&self) -> Ours {
+        let layers = self.layers.iter().map(|layer| OurLayer {
+            name: layer.name.clone(),
+            in_channels: layer.in_channels,
+            out_channels: layer.out_channels,
+            kernel: layer.kernel,
+            rank: layer.rank(),
+        });
+        Ours {
+            version: OUR_VERSION,
+            method: self.method.clone(),
+            seed: self.seed,
+            resolution: self.resolution,
+            backbone_sha256: self.backbone_sha256.clone(),
+            initial_rank: self.initial_rank,
+            lora_alpha: self.lora_alpha,
+            classes: self.classes.clone(),
+            layers: layers.collect(),
+        }
+    }
+}
+
+fn put_factors(file: &mut TensorFile, prefix: &str, layer: &LayerAdapter) {
+    let name = format!("{prefix}{}", layer.name);
+    // To peft `fc` is a Linear, whose factors are matrices.
+    let dimensions = if layer.name == HEAD { 2 } else { 4 };
+    let (a, b) = (layer.shape_a(), layer.shape_b());
+    let (a, b) = (&a[..dimensions], &b[..dimensions]);
+    file.insert(format!("{name}.lora_A.weight"), a, layer.lora_a.clone());
+    file.insert(format!("{name}.lora_B.weight"), b, layer.lora_b.clone());
+}
+
+/// Takes A and B of a layer; the rank ids count up.
+fn take_factors(file: &mut TensorFile, layer: &str) -> Result<LayerAdapter, FormatError> {
+    let (name_a, name_b) = (
+        format!("{layer}.lora_A.weight"),
+        format!("{layer}.lora_B.weight"),
+    );
+    let a = file.take(&name_a)?;
+    let b = file.take(&name_b)?;
+    let (rank, in_channels, kernel) = match a.shape[..] {
+        [rank, input] => (rank, input, 1),
+        [rank, input, kernel, width] if kernel == width => (rank, input, kernel),
+        _ => {
+            let expected = "[r, in, k, k] or [r, in]";
+            return Err(file.bad_shape(&name_a, &a.shape, expected));
+        }
+    };
+    let out_channels = match b.shape[..] {
+        [output, columns] | [output, columns, 1, 1] if columns == rank => output,
+        _ => {
+            let expected = format!("[out, {rank}, 1, 1] or [out, {rank}], as A has rank {rank}");
+            return Err(file.bad_shape(&name_b, &b.shape, expected));
+        }
+    };
+    Ok(LayerAdapter {
+        name: layer.to_owned(),
+        in_channels,
+        out_channels,
+        kernel,
+        lora_a: a.data,
+        lora_b: b.data,
+        log_alpha: None,
+        rank_ids: (0..rank as u32).collect(),
+    })
+}
+
+fn put_head(file: &mut TensorFile, prefix: &str, head: &Head) {
+    let name = format!("{prefix}{HEAD}");
+    let shape = [head.classes, head.features];
+    file.insert(format!("{name}.weight"), &shape, head.weight.clone());
+    file.insert(format!("{name}.bias"), &shape[..1], head.bias.clone());
+}
+
+fn take_head(file: &mut TensorFile) -> Result<Head, FormatError> {
+    let (weight_name, bias_name) = (format!("{HEAD}.weight"), format!("{HEAD}.bias"));
+    let weight = file.take(&weight_name)?;
+    let bias = file.take(&bias_name)?;
+    let [classes, features] = weight.shape[..] else {
+        return Err(file.bad_shape(&weight_name, &weight.shape, "[classes, features]"));
+    };
+    if bias.shape != [classes] {
+        return Err(file.bad_shape(&bias_name, &bias.shape, format!("[{classes}]")));
+    }
+    Ok(Head {
+        classes,
+        features,
+        weight: weight.data,
+        bias: bias.data,
+    })
+}
+
+fn require(file: &str, item: &str, found: &str, expected: &str) -> Result<(), FormatError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(FormatError::Value {
+            file: file.to_owned(),
+            item: item.to_owned(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,295 @@
+//! Named tensors in a safetensors file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use super::{FormatError, files};
+
+/// A dense row-major tensor of f32.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tensor {
+    /// Outermost dimension first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// As many elements as the product of `shape`.
+    pub data: Vec<f32>,
+}
+
+/// A dense row-major tensor of exact integers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Integers {
+    /// Outermost dimension first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// As many elements as the product of `shape`.
+    pub data: Vec<i64>,
+}
+
+/// The content of a [safetensors](https://huggingface.co/docs/safetensors) file.
+#[derive(Debug, Clone, Default)]
+pub struct TensorFile {
+    /// What error messages call the file: its path, or the name given with the bytes.
+    pub source: String,
+    /// F16, BF16 and F32 exactly; F64 rounded to the nearest f32.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// U8 to U64 and I8 to I64; written as I64.
+    pub integers: BTreeMap<String, Integers>,
+    /// The `__metadata__` of the header.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl TensorFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file is absent or unreadable, and as in [`TensorFile::from_bytes`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let path = path.as_ref();
+        let bytes = files::read(path, "a safetensors file")?;
+        Self::from_bytes(&path.display().to_string(), &bytes)
+    }
+
+    /// Reads the bytes of a file; `source` is what errors call it.
+    ///
+    /// # Errors
+    /// The bytes are cut short or not safetensors, or a tensor has a dtype
+    /// other than F16, BF16, F32, F64 or an integer that fits i64.
+    pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self, FormatError> {
+        let damaged = |error: safetensors::SafeTensorError| FormatError::NotSafetensors {
+            file: source.to_owned(),
+            bytes: bytes.len(),
+            found: error.to_string(),
+        };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+        let views = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        let mut file = Self {
+            source: source.to_owned(),
+            metadata: header.metadata().clone().into_iter().flatten().collect(),
+            ..Self::default()
+        };
+        for (name, view) in views.iter() {
+            let shape = view.shape().to_vec();
+            if let Some(data) = floats(&view) {
+                file.tensors.insert(name.to_owned(), Tensor { shape, data });
+            } else if let Some(data) = integers(&view) {
+                file.integers
+                    .insert(name.to_owned(), Integers { shape, data });
+            } else {
+                return Err(FormatError::Dtype {
+                    file: source.to_owned(),
+                    tensor: name.to_owned(),
+                    found: view.dtype().to_string(),
+                    expected: "F16, BF16, F32, F64 or an integer that fits 64 bits with a sign",
+                });
+            }
+        }
+        Ok(file)
+    }
+
+    /// Adds or replaces an f32 tensor.
+    pub fn insert(&mut self, name: impl Into<String>, shape: &[usize], data: Vec<f32>) {
+        let shape = shape.to_vec();
+        self.tensors.insert(name.into(), Tensor { shape, data });
+    }
+
+    /// Adds or replaces a vector of exact integers.
+    pub fn insert_u32s(&mut self, name: impl Into<String>, data: &[u32]) {
+        let shape = vec![data.len()];
+        let data = data.iter().map(|&v| i64::from(v)).collect();
+        self.integers.insert(name.into(), Integers { shape, data });
+    }
+
+    /// The integers of a tensor as u32, in row-major order.
+    ///
+    /// # Errors
+    /// No integer tensor has that name, or a value does not fit u32.
+    pub fn u32s(&self, name: &str) -> Result<Vec<u32>, FormatError> {
+        let integers = self
+            .integers
+            .get(name)
+            .ok_or_else(|| self.missing(name, 1))?;
+        integers
+            .data
+            .iter()
+            .map(|&value| {
+                u32::try_from(value).map_err(|_| FormatError::Value {
+                    file: self.source.clone(),
+                    item: format!("an element of `{name}`"),
+                    found: value.to_string(),
+                    expected: "an unsigned 32-bit number".to_owned(),
+                })
+            })
+            .collect()
+    }
+
+    /// Checks that every float is a number.
+    ///
+    /// # Errors
+    /// Names the first tensor (by name) with a NaN or an infinity, and its flat index.
+    pub fn require_finite(&self) -> Result<(), FormatError> {
+        for (name, tensor) in &self.tensors {
+            if let Some(index) = tensor.data.iter().position(|v| !v.is_finite()) {
+                return Err(FormatError::NonFinite {
+                    file: self.source.clone(),
+                    tensor: name.clone(),
+                    index,
+                    found: tensor.data[index],
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes floats as F32 and integers as I64, replacing the file atomically.
+    ///
+    /// Equal content gives equal bytes as long as `metadata` has at most one
+    /// entry: the order of more is left open by the safetensors crate.
+    ///
+    /// # Errors
+    /// A shape contradicts the number of elements, or the file cannot be written.
+    pub fn write_atomic(&self, path: impl AsRef<Path>) -> Result<(), FormatError> {
+        let path = path.as_ref();
+        files::write_atomic(path, &self.to_bytes(&path.display().to_string())?)
+    }
+
+    fn to_bytes(&self, file: &str) -> Result<Vec<u8>, FormatError> {
+        let floats = self.tensors.iter().map(|(name, tensor)| {
+            let bytes = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (name, Dtype::F32, &tensor.shape, bytes)
+        });
+        let integers = self.integers.iter().map(|(name, tensor)| {
+            let bytes = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (name, Dtype::I64, &tensor.shape, bytes)
+        });
+        let encoded: Vec<(_, _, _, Vec<u8>)> = floats.chain(integers).collect();
+        let views = encoded
+            .iter()
+            .map(|(name, dtype, shape, bytes)| {
+                let view = TensorView::new(*dtype, shape.to_vec(), bytes);
+                view.map(|view| (name, view))
+                    .map_err(|_| FormatError::Shape {
+                        file: file.to_owned(),
+                        tensor: name.to_string(),
+                        found: shape.to_vec(),
+                        expected: format!(
+                            "a shape of {} elements",
+                            bytes.len() * 8 / dtype.bitsize()
+                        ),
+                    })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
+        let metadata = (!metadata.is_empty()).then_some(metadata);
+        safetensors::serialize(views, metadata).map_err(|error| FormatError::Value {
+            file: file.to_owned(),
+            item: "the safetensors header".to_owned(),
+            found: error.to_string(),
+            expected: "one of at most 100 MB".to_owned(),
+        })
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Result<Tensor, FormatError> {
+        let tensor = self.tensors.remove(name);
+        tensor.ok_or_else(|| self.missing(name, 1))
+    }
+
+    pub(super) fn missing(&self, tensor: &str, count: usize) -> FormatError {
+        FormatError::Missing {
+            file: self.source.clone(),
+            tensor: tensor.to_owned(),
+            count,
+        }
+    }
+
+    pub(super) fn bad_shape(
+        &self,
+        tensor: &str,
+        found: &[usize],
+        expected: impl Into<String>,
+    ) -> FormatError {
+        FormatError::Shape {
+            file: self.source.clone(),
+            tensor: tensor.to_owned(),
+            found: found.to_vec(),
+            expected: expected.into(),
+        }
+    }
+
+    /// Drops what wrappers put before the names of the network.
+    ///
+    /// # Errors
+    /// Two tensors have the same name afterwards.
+    pub(super) fn strip_prefixes(
+        &mut self,
+        prefixes: &[&str],
+        model: &'static str,
+    ) -> Result<(), FormatError> {
+        for (raw, tensor) in std::mem::take(&mut self.tensors) {
+            let name = without_prefixes(&raw, prefixes);
+            if self.tensors.insert(name.to_owned(), tensor).is_some() {
+                return Err(FormatError::Unexpected {
+                    file: self.source.clone(),
+                    tensor: raw,
+                    count: 1,
+                    expected: model,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses tensors that nobody took.
+    pub(super) fn require_empty(&self, model: &'static str) -> Result<(), FormatError> {
+        match self.tensors.keys().next() {
+            None => Ok(()),
+            Some(first) => Err(FormatError::Unexpected {
+                file: self.source.clone(),
+                tensor: first.clone(),
+                count: self.tensors.len(),
+                expected: model,
+            }),
+        }
+    }
+}
+
+pub(super) fn without_prefixes<'a>(mut name: &'a str, prefixes: &[&str]) -> &'a str {
+    while let Some(rest) = prefixes.iter().find_map(|p| name.strip_prefix(p)) {
+        name = rest;
+    }
+    name
+}
+
+fn floats(view: &TensorView) -> Option<Vec<f32>> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F16 => Some(elements(bytes, |b| f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => Some(elements(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+        Dtype::F32 => Some(elements(bytes, f32::from_le_bytes)),
+        Dtype::F64 => Some(elements(bytes, |b| f64::from_le_bytes(b) as f32)),
+        _ => None,
+    }
+}
+
+fn integers(view: &TensorView) -> Option<Vec<i64>> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::U8 => Some(elements(bytes, |b| u8::from_le_bytes(b).into())),
+        Dtype::I8 => Some(elements(bytes, |b| i8::from_le_bytes(b).into())),
+        Dtype::U16 => Some(elements(bytes, |b| u16::from_le_bytes(b).into())),
+        Dtype::I16 => Some(elements(bytes, |b| i16::from_le_bytes(b).into())),
+        Dtype::U32 => Some(elements(bytes, |b| u32::from_le_bytes(b).into())),
+        Dtype::I32 => Some(elements(bytes, |b| i32::from_le_bytes(b).into())),
+        Dtype::I64 => Some(elements(bytes, i64::from_le_bytes)),
+        Dtype::U64 => elements(bytes, |b| u64::from_le_bytes(b).try_into().ok())
+            .into_iter()
+            .collect(),
+        _ => None,
+    }
+}
+
+fn elements<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks();
+    chunks.iter().map(|&chunk| convert(chunk)).collect()
+}
