@@ -4,3 +4,5 @@ pub mod data;
 pub mod gpu;
 pub mod formats;
 pub mod metrics;
+pub mod model;
+pub mod train;

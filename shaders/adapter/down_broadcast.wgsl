@@ -14,10 +14,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let tiles = params.positions * row_tiles * octets;
     let tile = min(wanted, tiles - 1u);
     let octet = tile % octets;
-    let row0 = tile / octets % row_tiles * {{ rows * lanes }}u;
+    let first_row = tile / octets % row_tiles * {{ rows * lanes }}u;
     let position = tile / (octets * row_tiles);
 //# for r in range(rows)
-    let row{{ r }} = row0 + {{ r * lanes }}u + lane;
+    let row{{ r }} = first_row + {{ r * lanes }}u + lane;
     let in_row{{ r }} = min(row{{ r }}, params.batch - 1u);
 //# for i in range(8)
     var acc{{ r }}_{{ i }} = 0.0;

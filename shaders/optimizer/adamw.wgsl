@@ -1,6 +1,6 @@
 // AdamW (Loshchilov and Hutter 2019) over all trainable parameters, as PyTorch computes it. Blocks of
 // 64 parameters belong to one group: 0 weights with decay, 1 without, 2 log alpha, which has its own
-// learning rate, no decay, and is projected to [{{ low }}, {{ high }}] after the step.
+// learning rate, no decay, and is projected to [low, high] after the step.
 
 //# include "common/step"
 
@@ -8,7 +8,11 @@ struct Params {
     size: u32,
     beta1: f32,
     beta2: f32,
+    rest1: f32, // 1 - beta1, rounded once: in f32 1 - 0.999 is off by 5e-5
+    rest2: f32,
     epsilon: f32,
+    low: f32,
+    high: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,13 +30,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let kind = groups_of[item / 64u];
     let rate = select(step.learning_rate, step.log_alpha_learning_rate, kind == 2u);
     let g = gradients[item];
-    let m = fma(params.beta1, first[item], (1.0 - params.beta1) * g);
-    let v = fma(params.beta2, second[item], (1.0 - params.beta2) * g * g);
+    let m = fma(params.beta1, first[item], params.rest1 * g);
+    let v = fma(params.beta2, second[item], params.rest2 * g * g);
     first[item] = m;
     second[item] = v;
     var p = parameters[item];
     if (kind == 0u) { p *= 1.0 - rate * step.weight_decay; }
     p -= rate / step.correction1 * m / (sqrt(v) / step.correction2 + params.epsilon);
-    if (kind == 2u) { p = clamp(p, {{ low }}.0, {{ high }}.0); }
+    if (kind == 2u) { p = clamp(p, params.low, params.high); }
     parameters[item] = p;
 }

@@ -69,7 +69,8 @@ impl Graph {
     }
 
     /// Records an operation of one invocation an item, in workgroups of 64.
-    pub(super) fn elementwise(
+    #[expect(clippy::too_many_arguments, reason = "one call an operation; names would only repeat")]
+    pub fn elementwise(
         &mut self,
         label: String,
         shader: &str,
@@ -92,6 +93,9 @@ impl Graph {
 }
 
 /// A count as a shader parameter.
-pub(super) fn u(value: usize) -> Value {
+///
+/// # Panics
+/// When it does not fit 32 bits.
+pub fn u(value: usize) -> Value {
     Value::U(u32::try_from(value).expect("counts fit 32 bits"))
 }

@@ -16,7 +16,7 @@ pub use adapters::{
 };
 pub use backbone::{Backbone, BackboneError, ConvWeights};
 pub use frozen::{FrozenConv, FrozenNetwork};
-pub use graph::{Graph, Map, Tensor};
+pub use graph::{Graph, Map, Tensor, u};
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
 pub use ops::{ConvBackward, ConvForward, GateTable, LowRank, Outer, Prior};
 pub use prefix::{PrefixInput, largest_chunk, prefix};

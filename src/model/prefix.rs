@@ -30,7 +30,7 @@ pub fn prefix(
         PrefixInput::Features { halves, map } => return graph.unpack(halves, map, rows),
         PrefixInput::Images { images, views, side, size } => (images, views, side, size),
     };
-    let mut part = |graph: &mut Graph, first: usize, count: usize| {
+    let part = |graph: &mut Graph, first: usize, count: usize| {
         let x = graph.prepare(images, views, side, size, first, count);
         match cut {
             Cut::Stem => x,

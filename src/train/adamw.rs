@@ -1,0 +1,139 @@
+//! AdamW over all trainable parameters, and where they and their moments live.
+
+use crate::gpu::{Gpu, GpuError, Slot};
+use crate::model::{AdapterLayout, AdapterState, Graph, u};
+
+/// AdamW's constants (Loshchilov and Hutter 2019).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+}
+
+impl Adam {
+    /// The bias corrections of step `t` (from 1): 1 - beta1^t and sqrt(1 - beta2^t).
+    pub fn corrections(&self, t: u64) -> (f32, f32) {
+        let power = |beta: f64| beta.powf(t as f64);
+        ((1.0 - power(self.beta1)) as f32, (1.0 - power(self.beta2)).sqrt() as f32)
+    }
+}
+
+/// log alpha is projected to this range after each step (METHOD: Molchanov clips at +-8).
+pub const LOG_ALPHA_RANGE: (i32, i32) = (-10, 8);
+
+/// The trainable parameters on the GPU, their gradients and both moments; separate buffers, since
+/// a dispatch may not read a buffer that it writes.
+pub struct Trainable {
+    pub layout: AdapterLayout,
+    pub values: wgpu::Buffer,
+    pub gradients: wgpu::Buffer,
+    pub first_moment: wgpu::Buffer,
+    pub second_moment: wgpu::Buffer,
+    groups: wgpu::Buffer,
+}
+
+/// Parameters and moments on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainableState {
+    pub values: AdapterState,
+    pub first_moment: AdapterState,
+    pub second_moment: AdapterState,
+}
+
+impl TrainableState {
+    /// Fresh moments.
+    pub fn new(layout: &AdapterLayout, values: AdapterState) -> Self {
+        let zeros = layout.unpack(&vec![0.0; layout.len]);
+        Self { values, first_moment: zeros.clone(), second_moment: zeros }
+    }
+
+    /// Keeps the given ranks of each layer, by their present places; the moments follow.
+    pub fn keep(&mut self, layout: &AdapterLayout, kept: &[Vec<usize>]) {
+        for state in [&mut self.values, &mut self.first_moment, &mut self.second_moment] {
+            state.keep(layout, kept);
+        }
+    }
+}
+
+impl Trainable {
+    pub fn upload(gpu: &Gpu, layout: AdapterLayout, state: &TrainableState) -> Self {
+        Self {
+            values: gpu.storage_with("parameters", &layout.pack(&state.values)),
+            gradients: gpu.storage("gradients", layout.len as u64 * 4),
+            first_moment: gpu.storage_with("first moment", &layout.pack(&state.first_moment)),
+            second_moment: gpu.storage_with("second moment", &layout.pack(&state.second_moment)),
+            groups: gpu.storage_with("groups", &layout.groups()),
+            layout,
+        }
+    }
+
+    /// Copies everything back.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn read(&self, gpu: &Gpu) -> Result<TrainableState, GpuError> {
+        Ok(TrainableState {
+            values: self.read_buffer(gpu, &self.values)?,
+            first_moment: self.read_buffer(gpu, &self.first_moment)?,
+            second_moment: self.read_buffer(gpu, &self.second_moment)?,
+        })
+    }
+
+    /// Copies the parameters back.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn read_values(&self, gpu: &Gpu) -> Result<AdapterState, GpuError> {
+        self.read_buffer(gpu, &self.values)
+    }
+
+    /// Copies the gradients of the last step back.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn read_gradients(&self, gpu: &Gpu) -> Result<AdapterState, GpuError> {
+        self.read_buffer(gpu, &self.gradients)
+    }
+
+    fn read_buffer(&self, gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<AdapterState, GpuError> {
+        Ok(self.layout.unpack(&gpu.read(buffer, 0, self.layout.len as u64 * 4)?))
+    }
+
+    /// Records the update, one dispatch for all parameters.
+    pub(super) fn record_step(&self, graph: &mut Graph, step: Slot, adam: Adam) {
+        let builder = &mut graph.builder;
+        let bind = [
+            ("step", step),
+            ("gradients", builder.buffer("gradients", &self.gradients)),
+            ("groups_of", builder.buffer("groups", &self.groups)),
+            ("parameters", builder.buffer("parameters", &self.values)),
+            ("first", builder.buffer("first moment", &self.first_moment)),
+            ("second", builder.buffer("second moment", &self.second_moment)),
+        ];
+        graph.elementwise(
+            "AdamW".into(),
+            "optimizer/adamw",
+            &[],
+            &bind,
+            &[
+                ("size", u(self.layout.len)),
+                ("beta1", (adam.beta1 as f32).into()),
+                ("beta2", (adam.beta2 as f32).into()),
+                ("rest1", ((1.0 - adam.beta1) as f32).into()),
+                ("rest2", ((1.0 - adam.beta2) as f32).into()),
+                ("epsilon", (adam.epsilon as f32).into()),
+                ("low", (LOG_ALPHA_RANGE.0 as f32).into()),
+                ("high", (LOG_ALPHA_RANGE.1 as f32).into()),
+            ],
+            self.layout.len,
+            14 * self.layout.len as u64,
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! One training step as a plan: input, prefix, gates, suffix, loss, backward, AdamW.
+
+use super::adamw::{Adam, Trainable};
+use crate::gpu::{Gpu, GpuError, Plan};
+use crate::model::{
+    self, AdapterSlots, Cut, FrozenNetwork, GateTable, Graph, LayoutLayer, Map, PrefixInput, Prior,
+    StepValues,
+};
+
+/// What a batch brings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BatchInput {
+    /// u8 images of `side` x `side`, resized to `size` x `size`.
+    Images { side: usize, size: usize },
+    /// f16 features at the cut.
+    Features { map: Map },
+}
+
+/// What a training step computes.
+pub struct StepSpec<'a> {
+    pub cut: Cut,
+    pub input: BatchInput,
+    /// Rows; a last partial batch leaves some unused.
+    pub batch: usize,
+    /// Rows of the prefix at a time.
+    pub chunk: usize,
+    /// s = lora_alpha / r_initial
+    pub scale: f32,
+    /// The KL of the gates; `None` trains plain LoRA.
+    pub prior: Option<Prior>,
+    /// The KL multiplicity kappa of a rank of each layer.
+    pub kappa: &'a dyn Fn(&LayoutLayer) -> f64,
+    /// Steps whose statistics are kept.
+    pub slots: usize,
+    /// Whether the plan draws its gates; tests inject their own.
+    pub draw_gates: bool,
+    pub adam: Adam,
+}
+
+/// A training step, ready to be replayed, and the buffers a batch goes into.
+pub struct TrainStep {
+    gpu: Gpu,
+    plan: Plan,
+    step: wgpu::Buffer,
+    /// u8 images or f16 features.
+    input: wgpu::Buffer,
+    views: wgpu::Buffer,
+    labels: wgpu::Buffer,
+    examples: wgpu::Buffer,
+    pub gates: wgpu::Buffer,
+    statistics: wgpu::Buffer,
+}
+
+impl TrainStep {
+    /// Builds the plan of a step for these parameters.
+    ///
+    /// # Errors
+    /// A tensor does not fit the device.
+    pub fn new(
+        network: &FrozenNetwork,
+        trainable: &Trainable,
+        spec: &StepSpec,
+    ) -> Result<Self, GpuError> {
+        let gpu = &network.gpu;
+        let (layout, rows) = (&trainable.layout, spec.batch);
+        let (table, starts, gate_len) = layout.rank_table(rows, spec.kappa);
+        let input_bytes = match spec.input {
+            BatchInput::Images { side, .. } => rows * side * side * 3,
+            BatchInput::Features { map } => rows * map.floats() * 2,
+        };
+        let gates = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
+        let gate_gradients = gpu.storage("gate gradients", gate_len as u64 * 4);
+        let this = Self {
+            gpu: gpu.clone(),
+            step: StepValues::buffer(gpu),
+            input: gpu.storage("input", input_bytes as u64),
+            views: gpu.storage("views", rows as u64 * 16),
+            labels: gpu.storage("labels", rows as u64 * 4),
+            examples: gpu.storage("examples", rows as u64 * 4),
+            statistics: gpu.storage("statistics", spec.slots as u64 * 16),
+            gates,
+            plan: Graph::new(gpu, network.kernels).builder.build()?,
+        };
+        let kl = gpu.storage("kl", table.len() as u64 * 4);
+        let losses = gpu.storage("losses", rows as u64 * 8);
+        let ranks = gpu.storage_with("ranks", &table);
+
+        let mut graph = Graph::new(gpu, network.kernels);
+        let step = graph.builder.buffer("step", &this.step);
+        let input = graph.builder.buffer("input", &this.input);
+        let input = match spec.input {
+            BatchInput::Features { map } => PrefixInput::Features { halves: input, map },
+            BatchInput::Images { side, size } => {
+                let views = graph.builder.buffer("views", &this.views);
+                PrefixInput::Images { images: input, views, side, size }
+            }
+        };
+        let gate_table = GateTable {
+            step,
+            ranks: graph.builder.buffer("ranks", &ranks),
+            parameters: graph.builder.buffer("parameters", &trainable.values),
+            entries: table.len(),
+            rows,
+        };
+        let gates = graph.builder.buffer("gates", &this.gates);
+        if spec.draw_gates && !table.is_empty() {
+            let examples = graph.builder.buffer("examples", &this.examples);
+            graph.gates(gate_table, examples, gates, 1);
+        }
+        let mut slots = |parameters, gates| {
+            AdapterSlots::new(&mut graph, layout, spec.scale, parameters, gates, &starts, rows)
+        };
+        let slots_read = slots(&trainable.values, &this.gates);
+        let slots_written = slots(&trainable.gradients, &gate_gradients);
+        let x = model::prefix(&mut graph, network, spec.cut, input, rows, spec.chunk);
+        let activations =
+            model::forward(&mut graph, network, spec.cut, layout, &slots_read, x, rows);
+        let labels = graph.builder.buffer("labels", &this.labels);
+        let losses = graph.builder.buffer("losses", &losses);
+        let grad = graph.cross_entropy(step, activations.logits, labels, losses);
+        model::backward(
+            &mut graph,
+            network,
+            layout,
+            &slots_read,
+            &slots_written,
+            &activations,
+            grad,
+        );
+        let kl = graph.builder.buffer("kl", &kl);
+        if let Some(prior) = spec.prior.filter(|_| !table.is_empty()) {
+            let gate_gradients = graph.builder.buffer("gate gradients", &gate_gradients);
+            let gradients = graph.builder.buffer("gradients", &trainable.gradients);
+            graph.log_alpha(gate_table, prior, gates, gate_gradients, gradients, kl);
+        }
+        let statistics = graph.builder.buffer("statistics", &this.statistics);
+        graph.statistics(step, losses, kl, statistics, rows, table.len());
+        trainable.record_step(&mut graph, step, spec.adam);
+        Ok(Self { plan: graph.builder.build()?, ..this })
+    }
+
+    /// Uploads a batch of u8 images `[rows, side, side, 3]` and their views (crop x, crop y, flip).
+    pub fn write_images(&self, images: &[u8], views: &[[i32; 4]]) {
+        let mut padded = images.to_vec();
+        padded.resize(images.len().next_multiple_of(4), 0);
+        self.gpu.queue().write_buffer(&self.input, 0, &padded);
+        self.gpu.queue().write_buffer(&self.views, 0, bytemuck::cast_slice(views));
+    }
+
+    /// Uploads a batch of features at the cut, `[position, row, channel]`.
+    pub fn write_features(&self, halves: &[half::f16]) {
+        self.gpu.queue().write_buffer(&self.input, 0, bytemuck::cast_slice(halves));
+    }
+
+    /// Runs one step on the batch written before. `examples` are the numbers that key the gates.
+    pub fn run(&self, labels: &[u32], examples: &[u32], values: &StepValues) {
+        let queue = self.gpu.queue();
+        queue.write_buffer(&self.labels, 0, bytemuck::cast_slice(labels));
+        queue.write_buffer(&self.examples, 0, bytemuck::cast_slice(examples));
+        values.write(&self.gpu, &self.step);
+        self.plan.run();
+    }
+
+    /// Statistics of the first `steps` slots: sum of cross-entropies, hits, KL, examples.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn statistics(&self, steps: usize) -> Result<Vec<[f32; 4]>, GpuError> {
+        self.gpu.read(&self.statistics, 0, steps as u64 * 16)
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
