@@ -1,1 +1,3 @@
 //! Bytes to plain structs and back.
+
+pub mod npy;
