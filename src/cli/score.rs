@@ -106,7 +106,7 @@ impl Intervals {
 
 fn metrics_table(scores: &Evaluation, intervals: &Intervals) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["metric", "value", "95 % interval", "meaning"]);
     let mut row = |name: &str, value: f64, interval: Option<&Interval>, meaning: &str| {
         let interval = interval.map_or(String::new(), |i| format!("{:.4} .. {:.4}", i.low, i.high));
@@ -134,7 +134,7 @@ fn metrics_table(scores: &Evaluation, intervals: &Intervals) -> Table {
         "ece",
         scores.ece,
         Some(&intervals.ece),
-        "|confidence - accuracy|, equal-width bins",
+        "|confidence - accuracy|; interval is biased up",
     );
     row(
         "adaptive_ece",
@@ -179,7 +179,7 @@ fn metrics_table(scores: &Evaluation, intervals: &Intervals) -> Table {
 /// One line a bin: a bar as long as its accuracy, and a stroke at its confidence.
 fn reliability_diagram(bins: &[ReliabilityBin]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
         "confidence",
         "count",
