@@ -727,10 +727,7 @@ fn score_prints_a_table_and_a_diagram() {
         row.contains("0.5000") && row.contains("0.1400 .. 0.8600"),
         "{row}"
     );
-    let bar: String = (0..=40)
-        .map(|i| if i == 28 { '│' } else { '█' })
-        .take(40)
-        .collect();
+    let bar: String = (0..40).map(|i| if i == 28 { '│' } else { '█' }).collect();
     assert!(
         bin.contains(" 1 ") && bin.contains("0.700") && bin.contains(&bar),
         "{bin}"

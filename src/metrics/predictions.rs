@@ -39,7 +39,7 @@ pub enum PredictionsError {
         /// The entry.
         found: f32,
     },
-    /// A NaN among log-probabilities, or an infinite logit.
+    /// A log-probability or a logit that nothing can be computed from.
     #[error("row {row}, class {class}: found {found}, expected {expected}")]
     Log {
         /// Row of the entry.
