@@ -5,6 +5,7 @@ mod backbone;
 mod checkpoint;
 mod error;
 mod files;
+pub mod npy;
 mod peft;
 mod peft_config;
 mod run_dir;

@@ -1,1 +1,41 @@
 //! Scores of probabilistic predictions: pure functions on slices.
+//!
+//! Start at [`evaluate`] for everything at once, at [`Predictions`] for the checked input, and at the
+//! single functions for one number. Arithmetic is f64 throughout; no result depends on the order of the
+//! examples (ties are averaged over, never broken by position).
+//!
+//! Two kinds of input, two contracts. [`Predictions`] and [`SampledProbabilities`] come from files and
+//! models, so their constructors check them and return a [`PredictionsError`]. The functions on plain
+//! slices panic where slices that describe the same examples differ in length, or are empty.
+
+mod bootstrap;
+mod calibration;
+mod evaluation;
+mod ood;
+mod predictions;
+mod ranking;
+mod scores;
+mod selective;
+mod temperature;
+mod uncertainty;
+
+pub use bootstrap::{Bootstrap, Interval};
+pub use calibration::{
+    DEFAULT_BINS, ReliabilityBin, adaptive_bins, adaptive_calibration_error,
+    classwise_calibration_error, expected_calibration_error, reliability_bins, signed_gap,
+};
+pub use evaluation::{Evaluation, evaluate};
+pub use ood::{auroc, fpr95};
+pub use predictions::{Predictions, PredictionsError};
+pub use scores::{
+    PROBABILITY_FLOOR, accuracy, brier, brier_each, entropy, entropy_each, nll, nll_each,
+};
+pub use selective::{RiskCoverage, aurc, e_aurc, risk_at_coverage, risk_coverage};
+pub use temperature::{TEMPERATURE_RANGE, fit_temperature, tempered_log_probs};
+pub use uncertainty::{SampledProbabilities, log_mean_exp};
+
+/// Arithmetic mean. Folding from +0 keeps a mean of negative zeros (-ln 1) from printing as "-0".
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = values.len();
+    values.fold(0.0, |sum, value| sum + value) / n as f64
+}
