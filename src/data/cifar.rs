@@ -26,8 +26,11 @@ pub(super) struct Layout {
 impl Layout {
     /// Whether `dir` holds any of the set's files.
     pub fn is_in(&self, dir: &Path) -> bool {
-        let mut files = self.train.iter().chain([&self.test]);
-        files.any(|file| dir.join(file).is_file())
+        self.files().any(|file| dir.join(file).is_file())
+    }
+
+    fn files(&self) -> impl Iterator<Item = &'static str> {
+        self.train.iter().copied().chain([self.test])
     }
 
     pub fn read_train(&self, dir: &Path) -> Result<Dataset, DataError> {
@@ -53,7 +56,7 @@ impl Layout {
                 path: dir.to_path_buf(),
                 missing: missing.join(", "),
                 set: self.name,
-                expected: files.join(", "),
+                expected: self.files().collect::<Vec<_>>().join(", "),
             });
         }
         let mut data = Dataset {

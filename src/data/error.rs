@@ -13,10 +13,10 @@ pub enum DataError {
     NotADirectory { path: PathBuf },
 
     #[error(
-        "{path}: no class folders in it ({files} files); expected {EXPECTED}",
+        "{path}: no class folders among its {entries} entries; expected {EXPECTED}",
         path = .path.display()
     )]
-    NoClassFolders { path: PathBuf, files: usize },
+    NoClassFolders { path: PathBuf, entries: usize },
 
     #[error(
         "{path}: holds both {first} and {second}; name one of the two directories",

@@ -82,7 +82,7 @@ impl Listing {
         if class_dirs.is_empty() {
             return Err(DataError::NoClassFolders {
                 path: dir.to_path_buf(),
-                files: entries(dir)?.len(),
+                entries: entries(dir)?.len(),
             });
         }
         let (train_dir, classes) =

@@ -72,7 +72,10 @@ fn cifar100_uses_fine_labels_and_tests_without_its_training_file() {
     assert_eq!(test.image(1)[..6], [2, 3, 4, 255, 3, 4]);
 
     let text = message(open(spec(dir.path()), &options()));
-    assert_says(&text, &["train.bin not found", "cifar100"]);
+    assert_says(
+        &text,
+        &["train.bin not found", "cifar100", "train.bin, test.bin"],
+    );
 }
 
 #[test]
@@ -144,5 +147,5 @@ fn a_spec_that_leads_nowhere_is_told_what_would_do() {
     let text = message(open(spec(&file), &options()));
     assert_says(&text, &["file.png", "not a directory", "`sample`"]);
     let text = message(open(spec(dir.path()), &options()));
-    assert_says(&text, &["no class folders", "1 file", "`sample`"]);
+    assert_says(&text, &["no class folders among its 1 entries", "`sample`"]);
 }
