@@ -1,1 +1,30 @@
-//! Image sets: readers, the embedded sample, splits.
+//! Image sets: readers, the embedded sample, splits, epoch order.
+//!
+//! ```
+//! use bayeslora::data::{self, EpochOrder, OpenOptions};
+//!
+//! let options = OpenOptions { limit_train: Some(100), ..OpenOptions::default() };
+//! let splits = data::open("sample", &options)?;
+//! let (train, validation) = splits.train.split_validation(0.1, 0)?;
+//! assert_eq!((train.len(), validation.len(), splits.test.len()), (90, 10, 1000));
+//! for batch in EpochOrder::new(train.len(), 7, 0).batches(32) {
+//!     let images: Vec<&[u8]> = batch.iter().map(|&i| train.image(i)).collect();
+//!     # let _ = images;
+//! }
+//! # Ok::<(), data::DataError>(())
+//! ```
+
+mod batches;
+mod cifar;
+mod dataset;
+mod error;
+mod folder;
+mod image;
+mod sample;
+mod source;
+
+pub use batches::EpochOrder;
+pub use dataset::{Dataset, SkippedImage};
+pub use error::DataError;
+pub use image::decode_image;
+pub use source::{OpenOptions, Progress, Splits, open, open_test};

@@ -1,0 +1,184 @@
+//! Labelled images in host memory and the ways to take parts of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+
+use super::DataError;
+use super::batches::keyed_rng;
+
+/// Square RGB images of one size with their labels, resident in host memory.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// Height and width of every image, in pixels.
+    pub side: usize,
+    /// `[n, side, side, 3]`: image, row, column, channel (red, green, blue), 0 to 255 as stored (sRGB).
+    pub pixels: Vec<u8>,
+    /// `[n]`, each below `classes.len()`.
+    pub labels: Vec<u32>,
+    /// Class names, by label.
+    pub classes: Arc<[String]>,
+    /// Images left out because they could not be decoded; empty in a [`subset`](Self::subset).
+    pub skipped: Vec<SkippedImage>,
+}
+
+/// An image that was left out, and why.
+#[derive(Clone, Debug)]
+pub struct SkippedImage {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+impl Dataset {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Bytes of one image: `side * side * 3`.
+    pub fn image_bytes(&self) -> usize {
+        self.side * self.side * 3
+    }
+
+    /// Image `i` as `[side, side, 3]`.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`len`](Self::len).
+    pub fn image(&self, i: usize) -> &[u8] {
+        let bytes = self.image_bytes();
+        &self.pixels[i * bytes..][..bytes]
+    }
+
+    /// The images at `indices`, in that order; an index may occur more than once.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not below [`len`](Self::len).
+    pub fn subset(&self, indices: &[usize]) -> Dataset {
+        let mut pixels = Vec::with_capacity(indices.len() * self.image_bytes());
+        for &i in indices {
+            pixels.extend_from_slice(self.image(i));
+        }
+        Dataset {
+            side: self.side,
+            pixels,
+            labels: indices.iter().map(|&i| self.labels[i]).collect(),
+            classes: self.classes.clone(),
+            skipped: Vec::new(),
+        }
+    }
+
+    /// At most `n` images, class-balanced: the first `n / classes` of each class, in file order.
+    ///
+    /// Where `n` is not a multiple of the number of classes the lowest labels get one more; where a
+    /// class has fewer images than its share the others fill up. Order is kept. With `n` at or above
+    /// [`len`](Self::len) nothing is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Zero`] for `n = 0`.
+    pub fn limit(self, n: usize) -> Result<Dataset, DataError> {
+        if n == 0 {
+            return Err(DataError::Zero { option: "limit" });
+        }
+        if n >= self.len() {
+            return Ok(self);
+        }
+        let kept = self.subset(&balanced_prefix(&self.labels, n));
+        Ok(Dataset {
+            skipped: self.skipped,
+            ..kept
+        })
+    }
+
+    /// Sets the share `fraction` of every class aside: `(train, validation)`, each in file order.
+    ///
+    /// The draw depends on `seed` and on each class's own images only. A class gives the nearest whole
+    /// number of images, at least one and never its last; a class of one image stays in train.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Fraction`] unless `0 < fraction < 1`; [`DataError::TooFewToSplit`] where no class
+    /// has two images.
+    pub fn split_validation(
+        &self,
+        fraction: f64,
+        seed: u64,
+    ) -> Result<(Dataset, Dataset), DataError> {
+        let split = stratified_split(&self.labels, fraction, "validation", seed)?;
+        Ok((self.subset(&split.kept), self.subset(&split.aside)))
+    }
+}
+
+/// A partition of `0..n`, both parts ascending.
+pub(super) struct Split {
+    pub kept: Vec<usize>,
+    pub aside: Vec<usize>,
+}
+
+/// See [`Dataset::split_validation`]; `purpose` keeps unlike draws of one seed apart.
+pub(super) fn stratified_split(
+    labels: &[u32],
+    fraction: f64,
+    purpose: &str,
+    seed: u64,
+) -> Result<Split, DataError> {
+    if !(fraction > 0.0 && fraction < 1.0) {
+        return Err(DataError::Fraction { fraction });
+    }
+    let by_class = indices_by_class(labels);
+    let classes = by_class.len();
+    let mut is_aside = vec![false; labels.len()];
+    for (class, mut indices) in by_class.into_iter().enumerate() {
+        if indices.len() < 2 {
+            continue;
+        }
+        let share = (indices.len() as f64 * fraction).round() as usize;
+        let share = share.clamp(1, indices.len() - 1);
+        indices.shuffle(&mut keyed_rng(purpose, seed, class as u64));
+        for &i in &indices[..share] {
+            is_aside[i] = true;
+        }
+    }
+    let (aside, kept): (Vec<_>, Vec<_>) = (0..labels.len()).partition(|&i| is_aside[i]);
+    if aside.is_empty() {
+        return Err(DataError::TooFewToSplit {
+            images: labels.len(),
+            classes,
+            fraction,
+        });
+    }
+    Ok(Split { kept, aside })
+}
+
+/// Ascending indices of the class-balanced prefix that [`Dataset::limit`] describes.
+pub(super) fn balanced_prefix(labels: &[u32], n: usize) -> Vec<usize> {
+    let mut order: Vec<(usize, u32, usize)> = indices_by_class(labels)
+        .into_iter()
+        .zip(0..)
+        .flat_map(|(indices, label)| {
+            let ranked = indices.into_iter().enumerate();
+            ranked.map(move |(rank, i)| (rank, label, i))
+        })
+        .collect();
+    order.sort_unstable();
+    order.truncate(n);
+    let mut kept: Vec<usize> = order.into_iter().map(|(_, _, i)| i).collect();
+    kept.sort_unstable();
+    kept
+}
+
+fn indices_by_class(labels: &[u32]) -> Vec<Vec<usize>> {
+    let classes = labels.iter().max().map_or(0, |&m| m as usize + 1);
+    let mut by_class = vec![Vec::new(); classes];
+    for (i, &label) in labels.iter().enumerate() {
+        by_class[label as usize].push(i);
+    }
+    by_class
+}

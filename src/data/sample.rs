@@ -1,0 +1,41 @@
+//! The CIFAR-10 sample that travels in the binary; `assets/cifar10-sample.md` describes it.
+
+use image::ImageFormat;
+
+use super::cifar::{CIFAR10, SIDE};
+use super::dataset::Dataset;
+
+/// 5,000 images.
+pub(super) fn train() -> Dataset {
+    unpack(include_bytes!("../../assets/cifar10-sample-train.webp"))
+}
+
+/// 1,000 images.
+pub(super) fn test() -> Dataset {
+    unpack(include_bytes!("../../assets/cifar10-sample-test.webp"))
+}
+
+/// A mosaic whose column is the class and whose row is the rank within it, read row by row.
+fn unpack(webp: &[u8]) -> Dataset {
+    let mosaic = image::load_from_memory_with_format(webp, ImageFormat::WebP)
+        .expect("the embedded sample is a WebP image")
+        .into_rgb8();
+    let columns = CIFAR10.classes.len();
+    let rows = mosaic.height() as usize / SIDE;
+    let line_bytes = SIDE * 3;
+    let mut pixels = Vec::with_capacity(mosaic.len());
+    for row in mosaic.chunks_exact(columns * SIDE * line_bytes) {
+        for column in 0..columns {
+            for line in row.chunks_exact(columns * line_bytes) {
+                pixels.extend_from_slice(&line[column * line_bytes..][..line_bytes]);
+            }
+        }
+    }
+    Dataset {
+        side: SIDE,
+        pixels,
+        labels: (0..columns as u32).cycle().take(rows * columns).collect(),
+        classes: CIFAR10.default_names(),
+        skipped: Vec::new(),
+    }
+}

@@ -1,0 +1,162 @@
+//! From what the user named to a training and a test set.
+
+use std::path::{Path, PathBuf};
+
+use super::cifar::{CIFAR10, CIFAR100, Layout};
+use super::{DataError, Dataset, folder, sample};
+
+/// Called from any thread with `(images done, images in this set)` while a folder is decoded; the
+/// count starts anew for the test set.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// A set to train on and a set to report on.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    pub train: Dataset,
+    pub test: Dataset,
+    /// `cifar10-sample`, `cifar10`, `cifar100`, or the folder's own name.
+    pub name: String,
+    /// What was decided on the user's behalf and should be shown to them.
+    pub note: Option<String>,
+}
+
+/// How [`open`] and [`open_test`] read.
+#[derive(Clone, Copy)]
+pub struct OpenOptions<'a> {
+    /// Height and width in pixels that a folder's images are brought to, as [`decode_image`] does
+    /// it; CIFAR images stay at 32.
+    ///
+    /// [`decode_image`]: super::decode_image
+    pub side: usize,
+    /// Leave out images that cannot be decoded, and list them in [`Dataset::skipped`], instead of failing.
+    pub skip_bad_images: bool,
+    /// At most so many training images, chosen as [`Dataset::limit`] does it. In a folder the choice
+    /// comes before the decoding, so skipped images are not replaced.
+    pub limit_train: Option<usize>,
+    /// The same for test images.
+    pub limit_test: Option<usize>,
+    pub progress: Option<Progress<'a>>,
+}
+
+impl Default for OpenOptions<'_> {
+    /// 64 pixels, every image, failing on bad ones.
+    fn default() -> Self {
+        OpenOptions {
+            side: 64,
+            skip_bad_images: false,
+            limit_train: None,
+            limit_test: None,
+            progress: None,
+        }
+    }
+}
+
+/// Opens an image set to train on.
+///
+/// `spec` is one of
+///
+/// * `sample`: the embedded 5,000 + 1,000 images of CIFAR-10, classes interleaved (a directory of
+///   that name is `./sample`);
+/// * a directory with CIFAR-10 in the official binary layout (`data_batch_1.bin` to `data_batch_5.bin`,
+///   `test_batch.bin`, optionally `batches.meta.txt`), or with CIFAR-100 (`train.bin`, `test.bin`,
+///   optionally `fine_label_names.txt`; fine labels), or the directory above
+///   `cifar-10-batches-bin` or `cifar-100-binary`;
+/// * `DIR/train/CLASS/*` with `DIR/test/CLASS/*` or `DIR/val/CLASS/*` (`test` where both are there),
+///   or `DIR/CLASS/*`, of which 20 % of each class are set aside as the test set, always the
+///   same ones, which [`Splits::note`] says. Images are PNG, JPEG, WebP or BMP; other files, names
+///   that begin with a dot, and deeper folders are ignored. Classes are numbered by sorted name.
+///
+/// # Errors
+///
+/// One sentence that names the file or option, what was found and what was expected: see [`DataError`].
+pub fn open(spec: &str, options: &OpenOptions<'_>) -> Result<Splits, DataError> {
+    options.check()?;
+    let (train, test, name) = match Source::locate(spec)? {
+        Source::Sample => (sample::train(), sample::test(), "cifar10-sample"),
+        Source::Cifar(layout, dir) => (
+            layout.read_train(&dir)?,
+            layout.read_test(&dir)?,
+            layout.name,
+        ),
+        Source::Folder(root) => return folder::open(&root, options),
+    };
+    Ok(Splits {
+        train: limited(train, options.limit_train)?,
+        test: limited(test, options.limit_test)?,
+        name: name.to_string(),
+        note: None,
+    })
+}
+
+/// Opens only the test set of what [`open`] takes; the training files need not be there.
+///
+/// Of `DIR/CLASS/*` these are the same 20 % of each class. Where `DIR/train` is there it names and
+/// numbers the classes, else the test folders do.
+///
+/// # Errors
+///
+/// As [`open`]; a single class is no error here.
+pub fn open_test(spec: &str, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
+    options.check()?;
+    let test = match Source::locate(spec)? {
+        Source::Sample => sample::test(),
+        Source::Cifar(layout, dir) => layout.read_test(&dir)?,
+        Source::Folder(root) => return folder::open_test(&root, options),
+    };
+    limited(test, options.limit_test)
+}
+
+impl OpenOptions<'_> {
+    fn check(&self) -> Result<(), DataError> {
+        let zero = [
+            ("side", self.side == 0),
+            ("limit_train", self.limit_train == Some(0)),
+            ("limit_test", self.limit_test == Some(0)),
+        ]
+        .into_iter()
+        .find(|(_, is_zero)| *is_zero);
+        zero.map_or(Ok(()), |(option, _)| Err(DataError::Zero { option }))
+    }
+}
+
+fn limited(data: Dataset, limit: Option<usize>) -> Result<Dataset, DataError> {
+    match limit {
+        Some(n) => data.limit(n),
+        None => Ok(data),
+    }
+}
+
+enum Source {
+    Sample,
+    Cifar(&'static Layout, PathBuf),
+    Folder(PathBuf),
+}
+
+impl Source {
+    fn locate(spec: &str) -> Result<Source, DataError> {
+        if spec == "sample" {
+            return Ok(Source::Sample);
+        }
+        let path = Path::new(spec);
+        if !path.exists() {
+            return Err(DataError::NotFound { path: path.into() });
+        }
+        if !path.is_dir() {
+            return Err(DataError::NotADirectory { path: path.into() });
+        }
+        let layouts = [&CIFAR10, &CIFAR100];
+        if let Some(layout) = layouts.into_iter().find(|layout| layout.is_in(path)) {
+            return Ok(Source::Cifar(layout, path.into()));
+        }
+        match layouts.map(|layout| path.join(layout.directory).is_dir()) {
+            [true, true] => Err(DataError::Ambiguous {
+                path: path.into(),
+                first: CIFAR10.directory,
+                second: CIFAR100.directory,
+            }),
+            [true, false] => Ok(Source::Cifar(&CIFAR10, path.join(CIFAR10.directory))),
+            [false, true] => Ok(Source::Cifar(&CIFAR100, path.join(CIFAR100.directory))),
+            [false, false] => Ok(Source::Folder(path.into())),
+        }
+    }
+}

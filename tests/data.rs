@@ -1,0 +1,10 @@
+//! The image-set readers against files that the tests write, and the embedded sample.
+
+mod data {
+    mod cifar;
+    mod files;
+    mod folder;
+    mod image;
+    mod parts;
+    mod sample;
+}

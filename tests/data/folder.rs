@@ -1,0 +1,234 @@
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+use bayeslora::data::{OpenOptions, open, open_test};
+use tempfile::tempdir;
+
+use super::files::{assert_says, class, message, options, plain, spec};
+
+/// Two classes with three and two training images, and one test image each under `part`.
+fn write_parts(root: &Path, part: &str) {
+    class(&root.join("train/cat"), 3, 10);
+    class(&root.join("train/ant"), 2, 20);
+    class(&root.join(part).join("cat"), 1, 30);
+    class(&root.join(part).join("ant"), 1, 40);
+}
+
+fn skipping() -> OpenOptions<'static> {
+    OpenOptions {
+        skip_bad_images: true,
+        ..options()
+    }
+}
+
+#[test]
+fn train_and_test_folders_with_classes_sorted_by_name() {
+    for part in ["test", "val"] {
+        let dir = tempdir().unwrap();
+        let root = dir.path().join("pets");
+        write_parts(&root, part);
+        fs::write(root.join("train/cat/.hidden.png"), "x").unwrap();
+        fs::write(root.join("train/cat/notes.txt"), "x").unwrap();
+        fs::create_dir(root.join("train/.cache")).unwrap();
+        let splits = open(spec(&root), &options()).unwrap();
+        assert_eq!((&*splits.name, splits.note), ("pets", None));
+        assert_eq!(*splits.train.classes, ["ant", "cat"]);
+        assert_eq!(splits.train.labels, [0, 0, 1, 1, 1]);
+        assert_eq!(splits.test.labels, [0, 1]);
+        let firsts: Vec<u8> = (0..5).map(|i| splits.train.image(i)[0]).collect();
+        assert_eq!(firsts, [20, 21, 10, 11, 12]);
+        assert_eq!(splits.test.image(1), [30; 8 * 8 * 3]);
+    }
+}
+
+#[test]
+fn every_format_size_and_case_of_extension() {
+    let dir = tempdir().unwrap();
+    for part in ["train", "test"] {
+        let root = dir.path().join(part);
+        for (i, kind) in ["png", "jpg", "jpeg", "webp", "bmp", "PNG"]
+            .iter()
+            .enumerate()
+        {
+            let i = i as u32;
+            plain(
+                &root.join("red").join(format!("{i}.{kind}")),
+                9 + i,
+                20 - i,
+                [255, 0, 0],
+            );
+        }
+        plain(&root.join("blue/a.png"), 3, 5, [0, 0, 255]);
+    }
+    let train = open(spec(dir.path()), &options()).unwrap().train;
+    assert_eq!(train.len(), 7);
+    for i in 1..7 {
+        let far = |pixel: &[u8]| pixel[0].abs_diff(255).max(pixel[1]).max(pixel[2]);
+        assert!(train.image(i).chunks(3).all(|pixel| far(pixel) <= 2));
+    }
+}
+
+#[test]
+fn an_undivided_folder_is_split_the_same_way_each_time_and_says_so() {
+    let dir = tempdir().unwrap();
+    class(&dir.path().join("a"), 20, 0);
+    class(&dir.path().join("b"), 10, 100);
+    // A class may be called `train`.
+    class(&dir.path().join("train"), 5, 200);
+    let splits = open(spec(dir.path()), &options()).unwrap();
+    let count = |labels: &[u32], class| labels.iter().filter(|&&l| l == class).count();
+    let test = &splits.test.labels;
+    assert_eq!([0, 1, 2].map(|c| count(test, c)), [4, 2, 1]);
+    assert_eq!(splits.train.len(), 28);
+    let note = splits.note.unwrap();
+    assert_says(
+        &note,
+        &["7 of 35 images", "no train and test folders", "seed 0"],
+    );
+
+    let mut greys: Vec<u8> = [&splits.train, &splits.test]
+        .iter()
+        .flat_map(|set| (0..set.len()).map(|i| set.image(i)[0]))
+        .collect();
+    greys.sort_unstable();
+    let all: Vec<u8> = (0..20).chain(100..110).chain(200..205).collect();
+    assert_eq!(greys, all);
+
+    let again = open_test(spec(dir.path()), &options()).unwrap();
+    assert_eq!(again.pixels, splits.test.pixels);
+}
+
+#[test]
+fn bad_images_are_named_and_counted_or_skipped() {
+    let dir = tempdir().unwrap();
+    write_parts(dir.path(), "test");
+    class(&dir.path().join("train/cat"), 8, 10);
+    for i in [1, 3, 5, 6] {
+        fs::write(
+            dir.path().join(format!("train/cat/{i}.png")),
+            "not a picture",
+        )
+        .unwrap();
+    }
+    let text = message(open(spec(dir.path()), &options()));
+    assert_says(
+        &text,
+        &[
+            "4 of 10 images",
+            "1.png",
+            "3.png",
+            "5.png",
+            "and 1 more",
+            "--skip-bad-images",
+        ],
+    );
+    assert!(!text.contains("6.png"));
+
+    let train = open(spec(dir.path()), &skipping()).unwrap().train;
+    assert_eq!(train.labels, [0, 0, 1, 1, 1, 1]);
+    let cats: Vec<u8> = (2..6).map(|i| train.image(i)[0]).collect();
+    assert_eq!(cats, [10, 12, 14, 17]);
+    assert_eq!(train.pixels.len(), 6 * 8 * 8 * 3);
+    assert_eq!(train.skipped.len(), 4);
+    assert!(train.skipped[3].path.ends_with("cat/6.png"));
+    assert!(!train.skipped[3].reason.is_empty());
+    let limited = train.limit(2).unwrap();
+    assert_eq!((limited.len(), limited.skipped.len()), (2, 4));
+
+    for i in 0..2 {
+        fs::write(dir.path().join(format!("train/ant/{i}.png")), "").unwrap();
+    }
+    let text = message(open(spec(dir.path()), &skipping()));
+    assert_says(&text, &["ant: every one of the 2 images", "skipped"]);
+}
+
+#[test]
+fn limits_take_the_first_of_each_class_before_decoding() {
+    let dir = tempdir().unwrap();
+    write_parts(dir.path(), "test");
+    fs::write(dir.path().join("train/cat/2.png"), "not a picture").unwrap();
+    let limited = OpenOptions {
+        limit_train: Some(3),
+        limit_test: Some(1),
+        ..options()
+    };
+    let splits = open(spec(dir.path()), &limited).unwrap();
+    assert_eq!(splits.train.labels, [0, 0, 1]);
+    assert_eq!(splits.test.labels, [0]);
+}
+
+#[test]
+fn progress_counts_every_image_of_each_set() {
+    let dir = tempdir().unwrap();
+    write_parts(dir.path(), "test");
+    let calls = Mutex::new(Vec::new());
+    let progress = |done, total| calls.lock().unwrap().push((total, done));
+    let watched = OpenOptions {
+        progress: Some(&progress),
+        ..options()
+    };
+    open(spec(dir.path()), &watched).unwrap();
+    let mut calls = calls.into_inner().unwrap();
+    calls.sort_unstable();
+    assert_eq!(
+        calls,
+        [(2, 1), (2, 2), (5, 1), (5, 2), (5, 3), (5, 4), (5, 5)]
+    );
+}
+
+#[test]
+fn parts_and_classes_that_do_not_fit_together() {
+    let dir = tempdir().unwrap();
+    let root = dir.path();
+    write_parts(root, "test");
+
+    class(&root.join("test/dog"), 1, 0);
+    for result in [
+        open(spec(root), &options()).map(|_| ()),
+        open_test(spec(root), &options()).map(|_| ()),
+    ] {
+        assert_says(&message(result), &["test/dog", "does not have", "train"]);
+    }
+    fs::remove_dir_all(root.join("test/dog")).unwrap();
+
+    // A test folder may lack a class; the training folder still numbers them.
+    fs::remove_dir_all(root.join("test/ant")).unwrap();
+    assert_eq!(open_test(spec(root), &options()).unwrap().labels, [1]);
+
+    fs::create_dir(root.join("train/eel")).unwrap();
+    fs::write(root.join("train/eel/clip.gif"), "x").unwrap();
+    let text = message(open(spec(root), &options()));
+    assert_says(&text, &["train/eel", "no images", "1 other", "png, jpg"]);
+    fs::remove_dir_all(root.join("train/eel")).unwrap();
+
+    fs::remove_dir_all(root.join("train/ant")).unwrap();
+    let text = message(open(spec(root), &options()));
+    assert_says(&text, &["train: 1 class folder;", "at least two"]);
+
+    fs::remove_dir_all(root.join("train/cat")).unwrap();
+    let text = message(open(spec(root), &options()));
+    assert_says(&text, &["train: no class folders"]);
+
+    fs::remove_dir(root.join("train")).unwrap();
+    let text = message(open(spec(root), &options()));
+    assert_says(&text, &["train not found", "train/CLASS/*"]);
+    assert_eq!(open_test(spec(root), &options()).unwrap().labels, [0]);
+
+    fs::rename(root.join("test"), root.join("train")).unwrap();
+    for result in [
+        open(spec(root), &options()).map(|_| ()),
+        open_test(spec(root), &options()).map(|_| ()),
+    ] {
+        assert_says(&message(result), &["test or val not found"]);
+    }
+}
+
+#[test]
+fn a_folder_too_small_to_split() {
+    let dir = tempdir().unwrap();
+    class(&dir.path().join("a"), 1, 0);
+    class(&dir.path().join("b"), 1, 0);
+    let text = message(open(spec(dir.path()), &options()));
+    assert_says(&text, &["2 images in 2 class", "too few"]);
+}
