@@ -1,0 +1,3 @@
+//! Variational training of rank-gated adapters.
+
+pub mod kl;
