@@ -107,7 +107,7 @@ impl Trainable {
     }
 
     /// Records the update, one dispatch for all parameters.
-    pub(super) fn record_step(&self, graph: &mut Graph, step: Slot, adam: Adam) {
+    pub fn record_step(&self, graph: &mut Graph, step: Slot, adam: Adam) {
         let builder = &mut graph.builder;
         let bind = [
             ("step", step),

@@ -1,0 +1,21 @@
+//! The mathematics once more, on the CPU in f64: one twin an operation.
+//!
+//! Twins take logical NCHW arguments, without channel padding or any layout of the engine's, so that
+//! a mistake in a layout cannot be on both sides of a comparison. They are written to be obviously
+//! right; `tests/reference_twins.rs` proves them by finite differences and published vectors.
+
+// Every test binary compiles this module anew and uses its own part of it.
+#![allow(dead_code)]
+
+pub mod adamw;
+pub mod adapter;
+pub mod affine;
+pub mod conv;
+pub mod gates;
+pub mod head;
+pub mod philox;
+pub mod pool;
+pub mod resize;
+pub mod resnet;
+pub mod tensor;
+pub mod toy;
