@@ -87,11 +87,17 @@ impl Golden {
         // Planar in the dump.
         let planar = &self.inputs.integers["images"].data;
         let pixel = |n: usize, at: usize, c: usize| planar[(n * 3 + c) * 1024 + at] as u8;
-        (0..EXAMPLES * 1024 * 3).map(|i| pixel(i / 3072, i / 3 % 1024, i % 3)).collect()
+        (0..EXAMPLES * 1024 * 3)
+            .map(|i| pixel(i / 3072, i / 3 % 1024, i % 3))
+            .collect()
     }
 
     fn labels(&self) -> Vec<u32> {
-        self.inputs.integers["labels"].data.iter().map(|label| *label as u32).collect()
+        self.inputs.integers["labels"]
+            .data
+            .iter()
+            .map(|label| *label as u32)
+            .collect()
     }
 }
 
@@ -130,7 +136,10 @@ fn kernels(gpu: &Gpu) -> Vec<KernelChoice> {
 #[test]
 fn features_and_logits() {
     let golden = Golden::load();
-    let gpu = common::gpu(GpuOptions { poison: true, ..Default::default() });
+    let gpu = common::gpu(GpuOptions {
+        poison: true,
+        ..Default::default()
+    });
     for kernels in kernels(&gpu) {
         println!("{kernels:?}");
         let network = FrozenNetwork::upload(&gpu, kernels, &golden.backbone, None);
@@ -145,7 +154,13 @@ fn features_and_logits() {
             let (_, starts, _) = layout.rank_table(EXAMPLES, |_| 0.0);
             let mut graph = Graph::new(&gpu, kernels);
             let slots = AdapterSlots::new(
-                &mut graph, &layout, SCALE, &parameters, &gates, &starts, EXAMPLES,
+                &mut graph,
+                &layout,
+                SCALE,
+                &parameters,
+                &gates,
+                &starts,
+                EXAMPLES,
             );
             let input = PrefixInput::Images {
                 images: graph.builder.buffer("images", &images),
@@ -157,13 +172,24 @@ fn features_and_logits() {
             // Cuts above the stem give the prefix's stages; chunks of three leave a partial one.
             for (cut, stage) in [(0, "stem"), (2, "layer1"), (4, "layer2")] {
                 let x = model::prefix(
-                    &mut graph, &network, Cut::Block(cut), input, EXAMPLES, 3 + cut,
+                    &mut graph,
+                    &network,
+                    Cut::Block(cut),
+                    input,
+                    EXAMPLES,
+                    3 + cut,
                 );
                 kept.push((stage, x));
             }
             let x = kept[2].1;
             let activations = model::forward(
-                &mut graph, &network, Cut::Block(4), &layout, &slots, x, EXAMPLES,
+                &mut graph,
+                &network,
+                Cut::Block(4),
+                &layout,
+                &slots,
+                x,
+                EXAMPLES,
             );
             let outputs: Vec<_> = activations.block_outputs().collect();
             kept.extend([
@@ -180,9 +206,18 @@ fn features_and_logits() {
             for (stage, tensor) in kept {
                 let found = nchw(tensor, &plan.read(tensor.slot).unwrap());
                 let name = format!("{name}.{stage}");
-                check(&mut failures, &name, golden.expected(&name), &found, ACTIVATIONS);
+                check(
+                    &mut failures,
+                    &name,
+                    golden.expected(&name),
+                    &found,
+                    ACTIVATIONS,
+                );
             }
-            assert!(plan.guards_are_whole().unwrap(), "a dispatch wrote past its buffer");
+            assert!(
+                plan.guards_are_whole().unwrap(),
+                "a dispatch wrote past its buffer"
+            );
         }
         assert!(failures.is_empty(), "{failures:#?}");
     }
@@ -218,7 +253,8 @@ fn run_step(
 ) {
     let state = trainable.read_values(gpu).unwrap();
     let gates = golden.gates(&trainable.layout, &state, Some(index));
-    gpu.queue().write_buffer(&step.gates, 0, bytemuck::cast_slice(&gates));
+    gpu.queue()
+        .write_buffer(&step.gates, 0, bytemuck::cast_slice(&gates));
     let (correction1, correction2) = Adam::default().corrections(index as u64 + 1);
     let values = StepValues {
         seed: 0,
@@ -261,7 +297,10 @@ fn setup(golden: &Golden, gpu: &Gpu, kernels: KernelChoice) -> (FrozenNetwork, T
 #[test]
 fn gradients() {
     let golden = Golden::load();
-    let gpu = common::gpu(GpuOptions { poison: true, ..Default::default() });
+    let gpu = common::gpu(GpuOptions {
+        poison: true,
+        ..Default::default()
+    });
     for kernels in kernels(&gpu) {
         println!("{kernels:?}");
         let mut failures = Vec::new();
@@ -276,7 +315,10 @@ fn gradients() {
                     check(&mut failures, &name, &expected.data, found, GRADIENTS);
                 }
             }
-            assert!(step.plan().guards_are_whole().unwrap(), "a dispatch wrote past its buffer");
+            assert!(
+                step.plan().guards_are_whole().unwrap(),
+                "a dispatch wrote past its buffer"
+            );
         }
         assert!(failures.is_empty(), "{failures:#?}");
     }
@@ -311,20 +353,32 @@ fn ten_steps(kernels: KernelChoice, golden: &Golden, gpu: &Gpu, prune: Option<&[
             check(&mut failures, &name, &[expected], &[found], ACTIVATIONS);
         }
     }
-    let prefix = if prune.is_some() { "pruned10" } else { "after10" };
+    let prefix = if prune.is_some() {
+        "pruned10"
+    } else {
+        "after10"
+    };
     let end = trainable.read_values(gpu).unwrap();
     let starts = named(&trainable.layout, &start);
     for ((name, found), (_, start)) in named(&trainable.layout, &end).iter().zip(starts) {
         let expected = golden.expected(&format!("{prefix}.{name}"));
         let update = |after: &[f32]| -> Vec<f64> {
-            after.iter().zip(start).map(|(a, b)| f64::from(*a) - f64::from(*b)).collect()
+            after
+                .iter()
+                .zip(start)
+                .map(|(a, b)| f64::from(*a) - f64::from(*b))
+                .collect()
         };
         let (expected, found) = (update(expected), update(found));
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let norms = (dot(&expected, &expected) * dot(&found, &found)).sqrt();
         let cosine = dot(&expected, &found) / norms;
         let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 2e-4;
-        let share = expected.iter().zip(&found).filter(|pair| near(*pair)).count() as f64
+        let share = expected
+            .iter()
+            .zip(&found)
+            .filter(|pair| near(*pair))
+            .count() as f64
             / expected.len() as f64;
         println!("{prefix}.{name:<40} cosine {cosine:.6} near {share:.5}");
         if cosine.is_nan() || cosine < 0.9999 || share < 0.999 {
@@ -338,7 +392,10 @@ fn ten_steps(kernels: KernelChoice, golden: &Golden, gpu: &Gpu, prune: Option<&[
 #[test]
 fn ten_training_steps() {
     let golden = Golden::load();
-    let gpu = common::gpu(GpuOptions { poison: true, ..Default::default() });
+    let gpu = common::gpu(GpuOptions {
+        poison: true,
+        ..Default::default()
+    });
     for kernels in kernels(&gpu) {
         println!("{kernels:?}");
         ten_steps(kernels, &golden, &gpu, None);

@@ -55,7 +55,9 @@ impl Adapters {
     /// The adapter that `choice` means.
     pub fn choose(self, choice: &AdapterChoice) -> Result<wgpu::Adapter, GpuError> {
         if self.list.is_empty() {
-            return Err(GpuError::NoAdapter { hint: install_hint() });
+            return Err(GpuError::NoAdapter {
+                hint: install_hint(),
+            });
         }
         let available = self.describe();
         let software =
@@ -68,12 +70,13 @@ impl Adapters {
                 AdapterChoice::Cpu => software(adapter),
                 AdapterChoice::Gpu => !software(adapter),
                 AdapterChoice::Index(wanted) => index == wanted,
-                AdapterChoice::Name(name) => {
-                    adapter.get_info().name.to_lowercase().contains(name)
-                }
+                AdapterChoice::Name(name) => adapter.get_info().name.to_lowercase().contains(name),
             })
             .map(|(_, adapter)| adapter)
-            .ok_or_else(|| GpuError::NoSuchAdapter { wanted: format!("{choice:?}"), available })
+            .ok_or_else(|| GpuError::NoSuchAdapter {
+                wanted: format!("{choice:?}"),
+                available,
+            })
     }
 
     fn describe(&self) -> String {

@@ -96,7 +96,13 @@ impl Gpu {
         info: wgpu::AdapterInfo,
         options: GpuOptions,
     ) -> Self {
-        Self(Arc::new(Inner { device, queue, info, options, kernels: Mutex::default() }))
+        Self(Arc::new(Inner {
+            device,
+            queue,
+            info,
+            options,
+            kernels: Mutex::default(),
+        }))
     }
 
     pub fn device(&self) -> &wgpu::Device {
@@ -139,7 +145,11 @@ impl Gpu {
     /// # Panics
     /// When the shader does not exist or does not compile: a bug of ours, not of the user.
     pub fn kernel(&self, shader: &str, variables: Variables) -> Arc<Kernel> {
-        let mut cache = self.0.kernels.lock().expect("no kernel compilation panicked");
+        let mut cache = self
+            .0
+            .kernels
+            .lock()
+            .expect("no kernel compilation panicked");
         cache
             .entry((shader.to_owned(), variables))
             .or_insert_with_key(|(shader, variables)| {
@@ -179,9 +189,23 @@ impl Gpu {
     }
 
     /// An `rgba32float` texture of `width` x `height` texels holding `data`, row by row.
-    pub fn texture_with(&self, label: &str, width: u32, height: u32, data: &[f32]) -> wgpu::Texture {
-        assert_eq!(data.len(), width as usize * height as usize * 4, "{label}: texel count");
-        let size = wgpu::Extent3d { width, height, depth_or_array_layers: 1 };
+    pub fn texture_with(
+        &self,
+        label: &str,
+        width: u32,
+        height: u32,
+        data: &[f32],
+    ) -> wgpu::Texture {
+        assert_eq!(
+            data.len(),
+            width as usize * height as usize * 4,
+            "{label}: texel count"
+        );
+        let size = wgpu::Extent3d {
+            width,
+            height,
+            depth_or_array_layers: 1,
+        };
         let texture = self.0.device.create_texture(&wgpu::TextureDescriptor {
             label: Some(label),
             size,
@@ -209,9 +233,14 @@ impl Gpu {
 
     /// Waits for all submitted work.
     pub fn wait(&self) -> Result<(), GpuError> {
-        self.0.device.poll(wgpu::PollType::wait_indefinitely()).map(drop).map_err(|error| {
-            GpuError::Failed { during: "waiting for the GPU".into(), reason: error.to_string() }
-        })
+        self.0
+            .device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map(drop)
+            .map_err(|error| GpuError::Failed {
+                during: "waiting for the GPU".into(),
+                reason: error.to_string(),
+            })
     }
 
     /// Copies `bytes` of a buffer from `offset` on to the host, waiting for the work before it.
@@ -249,7 +278,10 @@ impl Gpu {
         self.0.queue.submit([encoder.finish()]);
         let padded: Vec<f32> = self.map(&staging)?;
         let rows = padded.chunks_exact(pitch as usize / 4);
-        Ok(rows.flat_map(|texels| &texels[..row as usize / 4]).copied().collect())
+        Ok(rows
+            .flat_map(|texels| &texels[..row as usize / 4])
+            .copied()
+            .collect())
     }
 
     fn staging(&self, bytes: u64) -> wgpu::Buffer {
@@ -262,7 +294,10 @@ impl Gpu {
     }
 
     fn map<T: bytemuck::Pod>(&self, staging: &wgpu::Buffer) -> Result<Vec<T>, GpuError> {
-        let failed = |reason: String| GpuError::Failed { during: "reading results".into(), reason };
+        let failed = |reason: String| GpuError::Failed {
+            during: "reading results".into(),
+            reason,
+        };
         let (sender, receiver) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             sender.send(result).expect("the receiver waits below");
@@ -270,7 +305,9 @@ impl Gpu {
         self.wait()?;
         let mapped = receiver.recv().map_err(|error| failed(error.to_string()))?;
         mapped.map_err(|error| failed(error.to_string()))?;
-        let view = staging.get_mapped_range(..).map_err(|error| failed(error.to_string()))?;
+        let view = staging
+            .get_mapped_range(..)
+            .map_err(|error| failed(error.to_string()))?;
         Ok(bytemuck::pod_collect_to_vec(&view))
     }
 }

@@ -10,7 +10,11 @@ pub enum GpuError {
     #[error("the adapter {adapter:?} refused to open a device: {reason}")]
     Device { adapter: String, reason: String },
     #[error("{what} needs {wanted} bytes in one buffer and the adapter allows {allowed}")]
-    BufferTooLarge { what: String, wanted: u64, allowed: u64 },
+    BufferTooLarge {
+        what: String,
+        wanted: u64,
+        allowed: u64,
+    },
     #[error("the GPU ran out of memory or failed while {during}: {reason}")]
     Failed { during: String, reason: String },
 }

@@ -61,10 +61,12 @@ impl Kernel {
         let module = naga::front::wgsl::parse_str(&source)
             .unwrap_or_else(|error| panic!("{shader}: {}", error.emit_to_string(&source)));
         let (bindings, members, params_size) = reflect(&module);
-        let layout = gpu.device().create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(shader),
-            entries: &bindings.iter().map(layout_entry).collect::<Vec<_>>(),
-        });
+        let layout = gpu
+            .device()
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(shader),
+                entries: &bindings.iter().map(layout_entry).collect::<Vec<_>>(),
+            });
         let checks = match gpu.options().runtime_checks {
             true => wgpu::ShaderRuntimeChecks::checked(),
             false => wgpu::ShaderRuntimeChecks::unchecked(),
@@ -75,24 +77,30 @@ impl Kernel {
         };
         // SAFETY: every loop of the shaders is counted and every index stays inside its buffer;
         // tests run each kernel with and without the checks and compare the bits.
-        let module = unsafe { gpu.device().create_shader_module_trusted(descriptor, checks) };
+        let module = unsafe {
+            gpu.device()
+                .create_shader_module_trusted(descriptor, checks)
+        };
         let pipeline_layout =
-            gpu.device().create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            gpu.device()
+                .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                    label: Some(shader),
+                    bind_group_layouts: &[Some(&layout)],
+                    immediate_size: 0,
+                });
+        let pipeline = gpu
+            .device()
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(shader),
-                bind_group_layouts: &[Some(&layout)],
-                immediate_size: 0,
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: None,
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
             });
-        let pipeline = gpu.device().create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(shader),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: None,
-            compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
         Self {
             name: shader.to_owned(),
             variables: variables.clone(),
@@ -111,7 +119,9 @@ fn reflect(module: &naga::Module) -> (Vec<Binding>, Vec<Member>, u32) {
     let mut members = Vec::new();
     let mut params_size = 0;
     for (_, variable) in module.global_variables.iter() {
-        let Some(place) = &variable.binding else { continue };
+        let Some(place) = &variable.binding else {
+            continue;
+        };
         let name = variable.name.clone().unwrap_or_default();
         let kind = match variable.space {
             naga::AddressSpace::Uniform => BindingKind::Uniform,
@@ -126,7 +136,11 @@ fn reflect(module: &naga::Module) -> (Vec<Binding>, Vec<Member>, u32) {
         if name == "params" {
             (members, params_size) = struct_members(module, variable.ty);
         }
-        bindings.push(Binding { name, index: place.binding, kind });
+        bindings.push(Binding {
+            name,
+            index: place.binding,
+            kind,
+        });
     }
     (bindings, members, params_size)
 }
@@ -140,7 +154,10 @@ fn struct_members(module: &naga::Module, ty: naga::Handle<naga::Type>) -> (Vec<M
         offset: member.offset,
         float: matches!(
             module.types[member.ty].inner,
-            naga::TypeInner::Scalar(naga::Scalar { kind: naga::ScalarKind::Float, .. })
+            naga::TypeInner::Scalar(naga::Scalar {
+                kind: naga::ScalarKind::Float,
+                ..
+            })
         ),
     });
     (members.collect(), *span)

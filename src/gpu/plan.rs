@@ -20,9 +20,18 @@ pub struct Slot(usize);
 
 enum Resource {
     /// Memory of the plan's own, shared by slots that are not alive at the same time.
-    Transient { bytes: u64 },
-    Buffer { buffer: wgpu::Buffer, offset: u64, bytes: u64 },
-    Texture { view: wgpu::TextureView, bytes: u64 },
+    Transient {
+        bytes: u64,
+    },
+    Buffer {
+        buffer: wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    },
+    Texture {
+        view: wgpu::TextureView,
+        bytes: u64,
+    },
 }
 
 /// The value of a member of a shader's `params`.
@@ -107,8 +116,11 @@ impl Builder {
         let bytes = (floats.max(4) as u64 * 4).next_multiple_of(16);
         let allowed = self.gpu.limits().max_storage_buffer_binding_size;
         if bytes > allowed && self.error.is_none() {
-            self.error =
-                Some(GpuError::BufferTooLarge { what: label.into(), wanted: bytes, allowed });
+            self.error = Some(GpuError::BufferTooLarge {
+                what: label.into(),
+                wanted: bytes,
+                allowed,
+            });
         }
         self.push(label, Resource::Transient { bytes })
     }
@@ -126,7 +138,14 @@ impl Builder {
         offset: u64,
         bytes: u64,
     ) -> Slot {
-        self.push(label, Resource::Buffer { buffer: buffer.clone(), offset, bytes })
+        self.push(
+            label,
+            Resource::Buffer {
+                buffer: buffer.clone(),
+                offset,
+                bytes,
+            },
+        )
     }
 
     pub fn texture(&mut self, label: &str, texture: &wgpu::Texture) -> Slot {
@@ -151,25 +170,61 @@ impl Builder {
     /// When a binding or parameter of the shader is missing, unknown or of the wrong type, or a
     /// buffer is both written and bound a second time: bugs of ours.
     pub fn dispatch(&mut self, dispatch: Dispatch) {
-        let Dispatch { label, kernel, bind, params, workgroups, flops } = dispatch;
-        let grid = fold(workgroups, self.gpu.limits().max_compute_workgroups_per_dimension);
+        let Dispatch {
+            label,
+            kernel,
+            bind,
+            params,
+            workgroups,
+            flops,
+        } = dispatch;
+        let grid = fold(
+            workgroups,
+            self.gpu.limits().max_compute_workgroups_per_dimension,
+        );
         let mut slots = Vec::new();
-        for binding in kernel.bindings.iter().filter(|binding| binding.name != "params") {
+        for binding in kernel
+            .bindings
+            .iter()
+            .filter(|binding| binding.name != "params")
+        {
             let slot = bind.iter().find(|(name, _)| *name == binding.name);
             let (_, slot) = slot.unwrap_or_else(|| panic!("{label}: no {:?} bound", binding.name));
             slots.push((binding, *slot));
         }
-        assert_eq!(slots.len(), bind.len(), "{label}: {} does not bind all it gets", kernel.name);
+        assert_eq!(
+            slots.len(),
+            bind.len(),
+            "{label}: {} does not bind all it gets",
+            kernel.name
+        );
         for (binding, slot) in &slots {
-            let alone = slots.iter().filter(|(_, other)| self.overlap(*slot, *other)).count() == 1;
+            let alone = slots
+                .iter()
+                .filter(|(_, other)| self.overlap(*slot, *other))
+                .count()
+                == 1;
             let written = binding.kind == BindingKind::ReadWrite;
-            assert!(!written || alone, "{label}: {:?} is read and written", binding.name);
+            assert!(
+                !written || alone,
+                "{label}: {:?} is read and written",
+                binding.name
+            );
         }
         let bytes = slots.iter().map(|(_, slot)| self.bytes(*slot)).sum();
         let params = encode(&label, &kernel, params, workgroups);
         self.records.push(Record {
-            info: DispatchInfo { label, kernel: kernel.name.clone(), grid, flops, bytes },
-            bind: slots.iter().map(|(binding, slot)| (binding.index, *slot)).collect(),
+            info: DispatchInfo {
+                label,
+                kernel: kernel.name.clone(),
+                grid,
+                flops,
+                bytes,
+            },
+            bind: slots
+                .iter()
+                .map(|(binding, slot)| (binding.index, *slot))
+                .collect(),
             params,
             kernel,
         });
@@ -204,12 +259,20 @@ impl Builder {
                 sizes[*home] = self.bytes(Slot(index)).max(sizes[*home]);
             }
         }
-        let scope = self.gpu.device().push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffers: Vec<_> =
-            sizes.iter().map(|bytes| self.gpu.storage("plan", bytes + guard)).collect();
+        let scope = self
+            .gpu
+            .device()
+            .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffers: Vec<_> = sizes
+            .iter()
+            .map(|bytes| self.gpu.storage("plan", bytes + guard))
+            .collect();
         if let Some(error) = pollster::block_on(scope.pop()) {
             let reason = error.to_string();
-            return Err(GpuError::Failed { during: "allocating a plan".into(), reason });
+            return Err(GpuError::Failed {
+                during: "allocating a plan".into(),
+                reason,
+            });
         }
         let stride = u64::from(self.gpu.limits().min_uniform_buffer_offset_alignment);
         let mut offsets = Vec::new();
@@ -225,13 +288,28 @@ impl Builder {
 
         let locations: Vec<Location> = (0..self.resources.len())
             .map(|index| match (&self.resources[index].1, homes[index]) {
-                (Resource::Buffer { buffer, offset, bytes }, _) => {
-                    Location { buffer: Some(buffer.clone()), offset: *offset, bytes: *bytes }
-                }
-                (Resource::Transient { bytes }, Some(home)) => {
-                    Location { buffer: Some(buffers[home].clone()), offset: 0, bytes: *bytes }
-                }
-                _ => Location { buffer: None, offset: 0, bytes: 0 },
+                (
+                    Resource::Buffer {
+                        buffer,
+                        offset,
+                        bytes,
+                    },
+                    _,
+                ) => Location {
+                    buffer: Some(buffer.clone()),
+                    offset: *offset,
+                    bytes: *bytes,
+                },
+                (Resource::Transient { bytes }, Some(home)) => Location {
+                    buffer: Some(buffers[home].clone()),
+                    offset: 0,
+                    bytes: *bytes,
+                },
+                _ => Location {
+                    buffer: None,
+                    offset: 0,
+                    bytes: 0,
+                },
             })
             .collect();
         let mut steps = Vec::new();
@@ -248,7 +326,11 @@ impl Builder {
                     },
                 })
                 .collect();
-            let own = record.kernel.bindings.iter().find(|binding| binding.name == "params");
+            let own = record
+                .kernel
+                .bindings
+                .iter()
+                .find(|binding| binding.name == "params");
             if let Some(binding) = own {
                 entries.push(wgpu::BindGroupEntry {
                     binding: binding.index,
@@ -259,15 +341,29 @@ impl Builder {
                     }),
                 });
             }
-            let bind_group = self.gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&record.info.label),
-                layout: &record.kernel.layout,
-                entries: &entries,
+            let bind_group = self
+                .gpu
+                .device()
+                .create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(&record.info.label),
+                    layout: &record.kernel.layout,
+                    entries: &entries,
+                });
+            steps.push(Step {
+                kernel: record.kernel,
+                bind_group,
+                grid: record.info.grid,
             });
-            steps.push(Step { kernel: record.kernel, bind_group, grid: record.info.grid });
             infos.push(record.info);
         }
-        let plan = Plan { gpu: self.gpu, steps, infos, buffers, sizes, locations };
+        let plan = Plan {
+            gpu: self.gpu,
+            steps,
+            infos,
+            buffers,
+            sizes,
+            locations,
+        };
         if plan.gpu.options().poison {
             plan.poison();
         }
@@ -373,7 +469,10 @@ impl Plan {
     }
 
     fn submit(&self, range: std::ops::Range<usize>) {
-        let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+        let mut encoder = self
+            .gpu
+            .device()
+            .create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for step in &self.steps[range] {
@@ -394,14 +493,19 @@ impl Plan {
     /// The contents of a slot, as far as they are still alive ([`Builder::keep`]).
     pub fn read(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
         let location = &self.locations[slot.0];
-        let buffer = location.buffer.as_ref().expect("only buffers are read back");
+        let buffer = location
+            .buffer
+            .as_ref()
+            .expect("only buffers are read back");
         self.gpu.read(buffer, location.offset, location.bytes)
     }
 
     fn poison(&self) {
         for buffer in &self.buffers {
             let nan = vec![f32::NAN; buffer.size() as usize / 4];
-            self.gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
+            self.gpu
+                .queue()
+                .write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
         }
     }
 
@@ -429,14 +533,22 @@ impl Step {
 fn fold(workgroups: u64, limit: u32) -> [u32; 2] {
     let rows = workgroups.div_ceil(u64::from(limit)).max(1);
     let columns = workgroups.div_ceil(rows);
-    assert!(rows <= u64::from(limit), "{workgroups} workgroups do not fit a {limit} x {limit} grid");
+    assert!(
+        rows <= u64::from(limit),
+        "{workgroups} workgroups do not fit a {limit} x {limit} grid"
+    );
     [columns as u32, rows as u32]
 }
 
 fn encode(label: &str, kernel: &Kernel, params: &[(&str, Value)], workgroups: u64) -> Vec<u8> {
     let mut bytes = vec![0; kernel.params_size as usize];
     let mut given = params.len();
-    for Member { name, offset, float } in &kernel.members {
+    for Member {
+        name,
+        offset,
+        float,
+    } in &kernel.members
+    {
         let value = match params.iter().find(|(given, _)| given == name) {
             Some((_, value)) => *value,
             None if name == "tiles" => {
@@ -452,6 +564,11 @@ fn encode(label: &str, kernel: &Kernel, params: &[(&str, Value)], workgroups: u6
         };
         bytes[*offset as usize..][..4].copy_from_slice(&word);
     }
-    assert_eq!(given, kernel.members.len(), "{label}: parameters {} does not know", kernel.name);
+    assert_eq!(
+        given,
+        kernel.members.len(),
+        "{label}: parameters {} does not know",
+        kernel.name
+    );
     bytes
 }

@@ -28,17 +28,17 @@ pub(super) fn time(
         .collect()
 }
 
-fn by_host_clock(
-    gpu: &Gpu,
-    record: impl Fn(&mut wgpu::ComputePass),
-) -> Result<Timing, GpuError> {
+fn by_host_clock(gpu: &Gpu, record: impl Fn(&mut wgpu::ComputePass)) -> Result<Timing, GpuError> {
     gpu.wait()?;
     let start = Instant::now();
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     record(&mut encoder.begin_compute_pass(&Default::default()));
     gpu.queue().submit([encoder.finish()]);
     gpu.wait()?;
-    Ok(Timing { seconds: start.elapsed().as_secs_f64(), gpu_clock: false })
+    Ok(Timing {
+        seconds: start.elapsed().as_secs_f64(),
+        gpu_clock: false,
+    })
 }
 
 fn by_gpu_clock(gpu: &Gpu, record: impl Fn(&mut wgpu::ComputePass)) -> Result<Timing, GpuError> {
@@ -54,18 +54,23 @@ fn by_gpu_clock(gpu: &Gpu, record: impl Fn(&mut wgpu::ComputePass)) -> Result<Ti
         mapped_at_creation: false,
     });
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    record(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-        label: None,
-        timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-            query_set: &queries,
-            beginning_of_pass_write_index: Some(0),
-            end_of_pass_write_index: Some(1),
+    record(
+        &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: None,
+            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                query_set: &queries,
+                beginning_of_pass_write_index: Some(0),
+                end_of_pass_write_index: Some(1),
+            }),
         }),
-    }));
+    );
     encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
     gpu.queue().submit([encoder.finish()]);
     let stamps: Vec<u64> = gpu.read(&resolved, 0, 16)?;
     let ticks = stamps[1].saturating_sub(stamps[0]) as f64;
     let seconds = ticks * f64::from(gpu.queue().get_timestamp_period()) * 1e-9;
-    Ok(Timing { seconds, gpu_clock: true })
+    Ok(Timing {
+        seconds,
+        gpu_clock: true,
+    })
 }

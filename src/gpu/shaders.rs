@@ -63,7 +63,9 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_trim_blocks(true);
     for (name, text) in SHADERS {
-        environment.add_template(name, text).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        environment
+            .add_template(name, text)
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
     }
     environment
 });
@@ -73,7 +75,9 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 /// # Panics
 /// When the shader does not exist or uses a variable that is not given.
 pub fn render(shader: &str, variables: &Variables) -> String {
-    let template = TEMPLATES.get_template(shader).unwrap_or_else(|error| panic!("{error:#}"));
+    let template = TEMPLATES
+        .get_template(shader)
+        .unwrap_or_else(|error| panic!("{error:#}"));
     template
         .render(variables.as_map())
         .unwrap_or_else(|error| panic!("shader {shader} with {variables:?}: {error:#}"))

@@ -122,14 +122,27 @@ impl AdapterLayout {
         let features = resnet.features();
         let conv = |place: &usize| {
             let spec = &resnet.convs[*place];
-            (spec.name.clone(), Some(*place), spec.in_channels, spec.out_channels, spec.kernel)
+            (
+                spec.name.clone(),
+                Some(*place),
+                spec.in_channels,
+                spec.out_channels,
+                spec.kernel,
+            )
         };
         let fc = head.then(|| (HEAD.to_owned(), None, features, classes, 1));
         let shapes: Vec<_> = convs.iter().map(conv).chain(fc).collect();
-        assert_eq!(shapes.len(), rank_ids.len(), "rank ids for every adapted layer");
+        assert_eq!(
+            shapes.len(),
+            rank_ids.len(),
+            "rank ids for every adapted layer"
+        );
         let mut len = 0;
         let mut take = |count: usize| {
-            let segment = Segment { start: len, len: count };
+            let segment = Segment {
+                start: len,
+                len: count,
+            };
             len += count.max(1).next_multiple_of(64);
             segment
         };
@@ -151,7 +164,14 @@ impl AdapterLayout {
         let layers = layers.collect();
         let head_weight = take(classes * features.next_multiple_of(4));
         let head_bias = take(classes.next_multiple_of(4));
-        Self { layers, classes, features, head_weight, head_bias, len }
+        Self {
+            layers,
+            classes,
+            features,
+            head_weight,
+            head_bias,
+            len,
+        }
     }
 
     /// The adapter of a convolution, with its number among the layers; `None` without ranks.
@@ -165,7 +185,11 @@ impl AdapterLayout {
     }
 
     fn find(&self, conv: Option<usize>) -> Option<(usize, &LayoutLayer)> {
-        let found = self.layers.iter().enumerate().find(|(_, layer)| layer.conv == conv);
+        let found = self
+            .layers
+            .iter()
+            .enumerate()
+            .find(|(_, layer)| layer.conv == conv);
         found.filter(|(_, layer)| layer.rank() > 0)
     }
 
@@ -176,7 +200,10 @@ impl AdapterLayout {
 
     /// Scalars of the adapters: A, B and log alpha.
     pub fn adapter_parameters(&self) -> usize {
-        self.layers.iter().map(|layer| layer.rank() * (layer.params_per_rank() + 1)).sum()
+        self.layers
+            .iter()
+            .map(|layer| layer.rank() * (layer.params_per_rank() + 1))
+            .sum()
     }
 
     /// The same layout with only some ranks of each layer, by their present places.
@@ -331,6 +358,8 @@ impl ModelParameters {
     /// # Errors
     /// The GPU fails.
     pub fn read(&self, gpu: &Gpu) -> Result<AdapterState, GpuError> {
-        Ok(self.layout.unpack(&gpu.read(&self.values, 0, self.layout.len as u64 * 4)?))
+        Ok(self
+            .layout
+            .unpack(&gpu.read(&self.values, 0, self.layout.len as u64 * 4)?))
     }
 }

@@ -50,7 +50,10 @@ impl Backbone {
         if path.as_os_str() == EMBEDDED_NAME {
             return Self::embedded();
         }
-        Ok(Self::from_file(&path.display().to_string(), &BackboneFile::read(path)?))
+        Ok(Self::from_file(
+            &path.display().to_string(),
+            &BackboneFile::read(path)?,
+        ))
     }
 
     /// The embedded backbone.
@@ -80,9 +83,18 @@ impl Backbone {
                     .collect(),
             }
         });
-        let fc = file
-            .classes
-            .map(|_| (data("fc.weight".into()).clone(), data("fc.bias".into()).clone()));
-        Self { name: name.into(), convs: convs.collect(), resnet, fc, sha256: file.sha256() }
+        let fc = file.classes.map(|_| {
+            (
+                data("fc.weight".into()).clone(),
+                data("fc.bias".into()).clone(),
+            )
+        });
+        Self {
+            name: name.into(),
+            convs: convs.collect(),
+            resnet,
+            fc,
+            sha256: file.sha256(),
+        }
     }
 }

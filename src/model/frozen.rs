@@ -101,14 +101,16 @@ fn matrix(
 ) -> Vec<f32> {
     let (tall, wide) = (rows.next_multiple_of(4), columns.next_multiple_of(4));
     let mut data = vec![0.0; taps * tall * wide];
-    data.par_chunks_mut(wide).enumerate().for_each(|(line, values)| {
-        let (tap, row) = (line / tall, line % tall);
-        if row < rows {
-            for (column, value) in values[..columns].iter_mut().enumerate() {
-                *value = at(tap, row, column);
+    data.par_chunks_mut(wide)
+        .enumerate()
+        .for_each(|(line, values)| {
+            let (tap, row) = (line / tall, line % tall);
+            if row < rows {
+                for (column, value) in values[..columns].iter_mut().enumerate() {
+                    *value = at(tap, row, column);
+                }
             }
-        }
-    });
+        });
     data
 }
 
@@ -129,7 +131,12 @@ impl FrozenNetwork {
         backbone: &Backbone,
         gradients_from: Option<usize>,
     ) -> Self {
-        let layers = backbone.resnet.convs.iter().zip(&backbone.convs).enumerate();
+        let layers = backbone
+            .resnet
+            .convs
+            .iter()
+            .zip(&backbone.convs)
+            .enumerate();
         let convs = layers.map(|(place, (spec, weights))| {
             let backward = gradients_from.is_some_and(|from| place >= from);
             FrozenConv::upload(gpu, kernels, spec, weights, backward)
@@ -144,9 +151,8 @@ impl FrozenNetwork {
 
     /// Bytes of GPU memory.
     pub fn bytes(&self) -> u64 {
-        let conv = |conv: &FrozenConv| {
-            conv.affine.size() + conv.parts().map(Weight::bytes).sum::<u64>()
-        };
+        let conv =
+            |conv: &FrozenConv| conv.affine.size() + conv.parts().map(Weight::bytes).sum::<u64>();
         self.convs.iter().map(conv).sum()
     }
 
@@ -163,6 +169,10 @@ impl FrozenNetwork {
             let affine: Vec<u8> = self.gpu.read(&conv.affine, 0, conv.affine.size())?;
             hash.update(&affine);
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
     }
 }

@@ -14,7 +14,11 @@ pub struct Map {
 
 impl Map {
     pub fn square(side: usize, channels: usize) -> Self {
-        Self { height: side, width: side, channels }
+        Self {
+            height: side,
+            width: side,
+            channels,
+        }
     }
 
     /// A vector an example.
@@ -25,7 +29,11 @@ impl Map {
     /// After a 3x3 pool of stride 2 and padding 1.
     pub fn pooled(self) -> Self {
         let half = |side: usize| (side - 1) / 2 + 1;
-        Self { height: half(self.height), width: half(self.width), ..self }
+        Self {
+            height: half(self.height),
+            width: half(self.width),
+            ..self
+        }
     }
 
     pub fn positions(&self) -> usize {
@@ -59,7 +67,10 @@ pub struct Graph {
 
 impl Graph {
     pub fn new(gpu: &Gpu, kernels: KernelChoice) -> Self {
-        Self { builder: Builder::new(gpu), kernels }
+        Self {
+            builder: Builder::new(gpu),
+            kernels,
+        }
     }
 
     /// A tensor in memory of the plan's own.
@@ -69,7 +80,10 @@ impl Graph {
     }
 
     /// Records an operation of one invocation an item, in workgroups of 64.
-    #[expect(clippy::too_many_arguments, reason = "one call an operation; names would only repeat")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call an operation; names would only repeat"
+    )]
     pub fn elementwise(
         &mut self,
         label: String,

@@ -31,8 +31,11 @@ pub struct KernelChoice {
 
 impl KernelChoice {
     /// The plain variants, which run everywhere.
-    pub const PLAIN: Self =
-        Self { conv: ConvKernel::Plain, low_rank: LowRankKernel::Plain, lanes: 1 };
+    pub const PLAIN: Self = Self {
+        conv: ConvKernel::Plain,
+        low_rank: LowRankKernel::Plain,
+        lanes: 1,
+    };
 
     /// What suits a device: broadcasts where loads are dear (software), else the plain variants.
     pub fn for_gpu(gpu: &Gpu) -> Self {
@@ -44,7 +47,11 @@ impl KernelChoice {
 
     /// The variants for software adapters with this subgroup size.
     pub fn broadcast(lanes: u32) -> Self {
-        Self { conv: ConvKernel::Texture, low_rank: LowRankKernel::Broadcast, lanes }
+        Self {
+            conv: ConvKernel::Texture,
+            low_rank: LowRankKernel::Broadcast,
+            lanes,
+        }
     }
 
     /// As stored with a run and shown by `devices`.

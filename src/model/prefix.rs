@@ -12,7 +12,12 @@ use crate::gpu::{Gpu, Slot};
 pub enum PrefixInput {
     /// u8 images `[rows, side, side, 3]` and their views (crop x, crop y, flip), to be resized to
     /// `size`.
-    Images { images: Slot, views: Slot, side: usize, size: usize },
+    Images {
+        images: Slot,
+        views: Slot,
+        side: usize,
+        size: usize,
+    },
     /// f16 features at the cut, `[position, row, channel]`, computed before.
     Features { halves: Slot, map: Map },
 }
@@ -28,7 +33,12 @@ pub fn prefix(
 ) -> Tensor {
     let (images, views, side, size) = match input {
         PrefixInput::Features { halves, map } => return graph.unpack(halves, map, rows),
-        PrefixInput::Images { images, views, side, size } => (images, views, side, size),
+        PrefixInput::Images {
+            images,
+            views,
+            side,
+            size,
+        } => (images, views, side, size),
     };
     let part = |graph: &mut Graph, first: usize, count: usize| {
         let x = graph.prepare(images, views, side, size, first, count);

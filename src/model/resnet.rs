@@ -72,18 +72,33 @@ impl ResNet {
                 let name = |part: &str| format!("layer{}.{index}.{part}", stage + 1);
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 let conv1 = convs.len();
-                convs.push(conv(&name("conv1"), &name("bn1"), channels, width, 3, stride));
+                convs.push(conv(
+                    &name("conv1"),
+                    &name("bn1"),
+                    channels,
+                    width,
+                    3,
+                    stride,
+                ));
                 convs.push(conv(&name("conv2"), &name("bn2"), width, width, 3, 1));
                 let downsample = (stride != 1 || channels != width).then(|| {
                     let (conv_name, norm) = (name("downsample.0"), name("downsample.1"));
                     convs.push(conv(&conv_name, &norm, channels, width, 1, stride));
                     conv1 + 2
                 });
-                blocks.push(Block { conv1, conv2: conv1 + 1, downsample });
+                blocks.push(Block {
+                    conv1,
+                    conv2: conv1 + 1,
+                    downsample,
+                });
                 channels = width;
             }
         }
-        Self { stem, convs, blocks }
+        Self {
+            stem,
+            convs,
+            blocks,
+        }
     }
 
     /// Channels of the pooled features.
@@ -102,7 +117,12 @@ impl ResNet {
                 || convs.contains(&block.conv2)
                 || block.downsample.is_some_and(|place| convs.contains(&place))
         };
-        Cut::Block(self.blocks.iter().position(holds).unwrap_or(self.blocks.len()))
+        Cut::Block(
+            self.blocks
+                .iter()
+                .position(holds)
+                .unwrap_or(self.blocks.len()),
+        )
     }
 
     /// The map of what enters block `index` for square images of `size` pixels; past the last

@@ -90,6 +90,7 @@ impl StepValues {
             0,
             0,
         ];
-        gpu.queue().write_buffer(buffer, 0, bytemuck::cast_slice(&words));
+        gpu.queue()
+            .write_buffer(buffer, 0, bytemuck::cast_slice(&words));
     }
 }

@@ -108,14 +108,23 @@ impl Activations {
     /// h = A * x of every adapted layer, with its number in the layout.
     pub fn low_rank(&self) -> Vec<(usize, Tensor)> {
         let convs = self.blocks.iter().flat_map(BlockActivations::convs);
-        let adapted = self.stem.into_iter().chain(convs).filter_map(|conv| conv.adapted);
-        adapted.chain(self.head).map(|adapted| (adapted.number, adapted.low)).collect()
+        let adapted = self
+            .stem
+            .into_iter()
+            .chain(convs)
+            .filter_map(|conv| conv.adapted);
+        adapted
+            .chain(self.head)
+            .map(|adapted| (adapted.number, adapted.low))
+            .collect()
     }
 }
 
 impl BlockActivations {
     fn convs(&self) -> impl Iterator<Item = Convolved> {
-        [Some(self.conv1), self.downsample, Some(self.conv2)].into_iter().flatten()
+        [Some(self.conv1), self.downsample, Some(self.conv2)]
+            .into_iter()
+            .flatten()
     }
 
     fn is_adapted(&self) -> bool {
@@ -141,7 +150,11 @@ pub fn forward(
     x: Tensor,
     rows: usize,
 ) -> Activations {
-    let suffix = Suffix { network, layout, slots };
+    let suffix = Suffix {
+        network,
+        layout,
+        slots,
+    };
     let (first, stem) = match cut {
         Cut::Block(first) => (first, None),
         Cut::Stem => (0, Some(suffix.conv(graph, 0, x, rows, None, true))),
@@ -154,16 +167,27 @@ pub fn forward(
     let mut blocks = Vec::new();
     for block in &network.resnet.blocks[first..] {
         let conv1 = suffix.conv(graph, block.conv1, x, rows, None, true);
-        let downsample =
-            block.downsample.map(|place| suffix.conv(graph, place, x, rows, None, false));
+        let downsample = block
+            .downsample
+            .map(|place| suffix.conv(graph, place, x, rows, None, false));
         let shortcut = downsample.map_or(x, |conv| conv.out);
         let conv2 = suffix.conv(graph, block.conv2, conv1.out, rows, Some(shortcut), true);
         x = conv2.out;
-        blocks.push(BlockActivations { conv1, conv2, downsample });
+        blocks.push(BlockActivations {
+            conv1,
+            conv2,
+            downsample,
+        });
     }
     let pooled = graph.average_pool(x);
     let (logits, head) = suffix.head(graph, pooled, rows);
-    Activations { stem, blocks, pooled, logits, head }
+    Activations {
+        stem,
+        blocks,
+        pooled,
+        logits,
+        head,
+    }
 }
 
 /// The backward pass from dL/dlogits: writes the gradients of A, B and the head, and dL/dz, into
@@ -178,7 +202,11 @@ pub fn backward(
     activations: &Activations,
     grad_logits: Tensor,
 ) {
-    let suffix = Suffix { network, layout, slots };
+    let suffix = Suffix {
+        network,
+        layout,
+        slots,
+    };
     let Activations { stem, blocks, .. } = activations;
     let stem_adapted = stem.is_some_and(|stem| stem.adapted.is_some());
     let lowest = match stem_adapted {
@@ -186,8 +214,12 @@ pub fn backward(
         false => blocks.iter().position(BlockActivations::is_adapted),
     };
     let grad_pooled = suffix.head_backward(graph, into, activations, grad_logits, lowest.is_some());
-    let (Some(lowest), Some(grad_pooled)) = (lowest, grad_pooled) else { return };
-    let last = blocks.last().expect("an adapter below the head lies in a block");
+    let (Some(lowest), Some(grad_pooled)) = (lowest, grad_pooled) else {
+        return;
+    };
+    let last = blocks
+        .last()
+        .expect("an adapter below the head lies in a block");
     // The gradient at the sum before a block's last ReLU.
     let mut grad = graph.average_pool_backward(last.conv2.out, grad_pooled);
     for (index, block) in blocks.iter().enumerate().skip(lowest).rev() {
@@ -227,11 +259,26 @@ impl Suffix<'_> {
             }
         });
         let adapter = adapted.map(|adapted| {
-            self.term(adapted.number, adapted.low, self.slots.layers[adapted.number].b)
+            self.term(
+                adapted.number,
+                adapted.low,
+                self.slots.layers[adapted.number].b,
+            )
         });
-        let out =
-            graph.conv_forward(ConvForward { frozen, input, rows, adapter, residual, relu });
-        Convolved { place, input, out, adapted }
+        let out = graph.conv_forward(ConvForward {
+            frozen,
+            input,
+            rows,
+            adapter,
+            residual,
+            relu,
+        });
+        Convolved {
+            place,
+            input,
+            out,
+            adapted,
+        }
     }
 
     fn term(&self, number: usize, low: Tensor, up: Slot) -> LowRank {
@@ -249,7 +296,9 @@ impl Suffix<'_> {
         let classes = self.layout.classes;
         let (weight, bias) = (self.slots.head_weight, Some(self.slots.head_bias));
         let logits = graph.down("logits".into(), None, pooled, weight, classes, bias);
-        let Some((number, layer)) = self.layout.of_head() else { return (logits, None) };
+        let Some((number, layer)) = self.layout.of_head() else {
+            return (logits, None);
+        };
         let LayerSlots { a, b, gates, .. } = self.slots.layers[number];
         let low = graph.down("fc A".into(), None, pooled, a, layer.rank(), None);
         let gated = Some((gates, self.slots.scale));
@@ -293,7 +342,15 @@ impl Suffix<'_> {
             Some((number, q)) => {
                 let LayerSlots { a, gates, .. } = self.slots.layers[number];
                 let gated = Some((gates, self.slots.scale));
-                graph.up("d pooled, fc adapter".into(), q, a, features, rows, gated, Some(base))
+                graph.up(
+                    "d pooled, fc adapter".into(),
+                    q,
+                    a,
+                    features,
+                    rows,
+                    gated,
+                    Some(base),
+                )
             }
         })
     }
@@ -375,14 +432,30 @@ impl Suffix<'_> {
         let adapted = conv.adapted?;
         let spec = &self.network.convs[conv.place].spec;
         let q = self.mirror(graph, spec.name.clone(), adapted, grad);
-        self.outer_products(graph, into, &spec.name, Some(spec), adapted, q, conv.input, grad);
+        self.outer_products(
+            graph,
+            into,
+            &spec.name,
+            Some(spec),
+            adapted,
+            q,
+            conv.input,
+            grad,
+        );
         Some(self.term(adapted.number, q, self.slots.layers[adapted.number].a))
     }
 
     /// q = B' G: what h is going forward.
     fn mirror(&self, graph: &mut Graph, name: String, adapted: Adapted, grad: Tensor) -> Tensor {
         let LayerSlots { b, .. } = self.slots.layers[adapted.number];
-        graph.down(format!("{name} B'"), None, grad, b, adapted.low.map.channels, None)
+        graph.down(
+            format!("{name} B'"),
+            None,
+            grad,
+            b,
+            adapted.low.map.channels,
+            None,
+        )
     }
 
     /// dA = sum (s z . q) x, dB = sum (s z . h) G, dL/dz = s sum q h.

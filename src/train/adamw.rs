@@ -13,7 +13,11 @@ pub struct Adam {
 
 impl Default for Adam {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        }
     }
 }
 
@@ -21,7 +25,10 @@ impl Adam {
     /// The bias corrections of step `t` (from 1): 1 - beta1^t and sqrt(1 - beta2^t).
     pub fn corrections(&self, t: u64) -> (f32, f32) {
         let power = |beta: f64| beta.powf(t as f64);
-        ((1.0 - power(self.beta1)) as f32, (1.0 - power(self.beta2)).sqrt() as f32)
+        (
+            (1.0 - power(self.beta1)) as f32,
+            (1.0 - power(self.beta2)).sqrt() as f32,
+        )
     }
 }
 
@@ -51,12 +58,20 @@ impl TrainableState {
     /// Fresh moments.
     pub fn new(layout: &AdapterLayout, values: AdapterState) -> Self {
         let zeros = layout.unpack(&vec![0.0; layout.len]);
-        Self { values, first_moment: zeros.clone(), second_moment: zeros }
+        Self {
+            values,
+            first_moment: zeros.clone(),
+            second_moment: zeros,
+        }
     }
 
     /// Keeps the given ranks of each layer, by their present places; the moments follow.
     pub fn keep(&mut self, layout: &AdapterLayout, kept: &[Vec<usize>]) {
-        for state in [&mut self.values, &mut self.first_moment, &mut self.second_moment] {
+        for state in [
+            &mut self.values,
+            &mut self.first_moment,
+            &mut self.second_moment,
+        ] {
             state.keep(layout, kept);
         }
     }
@@ -103,7 +118,9 @@ impl Trainable {
     }
 
     fn read_buffer(&self, gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<AdapterState, GpuError> {
-        Ok(self.layout.unpack(&gpu.read(buffer, 0, self.layout.len as u64 * 4)?))
+        Ok(self
+            .layout
+            .unpack(&gpu.read(buffer, 0, self.layout.len as u64 * 4)?))
     }
 
     /// Records the update, one dispatch for all parameters.
@@ -115,7 +132,10 @@ impl Trainable {
             ("groups_of", builder.buffer("groups", &self.groups)),
             ("parameters", builder.buffer("parameters", &self.values)),
             ("first", builder.buffer("first moment", &self.first_moment)),
-            ("second", builder.buffer("second moment", &self.second_moment)),
+            (
+                "second",
+                builder.buffer("second moment", &self.second_moment),
+            ),
         ];
         graph.elementwise(
             "AdamW".into(),

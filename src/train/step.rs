@@ -92,7 +92,12 @@ impl TrainStep {
             BatchInput::Features { map } => PrefixInput::Features { halves: input, map },
             BatchInput::Images { side, size } => {
                 let views = graph.builder.buffer("views", &this.views);
-                PrefixInput::Images { images: input, views, side, size }
+                PrefixInput::Images {
+                    images: input,
+                    views,
+                    side,
+                    size,
+                }
             }
         };
         let gate_table = GateTable {
@@ -108,7 +113,9 @@ impl TrainStep {
             graph.gates(gate_table, examples, gates, 1);
         }
         let mut slots = |parameters, gates| {
-            AdapterSlots::new(&mut graph, layout, spec.scale, parameters, gates, &starts, rows)
+            AdapterSlots::new(
+                &mut graph, layout, spec.scale, parameters, gates, &starts, rows,
+            )
         };
         let slots_read = slots(&trainable.values, &this.gates);
         let slots_written = slots(&trainable.gradients, &gate_gradients);
@@ -136,7 +143,10 @@ impl TrainStep {
         let statistics = graph.builder.buffer("statistics", &this.statistics);
         graph.statistics(step, losses, kl, statistics, rows, table.len());
         trainable.record_step(&mut graph, step, spec.adam);
-        Ok(Self { plan: graph.builder.build()?, ..this })
+        Ok(Self {
+            plan: graph.builder.build()?,
+            ..this
+        })
     }
 
     /// Uploads a batch of u8 images `[rows, side, side, 3]` and their views (crop x, crop y, flip).
@@ -144,12 +154,16 @@ impl TrainStep {
         let mut padded = images.to_vec();
         padded.resize(images.len().next_multiple_of(4), 0);
         self.gpu.queue().write_buffer(&self.input, 0, &padded);
-        self.gpu.queue().write_buffer(&self.views, 0, bytemuck::cast_slice(views));
+        self.gpu
+            .queue()
+            .write_buffer(&self.views, 0, bytemuck::cast_slice(views));
     }
 
     /// Uploads a batch of features at the cut, `[position, row, channel]`.
     pub fn write_features(&self, halves: &[half::f16]) {
-        self.gpu.queue().write_buffer(&self.input, 0, bytemuck::cast_slice(halves));
+        self.gpu
+            .queue()
+            .write_buffer(&self.input, 0, bytemuck::cast_slice(halves));
     }
 
     /// Runs one step on the batch written before. `examples` are the numbers that key the gates.

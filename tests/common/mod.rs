@@ -12,11 +12,17 @@ pub fn gpu(options: GpuOptions) -> Gpu {
 /// Largest difference relative to the largest element; NaN anywhere is infinite.
 pub fn relative_error(expected: &[f32], found: &[f32]) -> f64 {
     assert_eq!(expected.len(), found.len(), "lengths");
-    let largest = expected.iter().fold(0f64, |max, value| max.max(f64::from(value.abs())));
+    let largest = expected
+        .iter()
+        .fold(0f64, |max, value| max.max(f64::from(value.abs())));
     let difference = |(a, b): (&f32, &f32)| f64::from(*a) - f64::from(*b);
-    let error = expected.iter().zip(found).map(difference).fold(0f64, |max, d| match d.is_nan() {
-        true => f64::INFINITY,
-        false => max.max(d.abs()),
-    });
+    let error = expected
+        .iter()
+        .zip(found)
+        .map(difference)
+        .fold(0f64, |max, d| match d.is_nan() {
+            true => f64::INFINITY,
+            false => max.max(d.abs()),
+        });
     error / largest.max(f64::MIN_POSITIVE)
 }

@@ -79,7 +79,9 @@ impl Graph {
     }
 
     fn conv(&mut self, conv: Conv) {
-        let Conv { spec, input, out, .. } = conv;
+        let Conv {
+            spec, input, out, ..
+        } = conv;
         let rank = conv.adapter.map_or(0, |adapter| adapter.rank);
         let mut bind = vec![("x", input.slot), ("out", out.slot)];
         let weight = conv.weight.slot(self, &spec.name);
@@ -98,7 +100,11 @@ impl Graph {
             ("pad", u(spec.pad)),
         ];
         if let Some(adapter) = conv.adapter {
-            bind.extend([("low", adapter.low), ("gates", adapter.gates), ("up", adapter.up)]);
+            bind.extend([
+                ("low", adapter.low),
+                ("gates", adapter.gates),
+                ("up", adapter.up),
+            ]);
             params.extend([("rank", u(rank)), ("scale", adapter.scale.into())]);
         }
         if let Some(affine) = conv.affine {
@@ -126,7 +132,10 @@ impl Graph {
                 const ROWS: usize = 4;
                 variables.push(("rows", ROWS as u32));
                 params.push(("positions", u(positions)));
-                ("conv/plain", (cols * rows.div_ceil(ROWS) * positions).div_ceil(64))
+                (
+                    "conv/plain",
+                    (cols * rows.div_ceil(ROWS) * positions).div_ceil(64),
+                )
             }
             ConvKernel::Texture => {
                 let lanes = self.kernels.lanes as usize;
@@ -144,7 +153,10 @@ impl Graph {
         let base = conv.taps * input.map.quads() * 4;
         let low = if conv.backward { conv.taps } else { positions };
         let multiplications = (base + low * rank) * cols * 4 * rows;
-        let kernel = self.builder.gpu().kernel(shader, Variables::new(&variables));
+        let kernel = self
+            .builder
+            .gpu()
+            .kernel(shader, Variables::new(&variables));
         self.builder.dispatch(Dispatch {
             label: conv.label,
             kernel,
@@ -215,4 +227,3 @@ impl ConvSpec {
         along(input.height, out.height) * along(input.width, out.width)
     }
 }
-

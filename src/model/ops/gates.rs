@@ -37,7 +37,11 @@ impl Graph {
                 ("parameters", table.parameters),
                 ("gates", gates),
             ],
-            &[("ranks", u(table.entries)), ("rows", u(table.rows)), ("samples", u(samples))],
+            &[
+                ("ranks", u(table.entries)),
+                ("rows", u(table.rows)),
+                ("samples", u(samples)),
+            ],
             items,
             0,
         );
@@ -116,7 +120,12 @@ impl Graph {
             label,
             "adapter/trace",
             &[],
-            &[("h", h.slot), ("b", b), ("log_alpha", log_alpha), ("trace", trace)],
+            &[
+                ("h", h.slot),
+                ("b", b),
+                ("log_alpha", log_alpha),
+                ("trace", trace),
+            ],
             &[
                 ("positions", u(positions)),
                 ("batch", u(h.rows)),

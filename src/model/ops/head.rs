@@ -60,7 +60,12 @@ impl Graph {
             "statistics".into(),
             "head/statistics",
             &[],
-            &[("step", step), ("losses", losses), ("kl", kl), ("statistics", statistics)],
+            &[
+                ("step", step),
+                ("losses", losses),
+                ("kl", kl),
+                ("statistics", statistics),
+            ],
             &[("batch", u(rows)), ("ranks", u(ranks))],
             1,
             (2 * rows + ranks) as u64,

@@ -21,7 +21,12 @@ impl Graph {
             "input/prepare",
             &[],
             &[("images", images), ("views", views), ("out", out.slot)],
-            &[("first", u(first)), ("batch", u(rows)), ("side", u(side)), ("size", u(size))],
+            &[
+                ("first", u(first)),
+                ("batch", u(rows)),
+                ("side", u(side)),
+                ("size", u(size)),
+            ],
             items,
             (40 * items) as u64,
         );

@@ -47,17 +47,21 @@ impl Graph {
     ) -> Tensor {
         let (kernel, stride, pad) = geometry(spec);
         let side = |side: usize| spec.map_or(side, |spec| spec.out_side(side));
-        let map =
-            Map { height: side(x.map.height), width: side(x.map.width), channels: rank };
+        let map = Map {
+            height: side(x.map.height),
+            width: side(x.map.width),
+            channels: rank,
+        };
         let low = self.tensor(&label, map, x.rows);
         let mut bind = vec![("x", x.slot), ("a", a), ("low", low.slot)];
         bind.extend(bias.map(|bias| ("bias", bias)));
         let mut variables = vec![("biased", u32::from(bias.is_some()))];
         let positions = map.positions();
         let (shader, workgroups) = match self.kernels.low_rank {
-            LowRankKernel::Plain => {
-                ("adapter/down_plain", (positions * x.rows * map.quads()).div_ceil(64))
-            }
+            LowRankKernel::Plain => (
+                "adapter/down_plain",
+                (positions * x.rows * map.quads()).div_ceil(64),
+            ),
             LowRankKernel::Broadcast => {
                 let lanes = self.kernels.lanes as usize;
                 let rows = if x.rows > lanes { 2 } else { 1 };
@@ -69,7 +73,10 @@ impl Graph {
         let taps = spec.map_or(positions, |spec| spec.taps(x.map, map));
         self.builder.dispatch(Dispatch {
             label,
-            kernel: self.builder.gpu().kernel(shader, Variables::new(&variables)),
+            kernel: self
+                .builder
+                .gpu()
+                .kernel(shader, Variables::new(&variables)),
             bind: &bind,
             params: &[
                 ("positions", u(positions)),
@@ -91,15 +98,25 @@ impl Graph {
 
     /// A weight gradient, in two passes where one would leave the device idle.
     pub fn outer(&mut self, outer: Outer) {
-        let Outer { label, geometry: spec, x, low, gates, scale, grad } = outer;
+        let Outer {
+            label,
+            geometry: spec,
+            x,
+            low,
+            gates,
+            scale,
+            grad,
+        } = outer;
         let (kernel, stride, pad) = geometry(spec);
         let (rank, positions, quads) = (low.map.channels, low.map.positions(), x.map.quads());
         let columns = kernel * kernel * quads;
         let mut variables = vec![("gated", u32::from(gates.is_some()))];
         let (shader, per_split, wanted) = match self.kernels.low_rank {
-            LowRankKernel::Plain => {
-                ("adapter/outer_plain", columns * low.map.quads(), PLAIN_INVOCATIONS)
-            }
+            LowRankKernel::Plain => (
+                "adapter/outer_plain",
+                columns * low.map.quads(),
+                PLAIN_INVOCATIONS,
+            ),
             LowRankKernel::Broadcast => {
                 let lanes = self.kernels.lanes as usize;
                 variables.push(("lanes", lanes as u32));
@@ -122,7 +139,10 @@ impl Graph {
         let taps = spec.map_or(positions, |spec| spec.taps(x.map, low.map));
         self.builder.dispatch(Dispatch {
             label: label.clone(),
-            kernel: self.builder.gpu().kernel(shader, Variables::new(&variables)),
+            kernel: self
+                .builder
+                .gpu()
+                .kernel(shader, Variables::new(&variables)),
             bind: &bind,
             params: &[
                 ("positions", u(positions)),
@@ -176,7 +196,10 @@ impl Graph {
         self.elementwise(
             label,
             "adapter/up",
-            &[("gated", u32::from(gates.is_some())), ("based", u32::from(base.is_some()))],
+            &[
+                ("gated", u32::from(gates.is_some())),
+                ("based", u32::from(base.is_some())),
+            ],
             &bind,
             &[
                 ("batch", u(out.rows)),

@@ -61,7 +61,10 @@ impl Graph {
             "pool/average_backward",
             &[],
             &[("x", x.slot), ("grad", grad.slot), ("out", out.slot)],
-            &[("positions", u(x.map.positions())), ("row_quads", u(row_quads))],
+            &[
+                ("positions", u(x.map.positions())),
+                ("row_quads", u(row_quads)),
+            ],
             row_quads * x.map.positions(),
             (4 * row_quads * x.map.positions()) as u64,
         );
