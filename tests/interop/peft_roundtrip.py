@@ -56,7 +56,7 @@ class Adapted(torch.nn.Module):
 
 
 @torch.no_grad()
-def by_hand(directory):
+def by_hand(directory, adapted=True):
     ours = json.loads((directory / "bayeslora.json").read_text())
     peft_file = load_file(directory / "adapter_model.safetensors")
     tensors = {name.removeprefix("base_model.model."): t for name, t in peft_file.items()}
@@ -66,7 +66,7 @@ def by_hand(directory):
     model.fc.bias.copy_(tensors["fc.bias"])
     scale = ours["lora_alpha"] / ours["initial_rank"]
     for layer in ours["layers"]:
-        if layer["rank"] == 0:
+        if layer["rank"] == 0 or not adapted:
             continue
         name = layer["name"]
         parent, _, child = name.rpartition(".")
@@ -109,10 +109,11 @@ def main():
         test = ["cargo", "test", "--release", "--test", "formats", "exchange_with_peft"]
         environment = os.environ | {"BAYESLORA_PEFT_DIR": path}
         subprocess.run([*test, "--", "--ignored"], cwd=ROOT, env=environment, check=True)
+        for name in ["pruned", "ambiguous"]:
+            without = by_hand(root / name, adapted=False)
+            compare(f"ours -> peft, {name}", by_peft(root / name), by_hand(root / name), without)
         with torch.no_grad():
             without = backbone()(IMAGES)
-        for name in ["pruned", "ambiguous"]:
-            compare(f"ours -> peft, {name}", by_peft(root / name), by_hand(root / name), without)
         for name in ["plain", "plain_rslora"]:
             resaved = by_peft(root / f"{name}_resaved")
             compare(f"peft -> ours -> peft, {name}", resaved, by_peft(root / name), without)
