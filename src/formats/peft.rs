@@ -192,6 +192,14 @@ impl Adapter {
         weights: &mut TensorFile,
     ) -> Result<Self, FormatError> {
         let head = take_head(weights)?;
+        if config.r == 0 {
+            return Err(FormatError::Value {
+                file: config_file.to_owned(),
+                item: "r".to_owned(),
+                found: "0".to_owned(),
+                expected: "a rank of at least 1".to_owned(),
+            });
+        }
         let scale = config.lora_alpha / config.r as f64;
         let mut initial_rank = config.r;
         let names = weights.tensors.keys();
