@@ -5,6 +5,7 @@ pub mod formats;
 pub mod gpu;
 pub mod metrics;
 pub mod model;
+pub mod predict;
 pub mod train;
 
 pub use wgpu;

@@ -1,18 +1,7 @@
-//! Temporary: `score` alone.
+//! The command line of bayeslora.
 
 mod cli;
 
-use clap::Parser;
-
-#[derive(Parser)]
-enum Command {
-    Score(cli::score::ScoreArgs),
-}
-
-fn main() {
-    let Command::Score(args) = Command::parse();
-    if let Err(error) = cli::score::run(&args) {
-        eprintln!("error: {error:#}");
-        std::process::exit(2);
-    }
+fn main() -> std::process::ExitCode {
+    cli::main()
 }

@@ -5,10 +5,10 @@ mod common;
 use bayeslora::formats::TensorFile;
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
-    self, AdapterLayout, AdapterSlots, AdapterState, Backbone, Cut, FrozenNetwork, GateMode, Graph,
-    KernelChoice, LayerState, PrefixInput, Prior, Purpose, StepValues, Tensor,
+    self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
+    GateMode, Graph, KernelChoice, LayerState, PrefixInput, Prior, Purpose, StepValues, Tensor,
 };
-use bayeslora::train::{Adam, BatchInput, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use common::relative_error;
 
 const EXAMPLES: usize = 8;
@@ -238,7 +238,8 @@ fn train_step(golden: &Golden, network: &FrozenNetwork, trainable: &Trainable) -
         adam: Adam::default(),
     };
     let step = TrainStep::new(network, trainable, &spec).unwrap();
-    step.write_images(&golden.images(), &[[0; 4]; EXAMPLES]);
+    step.batch
+        .write_images(&golden.images(), &[[0; 4]; EXAMPLES]);
     step
 }
 

@@ -1,3 +1,54 @@
-//! The command line.
+//! The command line: one file a command.
 
-pub mod score;
+mod context;
+mod score;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Bayesian low-rank adapters with rank-wise variational dropout, on any GPU.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    /// GPU adapter: a part of its name, its number in `bayeslora devices`, `gpu` or `cpu`
+    #[arg(long, global = true, env = "BAYESLORA_ADAPTER", value_name = "NAME|INDEX|cpu|gpu")]
+    adapter: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train adapters on a set of labelled images
+    Train(Box<train::TrainArgs>),
+    /// Score the predictions of any other program
+    Score(score::ScoreArgs),
+}
+
+/// Wrong input, as opposed to 1 for a failure of the program.
+const BAD_INPUT: u8 = 2;
+
+/// Stopped by Ctrl-C, as shells report it.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    // First of all: drivers read the environment once, and no thread runs yet.
+    bayeslora::gpu::prefer_wide_software_vectors();
+    let cli = Cli::parse();
+    let context = context::Context::new(cli.adapter);
+    let result = match &cli.command {
+        Command::Train(args) => train::run(&context, args),
+        Command::Score(args) => score::run(args),
+    };
+    match result {
+        Ok(()) if context.interrupted() => ExitCode::from(INTERRUPTED),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}

@@ -243,6 +243,25 @@ impl Gpu {
             })
     }
 
+    /// Waits until a submission is done, so that the host does not run far ahead.
+    ///
+    /// # Errors
+    /// The device is lost.
+    pub fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
+        let wait = wgpu::PollType::Wait {
+            submission_index: Some(submission),
+            timeout: None,
+        };
+        self.0
+            .device
+            .poll(wait)
+            .map(drop)
+            .map_err(|error| GpuError::Failed {
+                during: "waiting for the GPU".into(),
+                reason: error.to_string(),
+            })
+    }
+
     /// Copies `bytes` of a buffer from `offset` on to the host, waiting for the work before it.
     pub fn read<T: bytemuck::Pod>(
         &self,

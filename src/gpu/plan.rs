@@ -455,7 +455,7 @@ impl Plan {
     }
 
     /// Submits every dispatch once; returns without waiting.
-    pub fn run(&self) {
+    pub fn run(&self) -> wgpu::SubmissionIndex {
         let mut flops = 0;
         let mut start = 0;
         for (index, info) in self.infos.iter().enumerate() {
@@ -465,10 +465,10 @@ impl Plan {
                 (flops, start) = (0, index + 1);
             }
         }
-        self.submit(start..self.steps.len());
+        self.submit(start..self.steps.len())
     }
 
-    fn submit(&self, range: std::ops::Range<usize>) {
+    fn submit(&self, range: std::ops::Range<usize>) -> wgpu::SubmissionIndex {
         let mut encoder = self
             .gpu
             .device()
@@ -479,7 +479,7 @@ impl Plan {
                 step.record(&mut pass);
             }
         }
-        self.gpu.queue().submit([encoder.finish()]);
+        self.gpu.queue().submit([encoder.finish()])
     }
 
     /// Runs every dispatch alone and measures it: by the GPU's clock with one pass a dispatch

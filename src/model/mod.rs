@@ -2,6 +2,9 @@
 
 mod adapters;
 mod backbone;
+mod batch;
+pub mod exchange;
+mod features;
 mod frozen;
 mod graph;
 mod kernels;
@@ -15,6 +18,8 @@ pub use adapters::{
     AdapterLayout, AdapterState, Group, HEAD, LayerState, LayoutLayer, ModelParameters, RankEntry,
 };
 pub use backbone::{Backbone, BackboneError, ConvWeights};
+pub use batch::{Batch, BatchInput, FLIPPED_VIEW, PLAIN_VIEW, View};
+pub use features::FeatureCache;
 pub use frozen::{FrozenConv, FrozenNetwork};
 pub use graph::{Graph, Map, Tensor, u};
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};

@@ -1,8 +1,21 @@
 //! The ELBO, schedules, the optimiser, pruning, checkpoints, the loop.
 
 mod adamw;
+mod checkpoint;
+mod config;
+mod init;
 pub mod kl;
+mod prune;
+mod schedule;
 mod step;
+mod trainer;
 
 pub use adamw::{Adam, LOG_ALPHA_RANGE, Trainable, TrainableState};
-pub use step::{BatchInput, StepSpec, TrainStep};
+pub use config::{
+    Augment, ConfigError, Gates, KAPPA_PER_IMAGE, LrSchedule, Method, Span, TrainConfig,
+};
+pub use init::{INITIAL_LOG_ALPHA, initial_state};
+pub use prune::{HeldOut, PruneEvent, kept_ranks};
+pub use schedule::{Rates, Schedule};
+pub use step::{StepSpec, TrainStep};
+pub use trainer::{EpochOutcome, EpochReport, Observer, Progress, TrainError, Trainer};

@@ -3,18 +3,9 @@
 use super::adamw::{Adam, Trainable};
 use crate::gpu::{Gpu, GpuError, Plan};
 use crate::model::{
-    self, AdapterSlots, Cut, FrozenNetwork, GateTable, Graph, LayoutLayer, Map, PrefixInput, Prior,
-    StepValues,
+    self, AdapterSlots, Batch, BatchInput, Cut, FrozenNetwork, GateTable, Graph, LayoutLayer,
+    Prior, StepValues,
 };
-
-/// What a batch brings.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum BatchInput {
-    /// u8 images of `side` x `side`, resized to `size` x `size`.
-    Images { side: usize, size: usize },
-    /// f16 features at the cut.
-    Features { map: Map },
-}
 
 /// What a training step computes.
 pub struct StepSpec<'a> {
@@ -42,11 +33,8 @@ pub struct TrainStep {
     gpu: Gpu,
     plan: Plan,
     step: wgpu::Buffer,
-    /// u8 images or f16 features.
-    input: wgpu::Buffer,
-    views: wgpu::Buffer,
+    pub batch: Batch,
     labels: wgpu::Buffer,
-    examples: wgpu::Buffer,
     pub gates: wgpu::Buffer,
     statistics: wgpu::Buffer,
 }
@@ -64,19 +52,13 @@ impl TrainStep {
         let gpu = &network.gpu;
         let (layout, rows) = (&trainable.layout, spec.batch);
         let (table, starts, gate_len) = layout.rank_table(rows, spec.kappa);
-        let input_bytes = match spec.input {
-            BatchInput::Images { side, .. } => rows * side * side * 3,
-            BatchInput::Features { map } => rows * map.floats() * 2,
-        };
         let gates = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
         let gate_gradients = gpu.storage("gate gradients", gate_len as u64 * 4);
         let this = Self {
             gpu: gpu.clone(),
             step: StepValues::buffer(gpu),
-            input: gpu.storage("input", input_bytes as u64),
-            views: gpu.storage("views", rows as u64 * 16),
+            batch: Batch::new(gpu, spec.input, rows),
             labels: gpu.storage("labels", rows as u64 * 4),
-            examples: gpu.storage("examples", rows as u64 * 4),
             statistics: gpu.storage("statistics", spec.slots as u64 * 16),
             gates,
             plan: Graph::new(gpu, network.kernels).builder.build()?,
@@ -87,19 +69,7 @@ impl TrainStep {
 
         let mut graph = Graph::new(gpu, network.kernels);
         let step = graph.builder.buffer("step", &this.step);
-        let input = graph.builder.buffer("input", &this.input);
-        let input = match spec.input {
-            BatchInput::Features { map } => PrefixInput::Features { halves: input, map },
-            BatchInput::Images { side, size } => {
-                let views = graph.builder.buffer("views", &this.views);
-                PrefixInput::Images {
-                    images: input,
-                    views,
-                    side,
-                    size,
-                }
-            }
-        };
+        let input = this.batch.prefix_input(&mut graph);
         let gate_table = GateTable {
             step,
             ranks: graph.builder.buffer("ranks", &ranks),
@@ -109,7 +79,7 @@ impl TrainStep {
         };
         let gates = graph.builder.buffer("gates", &this.gates);
         if spec.draw_gates && !table.is_empty() {
-            let examples = graph.builder.buffer("examples", &this.examples);
+            let examples = graph.builder.buffer("examples", &this.batch.examples);
             graph.gates(gate_table, examples, gates, 1);
         }
         let mut slots = |parameters, gates| {
@@ -149,30 +119,18 @@ impl TrainStep {
         })
     }
 
-    /// Uploads a batch of u8 images `[rows, side, side, 3]` and their views (crop x, crop y, flip).
-    pub fn write_images(&self, images: &[u8], views: &[[i32; 4]]) {
-        let mut padded = images.to_vec();
-        padded.resize(images.len().next_multiple_of(4), 0);
-        self.gpu.queue().write_buffer(&self.input, 0, &padded);
-        self.gpu
-            .queue()
-            .write_buffer(&self.views, 0, bytemuck::cast_slice(views));
-    }
-
-    /// Uploads a batch of features at the cut, `[position, row, channel]`.
-    pub fn write_features(&self, halves: &[half::f16]) {
-        self.gpu
-            .queue()
-            .write_buffer(&self.input, 0, bytemuck::cast_slice(halves));
-    }
-
     /// Runs one step on the batch written before. `examples` are the numbers that key the gates.
-    pub fn run(&self, labels: &[u32], examples: &[u32], values: &StepValues) {
+    pub fn run(
+        &self,
+        labels: &[u32],
+        examples: &[u32],
+        values: &StepValues,
+    ) -> wgpu::SubmissionIndex {
         let queue = self.gpu.queue();
         queue.write_buffer(&self.labels, 0, bytemuck::cast_slice(labels));
-        queue.write_buffer(&self.examples, 0, bytemuck::cast_slice(examples));
+        self.batch.write_examples(examples);
         values.write(&self.gpu, &self.step);
-        self.plan.run();
+        self.plan.run()
     }
 
     /// Statistics of the first `steps` slots: sum of cross-entropies, hits, KL, examples.
@@ -181,6 +139,15 @@ impl TrainStep {
     /// The GPU fails.
     pub fn statistics(&self, steps: usize) -> Result<Vec<[f32; 4]>, GpuError> {
         self.gpu.read(&self.statistics, 0, steps as u64 * 16)
+    }
+
+    /// Statistics of one slot.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn statistic(&self, slot: usize) -> Result<[f32; 4], GpuError> {
+        let values = self.gpu.read(&self.statistics, slot as u64 * 16, 16)?;
+        Ok([values[0], values[1], values[2], values[3]])
     }
 
     pub fn plan(&self) -> &Plan {

@@ -1,0 +1,116 @@
+//! What the commands share: the device, Ctrl-C, progress bars.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+use bayeslora::data::{Dataset, SkippedImage};
+use bayeslora::gpu::{AdapterChoice, Gpu, GpuOptions};
+use bayeslora::model::Backbone;
+use bayeslora::train::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// The options of the whole program, and whether Ctrl-C has been pressed.
+pub struct Context {
+    adapter: AdapterChoice,
+    stop: Arc<AtomicBool>,
+}
+
+impl Context {
+    pub fn new(adapter: Option<String>) -> Self {
+        let adapter = adapter.unwrap_or_default().parse().unwrap_or_default();
+        Self { adapter, stop: Arc::default() }
+    }
+
+    /// Opens the chosen adapter.
+    pub fn gpu(&self) -> Result<Gpu> {
+        Ok(Gpu::open(GpuOptions { adapter: self.adapter.clone(), ..Default::default() })?)
+    }
+
+    pub fn adapter(&self) -> &AdapterChoice {
+        &self.adapter
+    }
+
+    /// From now on the first Ctrl-C asks to stop, the second one stops at once.
+    pub fn catch_interrupt(&self) -> Result<()> {
+        let stop = self.stop.clone();
+        ctrlc::set_handler(move || {
+            if stop.swap(true, Ordering::Relaxed) {
+                std::process::exit(super::INTERRUPTED.into());
+            }
+            eprintln!("\nstopping; Ctrl-C again stops at once");
+        })
+        .context("cannot catch Ctrl-C")
+    }
+
+    pub fn interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A progress bar that follows a trainer and stops it on Ctrl-C.
+    pub fn observer(&self) -> impl FnMut(Progress) -> ControlFlow<()> {
+        let bar = Bar::default();
+        let stop = self.stop.clone();
+        move |progress| {
+            match progress {
+                Progress::Caching { done, total } => bar.show("caching features", done, total),
+                Progress::Evaluating { done, total } => bar.show("evaluating", done, total),
+                Progress::Training { epoch, step, steps, loss, .. } => {
+                    bar.show(&format!("epoch {epoch}, loss {loss:.3}"), step, steps);
+                }
+            }
+            match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+}
+
+/// One line of progress on standard error, gone when it is done; nothing where that is no terminal.
+pub struct Bar(ProgressBar);
+
+impl Default for Bar {
+    fn default() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+        let style = ProgressStyle::with_template("{msg:28} {wide_bar} {pos}/{len} {eta:>5}");
+        bar.set_style(style.expect("a valid template"));
+        Self(bar)
+    }
+}
+
+impl Bar {
+    pub fn show(&self, message: &str, done: usize, total: usize) {
+        if self.0.length() != Some(total as u64) || (done as u64) < self.0.position() {
+            self.0.reset();
+            self.0.set_length(total as u64);
+        }
+        self.0.set_message(message.to_owned());
+        self.0.set_position(done as u64);
+        if done >= total {
+            self.0.finish_and_clear();
+        }
+    }
+}
+
+/// Loads a backbone, naming the option in errors.
+pub fn backbone(path: &str) -> Result<Backbone> {
+    Backbone::load(path).context("--backbone")
+}
+
+/// Tells on standard error which images were left out.
+pub fn report_skipped(dataset: &Dataset) {
+    const NAMED: usize = 5;
+    let skipped = &dataset.skipped;
+    if skipped.is_empty() {
+        return;
+    }
+    eprintln!("skipped {} images that do not decode:", skipped.len());
+    for SkippedImage { path, reason } in skipped.iter().take(NAMED) {
+        eprintln!("  {}: {reason}", path.display());
+    }
+    if skipped.len() > NAMED {
+        eprintln!("  and {} more", skipped.len() - NAMED);
+    }
+}

@@ -1,0 +1,115 @@
+//! Adapters as files hold them, to and from the layout and state of the engine.
+
+use super::{AdapterLayout, AdapterState, HEAD, LayerState, ResNet};
+use crate::formats;
+
+/// Why an adapter does not fit a backbone.
+#[derive(Debug, thiserror::Error)]
+#[error("the adapter has {what}, the backbone {expected}")]
+pub struct Misfit {
+    what: String,
+    expected: String,
+}
+
+/// log alpha of an adapter that was trained without gates: next to no noise.
+const NO_NOISE: f32 = -10.0;
+
+/// The layout and the parameters of an adapter on this network.
+///
+/// # Errors
+/// A layer of the adapter is not in the network, or has another shape there.
+pub fn from_file(
+    resnet: &ResNet,
+    adapter: &formats::Adapter,
+) -> Result<(AdapterLayout, AdapterState), Misfit> {
+    let mut placed = Vec::new();
+    for layer in &adapter.layers {
+        let found = (layer.in_channels, layer.out_channels, layer.kernel);
+        let place = resnet.convs.iter().position(|spec| spec.name == layer.name);
+        let expected = match place {
+            Some(place) => {
+                let spec = &resnet.convs[place];
+                (spec.in_channels, spec.out_channels, spec.kernel)
+            }
+            None if layer.name == HEAD => (resnet.features(), adapter.head.classes, 1),
+            None => {
+                return Err(Misfit {
+                    what: format!("a layer {:?}", layer.name),
+                    expected: "has none of that name".into(),
+                });
+            }
+        };
+        if found != expected {
+            return Err(Misfit {
+                what: format!("{} with {}", layer.name, shape(found)),
+                expected: format!("has it with {}", shape(expected)),
+            });
+        }
+        placed.push((place.unwrap_or(usize::MAX), layer));
+    }
+    if adapter.head.features != resnet.features() {
+        return Err(Misfit {
+            what: format!("a head for {} features", adapter.head.features),
+            expected: format!("gives {}", resnet.features()),
+        });
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    let convs: Vec<_> = placed
+        .iter()
+        .map(|(place, _)| *place)
+        .filter(|place| *place != usize::MAX)
+        .collect();
+    let ids: Vec<_> = placed
+        .iter()
+        .map(|(_, layer)| layer.rank_ids.clone())
+        .collect();
+    let head = convs.len() < placed.len();
+    let layout = AdapterLayout::new(resnet, &convs, head, adapter.head.classes, &ids);
+    let layers = placed.iter().map(|(_, layer)| LayerState {
+        lora_a: layer.lora_a.clone(),
+        lora_b: layer.lora_b.clone(),
+        log_alpha: layer
+            .log_alpha
+            .clone()
+            .unwrap_or_else(|| vec![NO_NOISE; layer.rank_ids.len()]),
+    });
+    let state = AdapterState {
+        layers: layers.collect(),
+        head_weight: adapter.head.weight.clone(),
+        head_bias: adapter.head.bias.clone(),
+    };
+    Ok((layout, state))
+}
+
+fn shape((inputs, outputs, kernel): (usize, usize, usize)) -> String {
+    format!("{inputs} to {outputs} channels and a {kernel}x{kernel} kernel")
+}
+
+/// The layers and the head of a file; `gated` keeps log alpha.
+pub fn to_file(
+    layout: &AdapterLayout,
+    state: &AdapterState,
+    gated: bool,
+) -> (Vec<formats::LayerAdapter>, formats::Head) {
+    let layers = layout
+        .layers
+        .iter()
+        .zip(&state.layers)
+        .map(|(layer, values)| formats::LayerAdapter {
+            name: layer.name.clone(),
+            in_channels: layer.in_channels,
+            out_channels: layer.out_channels,
+            kernel: layer.kernel,
+            lora_a: values.lora_a.clone(),
+            lora_b: values.lora_b.clone(),
+            log_alpha: gated.then(|| values.log_alpha.clone()),
+            rank_ids: layer.rank_ids.clone(),
+        });
+    let head = formats::Head {
+        classes: layout.classes,
+        features: layout.features,
+        weight: state.head_weight.clone(),
+        bias: state.head_bias.clone(),
+    };
+    (layers.collect(), head)
+}

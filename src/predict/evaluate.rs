@@ -1,0 +1,60 @@
+//! Scores of a predictor on a labelled set.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{PredictError, Predictor, Samples, Source};
+use crate::metrics::{self, Evaluation, Predictions, SampledProbabilities, log_mean_exp};
+
+/// Scores and what they cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluated {
+    #[serde(flatten)]
+    pub scores: Evaluation,
+    /// sum_i 1/(1 + alpha_i) over all ranks left; the number of ranks for an adapter without gates.
+    pub effective_rank: f64,
+    /// Ranks left.
+    pub rank_count: usize,
+    /// Scalars of A, B and log alpha.
+    pub adapter_parameters: usize,
+    pub seconds: f64,
+    /// The predictive, log probabilities `[n, classes]`.
+    #[serde(skip)]
+    pub log_probs: Vec<f32>,
+    /// Mutual information of each example, in nats.
+    #[serde(skip)]
+    pub mutual_information: Vec<f32>,
+}
+
+/// Scores a predictor on a set with labels. `effective_rank` is the caller's, who knows log alpha.
+///
+/// # Errors
+/// The GPU fails, or the model gives no finite probabilities.
+pub fn evaluate(
+    predictor: &Predictor,
+    source: &Source,
+    samples: Samples,
+    effective_rank: f64,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Evaluated, PredictError> {
+    let start = Instant::now();
+    let layout = predictor.layout();
+    let (n, classes, count) = (source.dataset.len(), layout.classes, samples.count.max(1));
+    let all = predictor.log_probs(source, samples, progress)?;
+    let log_probs = log_mean_exp(&all, count);
+    let probs: Vec<f32> = all.iter().map(|value| value.exp()).collect();
+    let mutual_information =
+        SampledProbabilities::new(&probs, count, n, classes)?.mutual_information();
+    let predictions = Predictions::from_log_probs(&log_probs, &source.dataset.labels, classes)?;
+    let scores = metrics::evaluate(&predictions, Some(&mutual_information));
+    Ok(Evaluated {
+        scores,
+        effective_rank,
+        rank_count: layout.total_rank(),
+        adapter_parameters: layout.adapter_parameters(),
+        seconds: start.elapsed().as_secs_f64(),
+        log_probs,
+        mutual_information,
+    })
+}

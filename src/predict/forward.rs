@@ -1,0 +1,146 @@
+//! The forward pass as a plan: examples x gate samples to log probabilities.
+
+use crate::gpu::{Gpu, GpuError, Plan};
+use crate::model::{
+    self, AdapterLayout, AdapterSlots, Batch, BatchInput, Cut, FrozenNetwork, GateTable, Graph,
+    StepValues, largest_chunk,
+};
+
+/// What a forward plan computes.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardSpec {
+    pub cut: Cut,
+    pub input: BatchInput,
+    /// Examples of a batch.
+    pub examples: usize,
+    /// Gate samples of each example; the prefix runs once for all of them.
+    pub samples: usize,
+    /// s = lora_alpha / r_initial
+    pub scale: f32,
+    /// Whether to compute the trace of equation (16) as well; meant for one sample with z = 1.
+    pub trace: bool,
+}
+
+/// A forward pass, ready to be replayed.
+pub struct ForwardPlan {
+    gpu: Gpu,
+    plan: Plan,
+    spec: ForwardSpec,
+    classes: usize,
+    step: wgpu::Buffer,
+    pub batch: Batch,
+    log_probs: wgpu::Buffer,
+    trace: wgpu::Buffer,
+}
+
+impl ForwardPlan {
+    /// Builds the plan for the adapters in `parameters` (laid out as `layout` says).
+    ///
+    /// # Errors
+    /// A tensor does not fit the device.
+    pub fn new(
+        network: &FrozenNetwork,
+        layout: &AdapterLayout,
+        parameters: &wgpu::Buffer,
+        spec: ForwardSpec,
+    ) -> Result<Self, GpuError> {
+        let gpu = &network.gpu;
+        let rows = spec.examples * spec.samples;
+        let (table, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
+        let gates_buffer = gpu.storage("gates", gate_len as u64 * 4);
+        let step_buffer = StepValues::buffer(gpu);
+        let batch = Batch::new(gpu, spec.input, spec.examples);
+        let log_probs = gpu.storage("log probabilities", (rows * layout.classes * 4) as u64);
+        let trace = gpu.storage("trace", spec.examples as u64 * 4);
+
+        let mut graph = Graph::new(gpu, network.kernels);
+        let input = batch.prefix_input(&mut graph);
+        if !table.is_empty() {
+            let ranks = gpu.storage_with("ranks", &table);
+            let gate_table = GateTable {
+                step: graph.builder.buffer("step", &step_buffer),
+                ranks: graph.builder.buffer("ranks", &ranks),
+                parameters: graph.builder.buffer("parameters", parameters),
+                entries: table.len(),
+                rows,
+            };
+            let examples = graph.builder.buffer("examples", &batch.examples);
+            let gates = graph.builder.buffer("gates", &gates_buffer);
+            graph.gates(gate_table, examples, gates, spec.samples);
+        }
+        let slots = AdapterSlots::new(
+            &mut graph,
+            layout,
+            spec.scale,
+            parameters,
+            &gates_buffer,
+            &starts,
+            rows,
+        );
+        let chunk = match spec.input {
+            BatchInput::Images { size, .. } => largest_chunk(gpu, network, size),
+            BatchInput::Features { .. } => spec.examples,
+        };
+        let x = model::prefix(&mut graph, network, spec.cut, input, spec.examples, chunk);
+        let activations = model::forward(&mut graph, network, spec.cut, layout, &slots, x, rows);
+        let out = graph.builder.buffer("log probabilities", &log_probs);
+        graph.log_softmax(activations.logits, out);
+        if spec.trace {
+            let trace = graph.builder.buffer("trace", &trace);
+            for (number, h) in activations.low_rank() {
+                let (layer, slots) = (&layout.layers[number], slots.layer(number));
+                graph.trace(
+                    format!("{} covariance", layer.name),
+                    h,
+                    slots.b,
+                    slots.log_alpha,
+                    layer.out_channels,
+                    spec.scale,
+                    trace,
+                );
+            }
+        }
+        Ok(Self {
+            gpu: gpu.clone(),
+            plan: graph.builder.build()?,
+            spec,
+            classes: layout.classes,
+            step: step_buffer,
+            batch,
+            log_probs,
+            trace,
+        })
+    }
+
+    /// Runs the batch written before; log probabilities `[examples, samples, classes]`.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn run(&self, examples: &[u32], values: &StepValues) -> Result<Vec<f32>, GpuError> {
+        self.batch.write_examples(examples);
+        values.write(&self.gpu, &self.step);
+        if self.spec.trace {
+            let zeros = vec![0; self.trace.size() as usize];
+            self.gpu.queue().write_buffer(&self.trace, 0, &zeros);
+        }
+        self.plan.run();
+        let floats = examples.len() * self.spec.samples * self.classes;
+        self.gpu.read(&self.log_probs, 0, floats as u64 * 4)
+    }
+
+    /// The trace of each example of the last run.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn trace(&self, examples: usize) -> Result<Vec<f32>, GpuError> {
+        self.gpu.read(&self.trace, 0, examples as u64 * 4)
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn spec(&self) -> ForwardSpec {
+        self.spec
+    }
+}

@@ -1,0 +1,265 @@
+//! A backbone with an adapter, ready to answer.
+
+use std::sync::Arc;
+
+use super::{ForwardPlan, ForwardSpec, Source};
+use crate::data::Dataset;
+use crate::formats::Adapter;
+use crate::gpu::{Gpu, GpuError};
+use crate::metrics::{PredictionsError, SampledProbabilities, log_mean_exp};
+use crate::model::exchange::{self, Misfit};
+use crate::model::{
+    AdapterLayout, Backbone, Cut, FrozenNetwork, GateMode, KernelChoice, StepValues,
+};
+
+/// Why a prediction failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    #[error("the predictions are not usable: {0}")]
+    Predictions(#[from] PredictionsError),
+    #[error(
+        "the adapter was trained on a backbone with SHA-256 {expected}, this one has {found}; give \
+         the backbone of the run with --backbone"
+    )]
+    Backbone { expected: String, found: String },
+}
+
+/// Monte Carlo samples of the gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Samples {
+    /// 0 takes the mean weights (z = 1) instead.
+    pub count: usize,
+    pub seed: u64,
+    /// One draw a sample for all images, instead of one for each.
+    pub shared: bool,
+}
+
+impl Samples {
+    /// The mean weights.
+    pub const MEAN: Self = Self {
+        count: 0,
+        seed: 0,
+        shared: false,
+    };
+
+    /// `count` samples with gates of their own for each image.
+    pub fn new(count: usize, seed: u64) -> Self {
+        Self {
+            count,
+            seed,
+            shared: false,
+        }
+    }
+}
+
+/// The answer for a set of images.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    pub classes: usize,
+    /// The predictive, `[n, classes]`: the mean of the samples' probabilities.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each class probability over the samples, `[n, classes]`.
+    pub std: Vec<f32>,
+    /// Entropy of the predictive, in nats, `[n]`.
+    pub entropy: Vec<f32>,
+    /// Entropy of the predictive minus the mean entropy of the samples, in nats, `[n]`.
+    pub mutual_information: Vec<f32>,
+    /// Trace of equation (16) summed over adapters and positions, `[n]`.
+    pub covariance_trace: Vec<f32>,
+}
+
+/// Rows (examples x samples) of a batch: enough to fill a device, few enough for its memory.
+const SOFTWARE_ROWS: usize = 128;
+const HARDWARE_ROWS: usize = 512;
+
+/// A frozen network with an adapter on a device.
+pub struct Predictor {
+    network: Arc<FrozenNetwork>,
+    cut: Cut,
+    layout: AdapterLayout,
+    parameters: wgpu::Buffer,
+    scale: f32,
+    size: usize,
+}
+
+impl Predictor {
+    /// Uploads a backbone and an adapter that was trained on it.
+    ///
+    /// # Errors
+    /// The adapter belongs to another backbone or does not fit this one; the GPU fails.
+    pub fn new(gpu: &Gpu, backbone: &Backbone, adapter: &Adapter) -> Result<Self, PredictError> {
+        let (expected, found) = (&adapter.backbone_sha256, &backbone.sha256);
+        if !expected.is_empty() && expected != found {
+            let (expected, found) = (expected.clone(), found.clone());
+            return Err(PredictError::Backbone { expected, found });
+        }
+        let (layout, state) = exchange::from_file(&backbone.resnet, adapter)?;
+        let kernels = KernelChoice::for_gpu(gpu);
+        let network = FrozenNetwork::upload(gpu, kernels, backbone, None);
+        let parameters = gpu.storage_with("parameters", &layout.pack(&state));
+        let (scale, size) = (adapter.scale(), adapter.resolution);
+        Ok(Self::over(
+            Arc::new(network),
+            layout,
+            parameters,
+            scale,
+            size,
+        ))
+    }
+
+    /// Predicts with parameters that lie on the device already, as while training.
+    pub fn over(
+        network: Arc<FrozenNetwork>,
+        layout: AdapterLayout,
+        parameters: wgpu::Buffer,
+        scale: f32,
+        size: usize,
+    ) -> Self {
+        let convs: Vec<_> = layout
+            .layers
+            .iter()
+            .filter_map(|layer| layer.conv)
+            .collect();
+        let cut = network.resnet.cut(&convs);
+        Self {
+            network,
+            cut,
+            layout,
+            parameters,
+            scale,
+            size,
+        }
+    }
+
+    pub fn network(&self) -> &Arc<FrozenNetwork> {
+        &self.network
+    }
+
+    pub fn cut(&self) -> Cut {
+        self.cut
+    }
+
+    pub fn layout(&self) -> &AdapterLayout {
+        &self.layout
+    }
+
+    /// Side of the network's input in pixels.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The plan of a batch, to look at.
+    ///
+    /// # Errors
+    /// A tensor does not fit the device.
+    pub fn plan(&self, spec: ForwardSpec) -> Result<ForwardPlan, GpuError> {
+        ForwardPlan::new(&self.network, &self.layout, &self.parameters, spec)
+    }
+
+    /// A spec for batches of `source` with `samples` gate samples an example.
+    pub fn spec(&self, source: &Source, examples: usize, samples: usize) -> ForwardSpec {
+        ForwardSpec {
+            cut: self.cut,
+            input: source.input(),
+            examples,
+            samples,
+            scale: self.scale,
+            trace: false,
+        }
+    }
+
+    /// Log probabilities of every sample, `[max(samples, 1), n, classes]`. `progress` is called
+    /// with the number of images done.
+    ///
+    /// # Errors
+    /// The GPU fails, or a batch does not fit it.
+    pub fn log_probs(
+        &self,
+        source: &Source,
+        samples: Samples,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f32>, GpuError> {
+        let (n, classes) = (source.dataset.len(), self.layout.classes);
+        let count = samples.count.max(1);
+        let rows = match self.network.gpu.is_software() {
+            true => SOFTWARE_ROWS,
+            false => HARDWARE_ROWS,
+        };
+        let at_once = count.min(rows);
+        let examples = (rows / at_once).clamp(1, n);
+        let plan = self.plan(self.spec(source, examples, at_once))?;
+        let gates = match (samples.count, samples.shared) {
+            (0, _) => GateMode::Mean,
+            (_, true) => GateMode::Shared,
+            (_, false) => GateMode::PerExample,
+        };
+        let mut all = vec![0.0; count * n * classes];
+        let mut scratch = Vec::new();
+        let indices: Vec<usize> = (0..n).collect();
+        for batch in indices.chunks(examples) {
+            source.upload(&plan.batch, examples, batch, None, &mut scratch);
+            let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
+            for first in (0..count).step_by(at_once) {
+                let values = StepValues::prediction(samples.seed, first as u32, gates);
+                let found = plan.run(&ids, &values)?;
+                let rows = found.chunks_exact(classes).enumerate();
+                for (row, values) in rows {
+                    let (example, sample) = (batch[row / at_once], first + row % at_once);
+                    if sample < count {
+                        let place = (sample * n + example) * classes;
+                        all[place..place + classes].copy_from_slice(values);
+                    }
+                }
+            }
+            progress(batch[batch.len() - 1] + 1);
+        }
+        Ok(all)
+    }
+
+    /// The predictive and its uncertainty for square u8 images of any side (`dataset.side`).
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn predict(&self, dataset: Dataset, samples: Samples) -> Result<Prediction, PredictError> {
+        let source = Source::images(dataset, self.size);
+        let (n, classes) = (source.dataset.len(), self.layout.classes);
+        let count = samples.count.max(1);
+        let log_probs = self.log_probs(&source, samples, &mut |_| ())?;
+        let probs: Vec<f32> = log_probs.iter().map(|value| value.exp()).collect();
+        let sampled = SampledProbabilities::new(&probs, count, n, classes)?;
+        Ok(Prediction {
+            classes,
+            mean: log_mean_exp(&log_probs, count)
+                .iter()
+                .map(|value| value.exp())
+                .collect(),
+            std: sampled.std(),
+            entropy: sampled.predictive_entropy(),
+            mutual_information: sampled.mutual_information(),
+            covariance_trace: self.covariance_trace(&source)?,
+        })
+    }
+
+    /// The trace of equation (16) of every image: how much the adapters' outputs vary.
+    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, GpuError> {
+        let n = source.dataset.len();
+        let examples = SOFTWARE_ROWS.min(n);
+        let plan = self.plan(ForwardSpec {
+            trace: true,
+            ..self.spec(source, examples, 1)
+        })?;
+        let (mut all, mut scratch) = (Vec::new(), Vec::new());
+        let indices: Vec<usize> = (0..n).collect();
+        for batch in indices.chunks(examples) {
+            source.upload(&plan.batch, examples, batch, None, &mut scratch);
+            let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
+            plan.run(&ids, &StepValues::prediction(0, 0, GateMode::Mean))?;
+            all.extend(plan.trace(batch.len())?);
+        }
+        Ok(all)
+    }
+}

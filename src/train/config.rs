@@ -1,0 +1,334 @@
+//! Everything that defines a training run.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::kl::{KlMultiplicity, KlPrior};
+use crate::model::GateMode;
+
+/// What is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Plain low-rank adapters: z = 1.
+    Lora,
+    /// Gaussian gates with learnt alpha.
+    #[default]
+    BayesLora,
+}
+
+/// How the learning rates go over the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LrSchedule {
+    /// A linear rise over the first twentieth, then a half cosine to zero.
+    #[default]
+    Cosine,
+    Constant,
+}
+
+/// Random views of the training images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Augment {
+    None,
+    /// Mirrored half of the time.
+    #[default]
+    Flip,
+    /// Mirrored, and shifted by up to an eighth of the side.
+    Standard,
+}
+
+/// Whose gates a training step draws.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gates {
+    /// A draw an example: a fifth of the gradient's variance.
+    #[default]
+    PerExample,
+    /// One draw for the whole batch.
+    Shared,
+}
+
+impl From<Gates> for GateMode {
+    fn from(gates: Gates) -> Self {
+        match gates {
+            Gates::PerExample => Self::PerExample,
+            Gates::Shared => Self::Shared,
+        }
+    }
+}
+
+/// A length of training: epochs (`3`, `2.5`) or a fraction of the run (`0.1`, `1.0`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "TextOrNumber", into = "String")]
+pub enum Span {
+    Epochs(f64),
+    Fraction(f64),
+}
+
+impl Span {
+    /// In epochs of a run of `epochs`.
+    pub fn epochs(self, epochs: usize) -> f64 {
+        match self {
+            Self::Epochs(count) => count,
+            Self::Fraction(share) => share * epochs as f64,
+        }
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("{text:?} is neither a number of epochs (3) nor a fraction of the run (0.1)")
+        };
+        let value: f64 = text.parse().map_err(|_| wrong())?;
+        match value {
+            value if !value.is_finite() || value < 0.0 => Err(wrong()),
+            value if text.contains('.') && value <= 1.0 => Ok(Self::Fraction(value)),
+            value => Ok(Self::Epochs(value)),
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Epochs(count) => write!(f, "{count}"),
+            Self::Fraction(share) => write!(f, "{share:?}"),
+        }
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        span.to_string()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TextOrNumber {
+    Text(String),
+    Whole(u64),
+    Number(f64),
+}
+
+impl TryFrom<TextOrNumber> for Span {
+    type Error = String;
+
+    fn try_from(value: TextOrNumber) -> Result<Self, String> {
+        match value {
+            TextOrNumber::Text(text) => text.parse(),
+            TextOrNumber::Whole(count) => Ok(Self::Epochs(count as f64)),
+            TextOrNumber::Number(number) => format!("{number:?}").parse(),
+        }
+    }
+}
+
+/// A training run. `None` stands for a value that follows from others; [`TrainConfig::resolve`]
+/// fills it in. Serialised with the command line's option names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct TrainConfig {
+    pub method: Method,
+    /// Side of the network's input in pixels.
+    pub resolution: usize,
+    pub epochs: usize,
+    /// Default: 32 below 5,000 training images, 64 below 20,000, else 128.
+    pub batch_size: Option<usize>,
+    pub lr: f64,
+    /// Learning rate of log alpha. Default: what lets it cross 8 units in a third of the steps.
+    pub lr_log_alpha: Option<f64>,
+    pub lr_schedule: LrSchedule,
+    /// On A and B alone.
+    pub weight_decay: f64,
+    pub rank: usize,
+    /// s = lora_alpha / rank for ever. Default: twice the rank.
+    pub lora_alpha: Option<f64>,
+    /// Layers by name, stage or glob.
+    pub targets: Vec<String>,
+    pub kl_prior: KlPrior,
+    /// Other values than 1 temper the posterior.
+    pub kl_scale: f64,
+    /// kappa_i. Default: [`KAPPA_PER_IMAGE`] N n_i, so that kappa/N does not depend on N.
+    pub kl_multiplicity: Option<KlMultiplicity>,
+    /// No KL for this long: B starts at zero and has to grow first.
+    pub kl_freeze: Span,
+    /// Then the KL's weight rises linearly for this long.
+    pub beta_warmup: Span,
+    /// z = 1 for this long.
+    pub sample_warmup: Span,
+    /// The first prune, at the end of an epoch.
+    pub prune_from: Span,
+    pub prune_every: Span,
+    /// Ranks with log alpha below it stay.
+    pub threshold: f64,
+    /// Ranks that a layer keeps whatever their alpha.
+    pub min_rank: usize,
+    pub gates: Gates,
+    /// Share of the training images set aside for choices; 0 for none.
+    pub validation: f64,
+    pub augment: Augment,
+    /// Bytes of host memory for cached features.
+    pub prefix_cache: u64,
+    pub seed: u64,
+}
+
+/// kappa_i / (N n_i) by default: .01 n_i at N = 20,000, in the middle of the useful range.
+pub const KAPPA_PER_IMAGE: f64 = 5e-7;
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::BayesLora,
+            resolution: 64,
+            epochs: 5,
+            batch_size: None,
+            lr: 2e-3,
+            lr_log_alpha: None,
+            lr_schedule: LrSchedule::Cosine,
+            weight_decay: 0.01,
+            rank: 8,
+            lora_alpha: None,
+            targets: vec!["layer3".into(), "layer4".into()],
+            kl_prior: KlPrior::Molchanov,
+            kl_scale: 1.0,
+            kl_multiplicity: None,
+            kl_freeze: Span::Fraction(0.1),
+            beta_warmup: Span::Fraction(0.2),
+            sample_warmup: Span::Fraction(0.1),
+            prune_from: Span::Fraction(0.5),
+            prune_every: Span::Fraction(0.1),
+            threshold: 0.0,
+            min_rank: 0,
+            gates: Gates::PerExample,
+            validation: 0.1,
+            augment: Augment::Flip,
+            prefix_cache: 2 << 30,
+            seed: 1,
+        }
+    }
+}
+
+/// An option that cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("--{option} is {found}, expected {expected}")]
+pub struct ConfigError {
+    pub option: &'static str,
+    pub found: String,
+    pub expected: String,
+}
+
+impl TrainConfig {
+    /// Fills in what follows from the number of training images (validation taken off), and
+    /// checks every value.
+    ///
+    /// # Errors
+    /// The option that is out of range or contradicts another.
+    pub fn resolve(mut self, images: usize) -> Result<Self, ConfigError> {
+        self.check()?;
+        let batch = match images {
+            0..5_000 => 32,
+            5_000..20_000 => 64,
+            _ => 128,
+        };
+        let batch = self.batch_size.unwrap_or(batch).min(images.max(1));
+        self.batch_size = Some(batch);
+        self.lora_alpha.get_or_insert(2.0 * self.rank as f64);
+        let steps = self.epochs * images.div_ceil(batch);
+        // Adam moves a parameter by about its rate a step.
+        self.lr_log_alpha
+            .get_or_insert((24.0 / steps.max(1) as f64).clamp(self.lr, 0.2));
+        self.kl_multiplicity
+            .get_or_insert(KlMultiplicity::Value(KAPPA_PER_IMAGE * images as f64));
+        Ok(self)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |option, found: &dyn fmt::Display, expected: &str| {
+            Err(ConfigError {
+                option,
+                found: found.to_string(),
+                expected: expected.into(),
+            })
+        };
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let counts = [
+            ("epochs", self.epochs),
+            ("batch-size", self.batch_size.unwrap_or(1)),
+            ("rank", self.rank),
+        ];
+        for (option, found) in counts {
+            if found == 0 {
+                return wrong(option, &found, "at least 1");
+            }
+        }
+        if self.resolution < 32 {
+            return wrong("resolution", &self.resolution, "at least 32 pixels");
+        }
+        if self.rank > 512 {
+            return wrong(
+                "rank",
+                &self.rank,
+                "at most 512, the channels of the widest layer",
+            );
+        }
+        let rates = [
+            ("lr", self.lr),
+            ("lr-log-alpha", self.lr_log_alpha.unwrap_or(1.0)),
+            ("lora-alpha", self.lora_alpha.unwrap_or(1.0)),
+        ];
+        for (option, found) in rates {
+            if !positive(found) {
+                return wrong(option, &found, "a positive number");
+            }
+        }
+        for (option, found) in [
+            ("weight-decay", self.weight_decay),
+            ("kl-scale", self.kl_scale),
+        ] {
+            if !(found.is_finite() && found >= 0.0) {
+                return wrong(option, &found, "a number that is not negative");
+            }
+        }
+        if !(0.0..0.9).contains(&self.validation) {
+            return wrong("validation", &self.validation, "a fraction below 0.9");
+        }
+        if self.targets.is_empty() {
+            return wrong("targets", &"empty", "layers to adapt, as in layer3,layer4");
+        }
+        if self.min_rank > self.rank {
+            let expected = format!("at most --rank ({})", self.rank);
+            return wrong("min-rank", &self.min_rank, &expected);
+        }
+        if !self.threshold.is_finite() {
+            return wrong("threshold", &self.threshold, "a number (log alpha)");
+        }
+        let every = self.prune_every.epochs(self.epochs);
+        if every <= 0.0 {
+            return wrong("prune-every", &self.prune_every, "more than 0");
+        }
+        Ok(())
+    }
+
+    /// s = lora_alpha / rank, of a resolved configuration.
+    pub fn scale(&self) -> f32 {
+        (self.lora_alpha.unwrap_or(2.0 * self.rank as f64) / self.rank as f64) as f32
+    }
+
+    /// Whether the ranks are cut after `epoch` (from 1). Not after the last: a cut needs training
+    /// behind it.
+    pub fn prunes_after(&self, epoch: usize) -> bool {
+        let first = self.prune_from.epochs(self.epochs).ceil().max(1.0) as usize;
+        let every = self.prune_every.epochs(self.epochs).round().max(1.0) as usize;
+        self.method == Method::BayesLora
+            && epoch < self.epochs
+            && epoch >= first
+            && (epoch - first).is_multiple_of(every)
+    }
+}

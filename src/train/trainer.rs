@@ -1,0 +1,638 @@
+//! The training loop.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::RngExt;
+use rand_pcg::Pcg64;
+use serde::Serialize;
+
+use super::init::initial_state;
+use super::kl::{KlPrior, soft_effective_rank};
+use super::prune::{HeldOut, PruneEvent, kept_ranks};
+use super::{
+    Adam, Augment, ConfigError, Method, Schedule, StepSpec, TrainConfig, TrainStep, Trainable,
+    TrainableState,
+};
+use crate::data::{Dataset, EpochOrder};
+use crate::formats::{Adapter, Checkpoint};
+use crate::gpu::{Gpu, GpuError};
+use crate::model::{
+    AdapterLayout, Backbone, FLIPPED_VIEW, FrozenNetwork, GateMode, KernelChoice, PLAIN_VIEW,
+    Prior, Purpose, StepValues, View, exchange, largest_chunk,
+};
+use crate::predict::{Evaluated, PredictError, Predictor, Samples, Source, evaluate};
+
+/// Why training stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+    #[error("--targets: {0}")]
+    Targets(String),
+    #[error("--batch-size {batch} does not fit this adapter: {what}; --batch-size {fits} would")]
+    BatchTooLarge {
+        batch: usize,
+        fits: usize,
+        what: String,
+    },
+    #[error(
+        "the loss is {loss} at step {step}: training diverged; lower --lr (now {lr}) or \
+         --lr-log-alpha"
+    )]
+    Diverged { step: u64, loss: f32, lr: f64 },
+    #[error("the checkpoint does not belong to this run: {0}")]
+    Checkpoint(String),
+}
+
+/// What a long operation tells while it runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress {
+    /// Features of the frozen layers are computed: images done, of how many.
+    Caching { done: usize, total: usize },
+    /// Steps of an epoch are done: of how many, and the last loss known.
+    Training {
+        epoch: usize,
+        step: usize,
+        steps: usize,
+        images: usize,
+        loss: f32,
+    },
+    /// Held-out images are done, of how many.
+    Evaluating { done: usize, total: usize },
+}
+
+/// Called with progress; `Break` stops training before the next step.
+pub type Observer<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// An epoch, as a line of `metrics.jsonl`.
+#[derive(Clone, Debug, Serialize)]
+pub struct EpochReport {
+    pub epoch: usize,
+    pub step: u64,
+    /// Mean cross-entropy + beta kl_scale KL / N over the epoch.
+    pub loss: f64,
+    pub cross_entropy: f64,
+    /// KL at the end of the epoch, in nats, multiplicities included.
+    pub kl: f64,
+    pub beta: f64,
+    pub learning_rate: f64,
+    pub train_accuracy: f64,
+    /// On the validation split, with the mean weights, after any prune.
+    pub accuracy: Option<f64>,
+    pub nll: Option<f64>,
+    pub ece: Option<f64>,
+    /// sum_i 1/(1 + alpha_i)
+    pub soft_rank: f64,
+    /// Ranks left.
+    pub rank: usize,
+    pub ranks: BTreeMap<String, usize>,
+    /// Training images a second, the host's part included.
+    pub images_per_second: f64,
+    pub seconds: f64,
+    pub prune: Option<PruneEvent>,
+}
+
+/// What became of an epoch.
+pub enum EpochOutcome {
+    Done(EpochReport),
+    /// The observer asked to stop; the state is that of the middle of an epoch.
+    Interrupted,
+    /// There was no epoch left.
+    Finished,
+}
+
+/// Trains the adapters of one backbone on one data set.
+pub struct Trainer {
+    gpu: Gpu,
+    network: Arc<FrozenNetwork>,
+    backbone: (String, String),
+    config: TrainConfig,
+    schedule: Schedule,
+    trainable: Trainable,
+    step: TrainStep,
+    train: Source,
+    validation: Option<Source>,
+    epoch: usize,
+}
+
+/// Steps between looks at the loss.
+const LOOK_EVERY: usize = 16;
+
+impl Trainer {
+    /// Sets up a run: uploads the backbone, caches features where they fit the budget, builds the
+    /// plan of a step. `config` need not be resolved.
+    ///
+    /// # Errors
+    /// An option is wrong, a batch does not fit the device, the GPU fails.
+    pub fn new(
+        gpu: &Gpu,
+        backbone: &Backbone,
+        config: TrainConfig,
+        train: Dataset,
+        validation: Option<Dataset>,
+        observe: Observer,
+    ) -> Result<Self, TrainError> {
+        let config = config.resolve(train.len())?;
+        let resnet = &backbone.resnet;
+        let (convs, head) = resnet
+            .select(&config.targets)
+            .map_err(TrainError::Targets)?;
+        let ids =
+            vec![(0..config.rank as u32).collect::<Vec<_>>(); convs.len() + usize::from(head)];
+        let layout = AdapterLayout::new(resnet, &convs, head, train.classes.len(), &ids);
+        let state = TrainableState::new(&layout, initial_state(&layout, config.seed));
+
+        let kernels = KernelChoice::for_gpu(gpu);
+        let lowest = convs.first().copied();
+        let network = Arc::new(FrozenNetwork::upload(gpu, kernels, backbone, lowest));
+        let mut sources = Sources {
+            network: &network,
+            config: &config,
+            left: config.prefix_cache,
+        };
+        let views: &[View] = match config.augment {
+            Augment::None => &[PLAIN_VIEW],
+            Augment::Flip => &[PLAIN_VIEW, FLIPPED_VIEW],
+            Augment::Standard => &[],
+        };
+        let cut = resnet.cut(&convs);
+        let train = sources.open(cut, train, views, observe)?;
+        let validation = validation
+            .map(|dataset| sources.open(cut, dataset, &[PLAIN_VIEW], observe))
+            .transpose()?;
+        let batch = config.batch_size.expect("resolved above");
+        let schedule = Schedule::new(&config, train.dataset.len().div_ceil(batch));
+        let trainable = Trainable::upload(gpu, layout, &state);
+        let step = build_step(
+            &network,
+            &trainable,
+            &config,
+            &train,
+            schedule.steps_per_epoch,
+        )?;
+        Ok(Self {
+            gpu: gpu.clone(),
+            network,
+            backbone: (backbone.name.clone(), backbone.sha256.clone()),
+            config,
+            schedule,
+            trainable,
+            step,
+            train,
+            validation,
+            epoch: 0,
+        })
+    }
+
+    /// The configuration with every value in force.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    pub fn network(&self) -> &Arc<FrozenNetwork> {
+        &self.network
+    }
+
+    /// The training set, cached or not.
+    pub fn training_set(&self) -> &Source {
+        &self.train
+    }
+
+    pub fn step(&self) -> &TrainStep {
+        &self.step
+    }
+
+    /// Epochs done.
+    pub fn epochs_done(&self) -> usize {
+        self.epoch
+    }
+
+    /// Trains one more epoch, prunes if it is time, evaluates on the validation split.
+    ///
+    /// # Errors
+    /// The loss is not finite, or the GPU fails.
+    pub fn next_epoch(&mut self, observe: Observer) -> Result<EpochOutcome, TrainError> {
+        if self.epoch == self.config.epochs {
+            return Ok(EpochOutcome::Finished);
+        }
+        let start = Instant::now();
+        let (epoch, steps) = (self.epoch, self.schedule.steps_per_epoch);
+        if self.run_steps(observe)?.is_break() {
+            return Ok(EpochOutcome::Interrupted);
+        }
+        let statistics = self.step.statistics(steps)?;
+        let training = start.elapsed().as_secs_f64();
+        self.check_finite(&statistics)?;
+        let column = |index: usize| statistics.iter().map(move |row| f64::from(row[index]));
+        let images = self.train.dataset.len() as f64;
+        let kl_weight = self.config.kl_scale / images;
+        let first = epoch * steps;
+        let penalty = column(2)
+            .enumerate()
+            .map(|(step, kl)| self.schedule.at(first + step).beta * kl_weight * kl)
+            .sum::<f64>();
+        let cross_entropy = column(0).sum::<f64>() / images;
+        self.epoch += 1;
+
+        let before = self.held_out(observe)?;
+        let prune = match self.config.prunes_after(self.epoch) {
+            true => self.prune(before.as_ref(), observe)?,
+            false => None,
+        };
+        let scores = match &prune {
+            Some(event) => event.after,
+            None => before.map(|evaluated| held_out_scores(&evaluated)),
+        };
+        let state = self.trainable.read_values(&self.gpu)?;
+        let layers = &self.trainable.layout.layers;
+        let last = self.schedule.at(first + steps - 1);
+        Ok(EpochOutcome::Done(EpochReport {
+            epoch: self.epoch,
+            step: (self.epoch * steps) as u64,
+            loss: cross_entropy + penalty / steps as f64,
+            cross_entropy,
+            kl: column(2).next_back().unwrap_or(0.0),
+            beta: last.beta,
+            learning_rate: last.learning_rate,
+            train_accuracy: column(1).sum::<f64>() / images,
+            accuracy: scores.map(|scores| scores.accuracy),
+            nll: scores.map(|scores| scores.nll),
+            ece: scores.map(|scores| scores.ece),
+            soft_rank: self.effective_rank(&state),
+            rank: self.trainable.layout.total_rank(),
+            ranks: layers
+                .iter()
+                .map(|layer| (layer.name.clone(), layer.rank()))
+                .collect(),
+            images_per_second: images / training,
+            seconds: start.elapsed().as_secs_f64(),
+            prune,
+        }))
+    }
+
+    /// All steps of an epoch.
+    fn run_steps(&mut self, observe: Observer) -> Result<ControlFlow<()>, TrainError> {
+        let (config, epoch) = (&self.config, self.epoch);
+        let (rows, images) = (
+            config.batch_size.expect("resolved"),
+            self.train.dataset.len(),
+        );
+        let steps = self.schedule.steps_per_epoch;
+        let order = EpochOrder::new(images, config.seed, epoch as u64);
+        let mut random = Pcg64::new(u128::from(config.seed), epoch as u128);
+        let mut scratch = Vec::new();
+        let mut in_flight = None;
+        let mut loss = f32::NAN;
+        for (number, indices) in order.batches(rows).enumerate() {
+            let done = number * rows;
+            let progress = Progress::Training {
+                epoch: epoch + 1,
+                step: number,
+                steps,
+                images: done,
+                loss,
+            };
+            if observe(progress).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let views: Vec<View> = indices.iter().map(|_| self.view(&mut random)).collect();
+            self.train
+                .upload(&self.step.batch, rows, indices, Some(&views), &mut scratch);
+            let labels: Vec<u32> = indices
+                .iter()
+                .map(|index| self.train.dataset.labels[*index])
+                .collect();
+            let examples: Vec<u32> = indices.iter().map(|index| *index as u32).collect();
+            let values = self.step_values(epoch * steps + number, number, indices.len());
+            let submission = self.step.run(&labels, &examples, &values);
+            // One step ahead of the GPU is enough to hide the host's part.
+            if let Some(previous) = in_flight.replace(submission) {
+                self.gpu.wait_for(previous)?;
+            }
+            if number % LOOK_EVERY == LOOK_EVERY - 1 {
+                let [sum, _, _, count] = self.step.statistic(number)?;
+                loss = sum / count;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn view(&self, random: &mut Pcg64) -> View {
+        if self.config.augment == Augment::None {
+            return PLAIN_VIEW;
+        }
+        let flip = i32::from(random.random_bool(0.5));
+        let reach = match self.config.augment {
+            Augment::Standard => self.train.dataset.side as i32 / 8,
+            _ => 0,
+        };
+        let mut shift = || random.random_range(-reach..=reach);
+        [shift(), shift(), flip, 0]
+    }
+
+    fn step_values(&self, step: usize, slot: usize, count: usize) -> StepValues {
+        let rates = self.schedule.at(step);
+        let gated = self.config.method == Method::BayesLora;
+        let (correction1, correction2) = Adam::default().corrections(step as u64 + 1);
+        let images = self.train.dataset.len() as f64;
+        StepValues {
+            seed: self.config.seed,
+            purpose: Purpose::Train,
+            draw: step as u32,
+            gates: match gated && rates.sampling {
+                true => self.config.gates.into(),
+                false => GateMode::Mean,
+            },
+            count,
+            slot,
+            learning_rate: rates.learning_rate as f32,
+            log_alpha_learning_rate: match gated {
+                true => rates.log_alpha_learning_rate as f32,
+                false => 0.0,
+            },
+            weight_decay: self.config.weight_decay as f32,
+            correction1,
+            correction2,
+            kl_weight: (rates.beta * self.config.kl_scale / images) as f32,
+        }
+    }
+
+    fn check_finite(&self, statistics: &[[f32; 4]]) -> Result<(), TrainError> {
+        let bad = statistics.iter().position(|row| !row[0].is_finite());
+        match bad {
+            None => Ok(()),
+            Some(slot) => Err(TrainError::Diverged {
+                step: (self.epoch * self.schedule.steps_per_epoch + slot) as u64,
+                loss: statistics[slot][0],
+                lr: self.config.lr,
+            }),
+        }
+    }
+
+    /// Cuts the ranks that have climbed over the threshold; `None` when there is none.
+    fn prune(
+        &mut self,
+        before: Option<&Evaluated>,
+        observe: Observer,
+    ) -> Result<Option<PruneEvent>, TrainError> {
+        let mut state = self.trainable.read(&self.gpu)?;
+        let kept = kept_ranks(&state.values, self.config.threshold, self.config.min_rank);
+        let layout = &self.trainable.layout;
+        let ranks_before = layout.total_rank();
+        if kept.iter().map(Vec::len).sum::<usize>() == ranks_before {
+            return Ok(None);
+        }
+        state.keep(layout, &kept);
+        let layout = layout.keep(&self.network.resnet, &kept);
+        self.replace(layout, &state)?;
+        let after = self.held_out(observe)?;
+        let change = before.zip(after.as_ref()).map(|(before, after)| {
+            let pairs = before.log_probs.iter().zip(&after.log_probs);
+            pairs
+                .map(|(a, b)| f64::from((a - b).abs()))
+                .fold(0.0, f64::max)
+        });
+        Ok(Some(PruneEvent {
+            ranks_before,
+            ranks_after: self.trainable.layout.total_rank(),
+            before: before.map(held_out_scores),
+            after: after.as_ref().map(held_out_scores),
+            max_log_prob_change: change,
+        }))
+    }
+
+    /// New parameters: new buffers and a new plan.
+    fn replace(&mut self, layout: AdapterLayout, state: &TrainableState) -> Result<(), TrainError> {
+        self.trainable = Trainable::upload(&self.gpu, layout, state);
+        self.step = build_step(
+            &self.network,
+            &self.trainable,
+            &self.config,
+            &self.train,
+            self.schedule.steps_per_epoch,
+        )?;
+        Ok(())
+    }
+
+    fn held_out(&self, observe: Observer) -> Result<Option<Evaluated>, TrainError> {
+        let Some(validation) = &self.validation else {
+            return Ok(None);
+        };
+        Ok(Some(self.evaluate(validation, Samples::MEAN, observe)?))
+    }
+
+    /// Scores the adapters as they are now.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn evaluate(
+        &self,
+        source: &Source,
+        samples: Samples,
+        observe: Observer,
+    ) -> Result<Evaluated, TrainError> {
+        let total = source.dataset.len();
+        let state = self.trainable.read_values(&self.gpu)?;
+        let mut progress = |done| {
+            // An evaluation is short and has no state to lose: it is not interrupted.
+            let _ = observe(Progress::Evaluating { done, total });
+        };
+        let rank = self.effective_rank(&state);
+        Ok(evaluate(
+            &self.predictor(),
+            source,
+            samples,
+            rank,
+            &mut progress,
+        )?)
+    }
+
+    /// A predictor over the parameters as they are now.
+    pub fn predictor(&self) -> Predictor {
+        Predictor::over(
+            self.network.clone(),
+            self.trainable.layout.clone(),
+            self.trainable.values.clone(),
+            self.config.scale(),
+            self.config.resolution,
+        )
+    }
+
+    fn effective_rank(&self, state: &crate::model::AdapterState) -> f64 {
+        if self.config.method == Method::Lora {
+            return self.trainable.layout.total_rank() as f64;
+        }
+        let all = state.layers.iter().flat_map(|layer| &layer.log_alpha);
+        soft_effective_rank(&all.map(|t| f64::from(*t)).collect::<Vec<_>>())
+    }
+
+    /// The adapter as it is now.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn adapter(&self) -> Result<Adapter, TrainError> {
+        let state = self.trainable.read_values(&self.gpu)?;
+        let gated = self.config.method == Method::BayesLora;
+        let (layers, head) = exchange::to_file(&self.trainable.layout, &state, gated);
+        let (base_name, backbone_sha256) = self.backbone.clone();
+        Ok(Adapter {
+            layers,
+            head,
+            classes: self.train.dataset.classes.to_vec(),
+            initial_rank: self.config.rank,
+            lora_alpha: self.config.scale() * self.config.rank as f32,
+            backbone_sha256,
+            base_name,
+            resolution: self.config.resolution,
+            seed: self.config.seed,
+            method: match self.config.method {
+                Method::Lora => "lora".into(),
+                Method::BayesLora => "bayeslora".into(),
+            },
+        })
+    }
+
+    /// Everything that a resumed run needs.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
+        let state = self.trainable.read(&self.gpu)?;
+        let kernels = self.network.kernels.describe();
+        Ok(Checkpoint {
+            epoch: self.epoch,
+            step: (self.epoch * self.schedule.steps_per_epoch) as u64,
+            seed: self.config.seed,
+            tensors: super::checkpoint::to_tensors(&self.trainable.layout, &state),
+            kernels: kernels
+                .into_iter()
+                .map(|(name, value)| (name.into(), value))
+                .collect(),
+            extra: serde_json::Value::Null,
+        })
+    }
+
+    /// Goes on from a checkpoint of the same run. Returns the kernels that the checkpoint was made
+    /// with where this device has others: results then agree only to rounding.
+    ///
+    /// # Errors
+    /// The checkpoint is of another run.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<Option<String>, TrainError> {
+        let (layout, state) = super::checkpoint::from_tensors(
+            &checkpoint.tensors,
+            &self.trainable.layout,
+            &self.network.resnet,
+        )
+        .map_err(TrainError::Checkpoint)?;
+        if checkpoint.seed != self.config.seed {
+            let message = format!("its seed is {}, not {}", checkpoint.seed, self.config.seed);
+            return Err(TrainError::Checkpoint(message));
+        }
+        self.replace(layout, &state)?;
+        self.epoch = checkpoint.epoch;
+        let here = self.network.kernels.describe();
+        let differ = here
+            .iter()
+            .any(|(name, value)| checkpoint.kernels.get(*name) != Some(value));
+        Ok(differ.then(|| format!("{:?}", checkpoint.kernels)))
+    }
+}
+
+fn held_out_scores(evaluated: &Evaluated) -> HeldOut {
+    let scores = &evaluated.scores;
+    HeldOut {
+        accuracy: scores.accuracy,
+        nll: scores.nll,
+        ece: scores.ece,
+    }
+}
+
+/// Hands out the budget of the feature cache.
+struct Sources<'a> {
+    network: &'a FrozenNetwork,
+    config: &'a TrainConfig,
+    left: u64,
+}
+
+impl Sources<'_> {
+    fn open(
+        &mut self,
+        cut: crate::model::Cut,
+        dataset: Dataset,
+        views: &[View],
+        observe: Observer,
+    ) -> Result<Source, TrainError> {
+        let (size, total) = (self.config.resolution, dataset.len());
+        let bytes = Source::cache_bytes(self.network, cut, size, total, views.len());
+        if views.is_empty() || bytes > self.left {
+            return Ok(Source::images(dataset, size));
+        }
+        self.left -= bytes;
+        let progress = |done| {
+            let _ = observe(Progress::Caching { done, total });
+        };
+        Ok(Source::cached(
+            self.network,
+            cut,
+            dataset,
+            size,
+            views,
+            progress,
+        )?)
+    }
+}
+
+fn build_step(
+    network: &FrozenNetwork,
+    trainable: &Trainable,
+    config: &TrainConfig,
+    train: &Source,
+    slots: usize,
+) -> Result<TrainStep, TrainError> {
+    let convs: Vec<_> = trainable
+        .layout
+        .layers
+        .iter()
+        .filter_map(|layer| layer.conv)
+        .collect();
+    let batch = config.batch_size.expect("resolved");
+    let prior = match config.kl_prior {
+        KlPrior::Molchanov => Prior::Molchanov,
+        KlPrior::EmpiricalBayes => Prior::EmpiricalBayes,
+        KlPrior::Gaussian { variance } => Prior::Gaussian {
+            variance: variance as f32,
+        },
+    };
+    let multiplicity = config.kl_multiplicity.expect("resolved");
+    let spec = StepSpec {
+        cut: network.resnet.cut(&convs),
+        input: train.input(),
+        batch,
+        chunk: largest_chunk(&network.gpu, network, config.resolution),
+        scale: config.scale(),
+        prior: (config.method == Method::BayesLora).then_some(prior),
+        kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
+        slots,
+        draw_gates: true,
+        adam: Adam::default(),
+    };
+    TrainStep::new(network, trainable, &spec).map_err(|error| match error {
+        GpuError::BufferTooLarge {
+            what,
+            wanted,
+            allowed,
+        } => TrainError::BatchTooLarge {
+            batch,
+            fits: (batch as u64 * allowed / wanted).max(1) as usize,
+            what: format!("{what} takes {wanted} bytes of at most {allowed} in one binding"),
+        },
+        other => other.into(),
+    })
+}
