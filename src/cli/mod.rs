@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod context;
+mod environment;
 mod score;
 mod train;
 

@@ -1,45 +1,57 @@
 //! Where the rows of a batch come from: images, or their cached features.
 
+use std::sync::Arc;
+
 use half::f16;
 
 use crate::data::Dataset;
 use crate::gpu::GpuError;
 use crate::model::{Batch, BatchInput, Cut, FeatureCache, FrozenNetwork, PLAIN_VIEW, View};
 
-/// A set of labelled images, with its features where they fit the budget.
+/// A set of labelled images, with its features where they fit the budget. Cheap to clone.
+#[derive(Clone)]
 pub struct Source {
-    pub dataset: Dataset,
+    pub dataset: Arc<Dataset>,
     /// The network's input size.
     size: usize,
-    cache: Option<(FeatureCache, Vec<View>)>,
+    cache: Option<Arc<(FeatureCache, Vec<View>)>>,
 }
 
 impl Source {
     /// Images without a cache.
     pub fn images(dataset: Dataset, size: usize) -> Self {
         Self {
-            dataset,
+            dataset: Arc::new(dataset),
             size,
             cache: None,
         }
     }
 
-    /// Bytes that caching the features of a set under `views` views takes.
-    pub fn cache_bytes(
-        network: &FrozenNetwork,
-        cut: Cut,
-        size: usize,
-        images: usize,
-        views: usize,
-    ) -> u64 {
-        FeatureCache::bytes(network.resnet.cut_map(cut, size), images, views)
-    }
-
-    /// Images with the features under each of `views` computed now.
+    /// Images with the features under each of `views`, where they take no more than `budget` bytes
+    /// (which they are taken off); without where they take more, or where there are no views to
+    /// cache.
     ///
     /// # Errors
     /// The GPU fails.
-    pub fn cached(
+    pub fn within(
+        budget: &mut u64,
+        network: &FrozenNetwork,
+        cut: Cut,
+        dataset: Dataset,
+        size: usize,
+        views: &[View],
+        progress: impl FnMut(usize),
+    ) -> Result<Self, GpuError> {
+        let map = network.resnet.cut_map(cut, size);
+        let bytes = FeatureCache::bytes(map, dataset.len(), views.len());
+        if views.is_empty() || bytes > *budget {
+            return Ok(Self::images(dataset, size));
+        }
+        *budget -= bytes;
+        Self::cached(network, cut, dataset, size, views, progress)
+    }
+
+    fn cached(
         network: &FrozenNetwork,
         cut: Cut,
         dataset: Dataset,
@@ -58,8 +70,8 @@ impl Source {
             progress,
         )?;
         Ok(Self {
-            cache: Some((cache, views.to_vec())),
-            dataset,
+            cache: Some(Arc::new((cache, views.to_vec()))),
+            dataset: Arc::new(dataset),
             size,
         })
     }
@@ -70,7 +82,7 @@ impl Source {
 
     /// What its batches are.
     pub fn input(&self) -> BatchInput {
-        match &self.cache {
+        match self.cache.as_deref() {
             Some((cache, _)) => BatchInput::Features { map: cache.map() },
             None => BatchInput::Images {
                 side: self.dataset.side,
@@ -92,7 +104,7 @@ impl Source {
         scratch: &mut Vec<f16>,
     ) {
         let view = |row: usize| views.map_or(PLAIN_VIEW, |views| views[row]);
-        match &self.cache {
+        match self.cache.as_deref() {
             Some((cache, known)) => {
                 let place = |row: usize| {
                     let found = known.iter().position(|known| *known == view(row));

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::kl::{KlMultiplicity, KlPrior};
-use crate::model::GateMode;
+use crate::model::{FLIPPED_VIEW, GateMode, PLAIN_VIEW, View};
 
 /// What is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,17 @@ pub enum Augment {
     Flip,
     /// Mirrored, and shifted by up to an eighth of the side.
     Standard,
+}
+
+impl Augment {
+    /// The views worth caching: none where pixels move, since features then differ every time.
+    pub fn views(self) -> &'static [View] {
+        match self {
+            Self::None => &[PLAIN_VIEW],
+            Self::Flip => &[PLAIN_VIEW, FLIPPED_VIEW],
+            Self::Standard => &[],
+        }
+    }
 }
 
 /// Whose gates a training step draws.

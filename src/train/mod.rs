@@ -18,4 +18,4 @@ pub use init::{INITIAL_LOG_ALPHA, initial_state};
 pub use prune::{HeldOut, PruneEvent, kept_ranks};
 pub use schedule::{Rates, Schedule};
 pub use step::{StepSpec, TrainStep};
-pub use trainer::{EpochOutcome, EpochReport, Observer, Progress, TrainError, Trainer};
+pub use trainer::{EpochOutcome, EpochReport, Observer, Progress, TrainError, Trainer, upload};

@@ -20,7 +20,7 @@ use crate::data::{Dataset, EpochOrder};
 use crate::formats::{Adapter, Checkpoint};
 use crate::gpu::{Gpu, GpuError};
 use crate::model::{
-    AdapterLayout, Backbone, FLIPPED_VIEW, FrozenNetwork, GateMode, KernelChoice, PLAIN_VIEW,
+    AdapterLayout, Backbone, FrozenNetwork, GateMode, KernelChoice, PLAIN_VIEW,
     Prior, Purpose, StepValues, View, exchange, largest_chunk,
 };
 use crate::predict::{Evaluated, PredictError, Predictor, Samples, Source, evaluate};
@@ -140,45 +140,49 @@ impl Trainer {
         observe: Observer,
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.len())?;
-        let resnet = &backbone.resnet;
-        let (convs, head) = resnet
-            .select(&config.targets)
-            .map_err(TrainError::Targets)?;
-        let ids =
-            vec![(0..config.rank as u32).collect::<Vec<_>>(); convs.len() + usize::from(head)];
-        let layout = AdapterLayout::new(resnet, &convs, head, train.classes.len(), &ids);
-        let state = TrainableState::new(&layout, initial_state(&layout, config.seed));
+        let (convs, _) = backbone.resnet.select(&config.targets).map_err(TrainError::Targets)?;
+        let network = upload(gpu, backbone, &convs);
+        let (cut, size) = (network.resnet.cut(&convs), config.resolution);
+        let mut budget = config.prefix_cache;
+        let mut open = |dataset: Dataset, views: &[View]| {
+            let total = dataset.len();
+            let progress = |done| {
+                let _ = observe(Progress::Caching { done, total });
+            };
+            Source::within(&mut budget, &network, cut, dataset, size, views, progress)
+        };
+        let train = open(train, config.augment.views())?;
+        let validation = validation.map(|dataset| open(dataset, &[PLAIN_VIEW])).transpose()?;
+        Self::over(network, backbone, config, train, validation)
+    }
 
-        let kernels = KernelChoice::for_gpu(gpu);
-        let lowest = convs.first().copied();
-        let network = Arc::new(FrozenNetwork::upload(gpu, kernels, backbone, lowest));
-        let mut sources = Sources {
-            network: &network,
-            config: &config,
-            left: config.prefix_cache,
-        };
-        let views: &[View] = match config.augment {
-            Augment::None => &[PLAIN_VIEW],
-            Augment::Flip => &[PLAIN_VIEW, FLIPPED_VIEW],
-            Augment::Standard => &[],
-        };
-        let cut = resnet.cut(&convs);
-        let train = sources.open(cut, train, views, observe)?;
-        let validation = validation
-            .map(|dataset| sources.open(cut, dataset, &[PLAIN_VIEW], observe))
-            .transpose()?;
+    /// Sets up a run over a network and sets that are there already. The network lets gradients
+    /// through the adapted layers ([`upload`]), the training set is cached under the views of
+    /// the augmentation or not at all.
+    ///
+    /// # Errors
+    /// An option is wrong, a batch does not fit the device, the GPU fails.
+    pub fn over(
+        network: Arc<FrozenNetwork>,
+        backbone: &Backbone,
+        config: TrainConfig,
+        train: Source,
+        validation: Option<Source>,
+    ) -> Result<Self, TrainError> {
+        let config = config.resolve(train.dataset.len())?;
+        let resnet = &network.resnet;
+        let (convs, head) = resnet.select(&config.targets).map_err(TrainError::Targets)?;
+        let layers = convs.len() + usize::from(head);
+        let ids = vec![(0..config.rank as u32).collect::<Vec<_>>(); layers];
+        let classes = train.dataset.classes.len();
+        let layout = AdapterLayout::new(resnet, &convs, head, classes, &ids);
+        let state = TrainableState::new(&layout, initial_state(&layout, config.seed));
         let batch = config.batch_size.expect("resolved above");
         let schedule = Schedule::new(&config, train.dataset.len().div_ceil(batch));
-        let trainable = Trainable::upload(gpu, layout, &state);
-        let step = build_step(
-            &network,
-            &trainable,
-            &config,
-            &train,
-            schedule.steps_per_epoch,
-        )?;
+        let trainable = Trainable::upload(&network.gpu, layout, &state);
+        let step = build_step(&network, &trainable, &config, &train, schedule.steps_per_epoch)?;
         Ok(Self {
-            gpu: gpu.clone(),
+            gpu: network.gpu.clone(),
             network,
             backbone: (backbone.name.clone(), backbone.sha256.clone()),
             config,
@@ -554,39 +558,11 @@ fn held_out_scores(evaluated: &Evaluated) -> HeldOut {
     }
 }
 
-/// Hands out the budget of the feature cache.
-struct Sources<'a> {
-    network: &'a FrozenNetwork,
-    config: &'a TrainConfig,
-    left: u64,
-}
-
-impl Sources<'_> {
-    fn open(
-        &mut self,
-        cut: crate::model::Cut,
-        dataset: Dataset,
-        views: &[View],
-        observe: Observer,
-    ) -> Result<Source, TrainError> {
-        let (size, total) = (self.config.resolution, dataset.len());
-        let bytes = Source::cache_bytes(self.network, cut, size, total, views.len());
-        if views.is_empty() || bytes > self.left {
-            return Ok(Source::images(dataset, size));
-        }
-        self.left -= bytes;
-        let progress = |done| {
-            let _ = observe(Progress::Caching { done, total });
-        };
-        Ok(Source::cached(
-            self.network,
-            cut,
-            dataset,
-            size,
-            views,
-            progress,
-        )?)
-    }
+/// A backbone on the GPU for training adapters on `convs` (places in the table).
+pub fn upload(gpu: &Gpu, backbone: &Backbone, convs: &[usize]) -> Arc<FrozenNetwork> {
+    let kernels = KernelChoice::for_gpu(gpu);
+    let lowest = convs.iter().min().copied();
+    Arc::new(FrozenNetwork::upload(gpu, kernels, backbone, lowest))
 }
 
 fn build_step(

@@ -1,0 +1,33 @@
+//! What a run's figures depend on beside its options: adapter, driver, versions.
+
+use bayeslora::gpu::Gpu;
+use bayeslora::model::KernelChoice;
+use serde_json::{Value, json};
+
+/// The adapter in one line.
+pub fn adapter_line(gpu: &Gpu) -> String {
+    let info = gpu.info();
+    format!("{} ({}, {})", info.name, info.backend, info.driver_info)
+}
+
+/// `environment.json`.
+pub fn describe(gpu: &Gpu) -> Value {
+    let info = gpu.info();
+    let kernels: serde_json::Map<_, _> = KernelChoice::for_gpu(gpu)
+        .describe()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    json!({
+        "adapter": info.name,
+        "type": format!("{:?}", info.device_type),
+        "backend": info.backend.to_string(),
+        "driver": info.driver,
+        "driver_info": info.driver_info,
+        "kernels": kernels,
+        "bayeslora": env!("CARGO_PKG_VERSION"),
+        "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "threads": std::thread::available_parallelism().map_or(1, usize::from),
+        "command": std::env::args().collect::<Vec<_>>().join(" "),
+    })
+}
