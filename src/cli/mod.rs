@@ -1,8 +1,10 @@
 //! The command line: one file a command.
 
 mod context;
+mod demo;
 mod environment;
 mod score;
+mod thumbnails;
 mod train;
 
 use std::process::ExitCode;
@@ -14,7 +16,12 @@ use clap::{Parser, Subcommand};
 #[command(version, about, arg_required_else_help = true)]
 struct Cli {
     /// GPU adapter: a part of its name, its number in `bayeslora devices`, `gpu` or `cpu`
-    #[arg(long, global = true, env = "BAYESLORA_ADAPTER", value_name = "NAME|INDEX|cpu|gpu")]
+    #[arg(
+        long,
+        global = true,
+        env = "BAYESLORA_ADAPTER",
+        value_name = "NAME|INDEX|cpu|gpu"
+    )]
     adapter: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -22,6 +29,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// LoRA and BayesLoRA side by side on the embedded images, in minutes
+    Demo(demo::DemoArgs),
     /// Train adapters on a set of labelled images
     Train(Box<train::TrainArgs>),
     /// Score the predictions of any other program
@@ -41,6 +50,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let context = context::Context::new(cli.adapter);
     let result = match &cli.command {
+        Command::Demo(args) => demo::run(&context, args),
         Command::Train(args) => train::run(&context, args),
         Command::Score(args) => score::run(args),
     };

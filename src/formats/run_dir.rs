@@ -14,7 +14,7 @@ const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
 const METRICS: &str = "metrics.jsonl";
 const ADAPTER: &str = "adapter";
-const CHECKPOINT: &str = "checkpoint.safetensors";
+const CHECKPOINT: &str = "checkpoint/state.safetensors";
 
 /// What a run leaves on the disk: its configuration, environment, metrics,
 /// newest checkpoint and finished adapter.

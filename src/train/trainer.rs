@@ -20,8 +20,8 @@ use crate::data::{Dataset, EpochOrder};
 use crate::formats::{Adapter, Checkpoint};
 use crate::gpu::{Gpu, GpuError};
 use crate::model::{
-    AdapterLayout, Backbone, FrozenNetwork, GateMode, KernelChoice, PLAIN_VIEW,
-    Prior, Purpose, StepValues, View, exchange, largest_chunk,
+    AdapterLayout, Backbone, FrozenNetwork, GateMode, KernelChoice, PLAIN_VIEW, Prior, Purpose,
+    StepValues, View, exchange, largest_chunk,
 };
 use crate::predict::{Evaluated, PredictError, Predictor, Samples, Source, evaluate};
 
@@ -140,7 +140,10 @@ impl Trainer {
         observe: Observer,
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.len())?;
-        let (convs, _) = backbone.resnet.select(&config.targets).map_err(TrainError::Targets)?;
+        let (convs, _) = backbone
+            .resnet
+            .select(&config.targets)
+            .map_err(TrainError::Targets)?;
         let network = upload(gpu, backbone, &convs);
         let (cut, size) = (network.resnet.cut(&convs), config.resolution);
         let mut budget = config.prefix_cache;
@@ -152,7 +155,9 @@ impl Trainer {
             Source::within(&mut budget, &network, cut, dataset, size, views, progress)
         };
         let train = open(train, config.augment.views())?;
-        let validation = validation.map(|dataset| open(dataset, &[PLAIN_VIEW])).transpose()?;
+        let validation = validation
+            .map(|dataset| open(dataset, &[PLAIN_VIEW]))
+            .transpose()?;
         Self::over(network, backbone, config, train, validation)
     }
 
@@ -171,7 +176,9 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.dataset.len())?;
         let resnet = &network.resnet;
-        let (convs, head) = resnet.select(&config.targets).map_err(TrainError::Targets)?;
+        let (convs, head) = resnet
+            .select(&config.targets)
+            .map_err(TrainError::Targets)?;
         let layers = convs.len() + usize::from(head);
         let ids = vec![(0..config.rank as u32).collect::<Vec<_>>(); layers];
         let classes = train.dataset.classes.len();
@@ -180,7 +187,13 @@ impl Trainer {
         let batch = config.batch_size.expect("resolved above");
         let schedule = Schedule::new(&config, train.dataset.len().div_ceil(batch));
         let trainable = Trainable::upload(&network.gpu, layout, &state);
-        let step = build_step(&network, &trainable, &config, &train, schedule.steps_per_epoch)?;
+        let step = build_step(
+            &network,
+            &trainable,
+            &config,
+            &train,
+            schedule.steps_per_epoch,
+        )?;
         Ok(Self {
             gpu: network.gpu.clone(),
             network,
@@ -578,7 +591,6 @@ fn build_step(
         .iter()
         .filter_map(|layer| layer.conv)
         .collect();
-    let batch = config.batch_size.expect("resolved");
     let prior = match config.kl_prior {
         KlPrior::Molchanov => Prior::Molchanov,
         KlPrior::EmpiricalBayes => Prior::EmpiricalBayes,
@@ -587,28 +599,37 @@ fn build_step(
         },
     };
     let multiplicity = config.kl_multiplicity.expect("resolved");
-    let spec = StepSpec {
-        cut: network.resnet.cut(&convs),
-        input: train.input(),
-        batch,
-        chunk: largest_chunk(&network.gpu, network, config.resolution),
-        scale: config.scale(),
-        prior: (config.method == Method::BayesLora).then_some(prior),
-        kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
-        slots,
-        draw_gates: true,
-        adam: Adam::default(),
-    };
-    TrainStep::new(network, trainable, &spec).map_err(|error| match error {
-        GpuError::BufferTooLarge {
-            what,
-            wanted,
-            allowed,
-        } => TrainError::BatchTooLarge {
+    let with_batch = |batch: usize| {
+        let spec = StepSpec {
+            cut: network.resnet.cut(&convs),
+            input: train.input(),
             batch,
-            fits: (batch as u64 * allowed / wanted).max(1) as usize,
-            what: format!("{what} takes {wanted} bytes of at most {allowed} in one binding"),
+            chunk: largest_chunk(&network.gpu, network, config.resolution),
+            scale: config.scale(),
+            prior: (config.method == Method::BayesLora).then_some(prior),
+            kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
+            slots,
+            draw_gates: true,
+            adam: Adam::default(),
+        };
+        TrainStep::new(network, trainable, &spec)
+    };
+    let batch = config.batch_size.expect("resolved");
+    let reason = match with_batch(batch) {
+        Err(error @ (GpuError::BufferTooLarge { .. } | GpuError::OutOfMemory { .. })) => error,
+        other => return Ok(other?),
+    };
+    // The device does not tell how much memory it has: halve until a plan can be made.
+    let halves = std::iter::successors(Some(batch / 2), |size| Some(size / 2));
+    let fits = halves
+        .take_while(|size| *size > 0)
+        .find(|size| with_batch(*size).is_ok());
+    Err(match fits {
+        Some(fits) => TrainError::BatchTooLarge {
+            batch,
+            fits,
+            reason,
         },
-        other => other.into(),
+        None => reason.into(),
     })
 }
