@@ -13,6 +13,7 @@ mod suffix;
 
 pub use adapters::{
     AdapterLayout, AdapterState, Group, HEAD, LayerState, LayoutLayer, ModelParameters, RankEntry,
+    Segment,
 };
 pub use backbone::{Backbone, BackboneError, ConvWeights};
 pub use frozen::{FrozenConv, FrozenNetwork};
