@@ -129,7 +129,7 @@ pub fn zero_state(layout: &AdapterLayout) -> AdapterState {
     layout.unpack(&vec![0.0; layout.len])
 }
 
-/// Every parameter uniform in [-1, 1), log alpha in [-3, 1).
+/// A and the head uniform in [-1, 1), B in [-0.3, 0.3), log alpha in [-3, 1).
 pub fn random_state(layout: &AdapterLayout, seed: u64) -> AdapterState {
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut state = zero_state(layout);
@@ -140,7 +140,7 @@ pub fn random_state(layout: &AdapterLayout, seed: u64) -> AdapterState {
     };
     for layer in &mut state.layers {
         fill(&mut layer.lora_a, -1.0, 1.0);
-        fill(&mut layer.lora_b, -1.0, 1.0);
+        fill(&mut layer.lora_b, -0.3, 0.3);
         fill(&mut layer.log_alpha, -3.0, 1.0);
     }
     fill(&mut state.head_weight, -1.0, 1.0);
