@@ -7,7 +7,6 @@ mod common;
 mod properties;
 mod reference;
 
-use bayeslora::gpu::Gpu;
 use bayeslora::model::{
     AdapterLayout, Cut, FrozenNetwork, GateMode, KernelChoice, Prior, Purpose, StepValues,
 };
@@ -416,8 +415,7 @@ fn samples_are_draws() {
 
 const ROWS: usize = 6;
 
-fn train_step(gpu: &Gpu, network: &FrozenNetwork, trainable: &Trainable, draw: bool) -> TrainStep {
-    let _ = gpu;
+fn train_step(network: &FrozenNetwork, trainable: &Trainable, draw: bool) -> TrainStep {
     let spec = StepSpec {
         cut: Cut::Block(0),
         input: BatchInput::Images { side: 8, size: 16 },
@@ -454,7 +452,7 @@ fn forward_and_backward_share_one_draw() {
     let run = |gates: Option<&[f32]>| {
         let state = TrainableState::new(&layout, state.clone());
         let trainable = Trainable::upload(gpu, layout.clone(), &state);
-        let step = train_step(gpu, &network, &trainable, gates.is_none());
+        let step = train_step(&network, &trainable, gates.is_none());
         if let Some(gates) = gates {
             gpu.queue()
                 .write_buffer(&step.gates, 0, bytemuck::cast_slice(gates));

@@ -548,7 +548,7 @@ fn shape(examples: impl Strategy<Value = usize>) -> impl Strategy<Value = Shape>
 fn few(cases: u32) -> ProptestConfig {
     ProptestConfig {
         cases,
-        rng_seed: RngSeed::Fixed(2506_22809),
+        rng_seed: RngSeed::Fixed(250_622_809),
         failure_persistence: None,
         max_shrink_iters: 30,
         ..ProptestConfig::default()
@@ -688,7 +688,7 @@ proptest! {
         }
         let area = layer.side * layer.side;
         for (index, x) in layer.x.iter_mut().enumerate() {
-            if index / area % channels % 2 == 0 {
+            if (index / area % channels).is_multiple_of(2) {
                 *x = 0.0;
             }
         }
