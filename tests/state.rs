@@ -121,6 +121,31 @@ proptest! {
         let packed = layout.pack(&state);
         prop_assert_eq!(packed.len(), layout.len);
         prop_assert_eq!(&layout.unpack(&packed), &state);
+        // A round trip would not see that both ways permute alike: A is [rank, tap, in], B is
+        // [rank, out], the channels padded to quads.
+        for (layer, values) in layout.layers.iter().zip(&state.layers) {
+            let (inputs, outputs) = (layer.in_channels, layer.out_channels);
+            let (taps, rank) = (layer.taps(), layer.rank());
+            for i in 0..rank {
+                for (c, tap) in (0..inputs).flat_map(|c| (0..taps).map(move |tap| (c, tap))) {
+                    let place = (i * taps + tap) * inputs.next_multiple_of(4) + c;
+                    let value = values.lora_a[(i * inputs + c) * taps + tap];
+                    prop_assert_eq!(packed[layer.a.start + place], value);
+                }
+                for o in 0..outputs {
+                    let place = i * outputs.next_multiple_of(4) + o;
+                    prop_assert_eq!(packed[layer.b.start + place], values.lora_b[o * rank + i]);
+                }
+                prop_assert_eq!(packed[layer.log_alpha.start + i], values.log_alpha[i]);
+            }
+        }
+        let features = layout.features.next_multiple_of(4);
+        for class in 0..layout.classes {
+            let start = layout.head_weight.start + class * features;
+            let row = &state.head_weight[class * layout.features..][..layout.features];
+            prop_assert_eq!(&packed[start..start + layout.features], row);
+            prop_assert_eq!(packed[layout.head_bias.start + class], state.head_bias[class]);
+        }
         let written = packed.iter().filter(|value| **value != 0.0).count();
         prop_assert_eq!(written, parameters(&layout));
         let inside: HashSet<usize> =

@@ -10,7 +10,7 @@
 //! Read either way, it holds: three students (init, order, gates) of the teacher of seed 0 count
 //! 3, 3, 3; a teacher of its own for each seed gives 3, 5, 3. The latter hangs on the noise: with
 //! the draws numbered from 1 it is 3, 4, 4, on the GPU and in f64 alike, where the fourth rank of
-//! teacher 1 ends at log alpha 1.9, still climbing. Teachers 0 to 7 with three students each and
+//! teacher 1 ends at log alpha 1.9. Teachers 0 to 7 with three students each and
 //! that noise count 3 in 18 of 24 runs in f64, else 4 or 5. `the_run_is_the_one_of_f64` tells such a
 //! property of the method from an error of the engine.
 
