@@ -6,11 +6,11 @@ mod properties;
 
 use bayeslora::gpu::Plan;
 use bayeslora::model::{
-    AdapterLayout, AdapterSlots, AdapterState, FrozenNetwork, GateMode, GateTable, Graph,
-    KernelChoice, Map, Outer, Prior, Purpose, StepValues, Tensor,
+    AdapterLayout, AdapterSlots, AdapterState, BatchInput, FrozenNetwork, GateMode, GateTable,
+    Graph, KernelChoice, Map, Outer, Prior, Purpose, StepValues, Tensor,
 };
 use bayeslora::train::kl::KlPrior;
-use bayeslora::train::{Adam, BatchInput, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use properties::{Draw, GPU, bits, kernels, random_state, single_layer, tiny_backbone, zero_state};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -211,7 +211,8 @@ fn a_batch_twice_is_the_batch() {
                 adam: Adam::default(),
             };
             let step = TrainStep::new(&network, &trainable, &spec).unwrap();
-            step.write_images(&images.repeat(copies), &vec![[0; 4]; rows]);
+            step.batch
+                .write_images(&images.repeat(copies), &vec![[0; 4]; rows]);
             // The same ids get the same gates.
             let (labels, examples) = (
                 [0, 1, 2, 0, 1].repeat(copies),

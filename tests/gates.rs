@@ -8,9 +8,10 @@ mod properties;
 mod reference;
 
 use bayeslora::model::{
-    AdapterLayout, Cut, FrozenNetwork, GateMode, KernelChoice, Prior, Purpose, StepValues,
+    AdapterLayout, BatchInput, Cut, FrozenNetwork, GateMode, KernelChoice, Prior, Purpose,
+    StepValues,
 };
-use bayeslora::train::{Adam, BatchInput, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use properties::{
     Draw, GPU, Gates, bits, correlation, draw_gates, random_state, state_bits, tiny_backbone,
     tiny_resnet, zero_state,
@@ -431,7 +432,7 @@ fn train_step(network: &FrozenNetwork, trainable: &Trainable, draw: bool) -> Tra
     let step = TrainStep::new(network, trainable, &spec).unwrap();
     let mut rng = Pcg64::seed_from_u64(5);
     let images: Vec<u8> = (0..ROWS * 8 * 8 * 3).map(|_| rng.random()).collect();
-    step.write_images(&images, &[[0; 4]; ROWS]);
+    step.batch.write_images(&images, &[[0; 4]; ROWS]);
     step
 }
 

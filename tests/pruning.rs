@@ -7,10 +7,10 @@ mod properties;
 use bayeslora::formats::{Adapter, Checkpoint, Head, LayerAdapter, RunDir, TensorFile};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
-    self, AdapterLayout, AdapterSlots, AdapterState, Cut, FrozenNetwork, GateMode, GateTable,
-    Graph, KernelChoice, LayerState, PrefixInput, Prior, Purpose, StepValues,
+    self, AdapterLayout, AdapterSlots, AdapterState, BatchInput, Cut, FrozenNetwork, GateMode,
+    GateTable, Graph, KernelChoice, LayerState, PrefixInput, Prior, Purpose, StepValues,
 };
-use bayeslora::train::{Adam, BatchInput, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use properties::{Draw, GPU, bits, kernels, random_state, state_bits, tiny_backbone};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -314,7 +314,7 @@ impl Run {
             let mut images = images();
             images.rotate_left(index * 37);
             let views = std::array::from_fn::<_, ROWS, _>(|row| [0, 0, (row % 2) as i32, 0]);
-            self.step.write_images(&images, &views);
+            self.step.batch.write_images(&images, &views);
             let labels: Vec<u32> = (0..ROWS)
                 .map(|row| ((row + index) % CLASSES) as u32)
                 .collect();

@@ -114,14 +114,6 @@ impl Builder {
     /// Memory that only this plan needs, from its first use to its last.
     pub fn transient(&mut self, label: &str, floats: usize) -> Slot {
         let bytes = (floats.max(4) as u64 * 4).next_multiple_of(16);
-        let allowed = self.gpu.limits().max_storage_buffer_binding_size;
-        if bytes > allowed && self.error.is_none() {
-            self.error = Some(GpuError::BufferTooLarge {
-                what: label.into(),
-                wanted: bytes,
-                allowed,
-            });
-        }
         self.push(label, Resource::Transient { bytes })
     }
 
@@ -155,6 +147,19 @@ impl Builder {
     }
 
     fn push(&mut self, label: &str, resource: Resource) -> Slot {
+        let allowed = self.gpu.limits().max_storage_buffer_binding_size;
+        let wanted = match &resource {
+            Resource::Transient { bytes } | Resource::Buffer { bytes, .. } => *bytes,
+            Resource::Texture { .. } => 0,
+        };
+        if wanted > allowed && self.error.is_none() {
+            let what = label.into();
+            self.error = Some(GpuError::BufferTooLarge {
+                what,
+                wanted,
+                allowed,
+            });
+        }
         self.resources.push((label.to_owned(), resource));
         Slot(self.resources.len() - 1)
     }
