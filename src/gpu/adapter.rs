@@ -1,5 +1,7 @@
 //! Which adapter to run on, and what to say when there is none.
 
+use std::fmt;
+
 use super::GpuError;
 
 /// How the user names an adapter: `--adapter NAME|INDEX|cpu|gpu` or `BAYESLORA_ADAPTER`.
@@ -28,9 +30,22 @@ impl std::str::FromStr for AdapterChoice {
             "gpu" => Self::Gpu,
             other => match other.parse() {
                 Ok(index) => Self::Index(index),
-                Err(_) => Self::Name(other.to_owned()),
+                Err(_) => Self::Name(text.to_owned()),
             },
         })
+    }
+}
+
+/// As the user wrote it: what [`FromStr`](std::str::FromStr) reads.
+impl fmt::Display for AdapterChoice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Best => f.write_str("best"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::Index(index) => index.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
     }
 }
 
@@ -70,11 +85,14 @@ impl Adapters {
                 AdapterChoice::Cpu => software(adapter),
                 AdapterChoice::Gpu => !software(adapter),
                 AdapterChoice::Index(wanted) => index == wanted,
-                AdapterChoice::Name(name) => adapter.get_info().name.to_lowercase().contains(name),
+                AdapterChoice::Name(name) => {
+                    let known = adapter.get_info().name.to_lowercase();
+                    known.contains(&name.to_lowercase())
+                }
             })
             .map(|(_, adapter)| adapter)
             .ok_or_else(|| GpuError::NoSuchAdapter {
-                wanted: format!("{choice:?}"),
+                wanted: choice.to_string(),
                 available,
             })
     }
