@@ -1,8 +1,16 @@
 //! The command line: one file a command.
 
 mod context;
+mod devices;
 mod environment;
+mod eval;
+mod output;
+mod plan;
+mod predict;
+mod prune;
+mod run;
 mod score;
+mod tables;
 mod train;
 
 use std::process::ExitCode;
@@ -24,8 +32,18 @@ struct Cli {
 enum Command {
     /// Train adapters on a set of labelled images
     Train(Box<train::TrainArgs>),
+    /// Score a trained adapter on a test set
+    Eval(eval::EvalArgs),
+    /// Classify image files, with uncertainty
+    Predict(predict::PredictArgs),
+    /// Cut the noisiest ranks of a trained adapter and say what it costs
+    Prune(prune::PruneArgs),
     /// Score the predictions of any other program
     Score(score::ScoreArgs),
+    /// List the GPU adapters of this system
+    Devices(devices::DevicesArgs),
+    /// Show what a training step or a prediction runs on the GPU
+    Plan(plan::PlanArgs),
 }
 
 /// Wrong input, as opposed to 1 for a failure of the program.
@@ -42,7 +60,12 @@ pub fn main() -> ExitCode {
     let context = context::Context::new(cli.adapter);
     let result = match &cli.command {
         Command::Train(args) => train::run(&context, args),
+        Command::Eval(args) => eval::run(&context, args),
+        Command::Predict(args) => predict::run(&context, args),
+        Command::Prune(args) => prune::run(&context, args),
         Command::Score(args) => score::run(args),
+        Command::Devices(args) => devices::run(&context, args),
+        Command::Plan(args) => plan::run(&context, args),
     };
     match result {
         Ok(()) if context.interrupted() => ExitCode::from(INTERRUPTED),
