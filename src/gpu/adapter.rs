@@ -68,32 +68,44 @@ impl Adapters {
     }
 
     /// The adapter that `choice` means.
-    pub fn choose(self, choice: &AdapterChoice) -> Result<wgpu::Adapter, GpuError> {
+    ///
+    /// # Errors
+    /// There is none at all, or none that matches.
+    pub fn choose(mut self, choice: &AdapterChoice) -> Result<wgpu::Adapter, GpuError> {
+        let index = self.index_of(choice)?;
+        Ok(self.list.swap_remove(index))
+    }
+
+    /// The place of the adapter that `choice` means.
+    ///
+    /// # Errors
+    /// There is none at all, or none that matches.
+    pub fn index_of(&self, choice: &AdapterChoice) -> Result<usize, GpuError> {
         if self.list.is_empty() {
             return Err(GpuError::NoAdapter {
                 hint: install_hint(),
             });
         }
-        let available = self.describe();
-        let software =
-            |adapter: &wgpu::Adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu;
-        self.list
-            .into_iter()
-            .enumerate()
-            .find(|(index, adapter)| match choice {
+        let matches = |(index, adapter): (usize, &wgpu::Adapter)| {
+            let info = adapter.get_info();
+            let software = info.device_type == wgpu::DeviceType::Cpu;
+            match choice {
                 AdapterChoice::Best => true,
-                AdapterChoice::Cpu => software(adapter),
-                AdapterChoice::Gpu => !software(adapter),
-                AdapterChoice::Index(wanted) => index == wanted,
+                AdapterChoice::Cpu => software,
+                AdapterChoice::Gpu => !software,
+                AdapterChoice::Index(wanted) => index == *wanted,
                 AdapterChoice::Name(name) => {
-                    let known = adapter.get_info().name.to_lowercase();
-                    known.contains(&name.to_lowercase())
+                    info.name.to_lowercase().contains(&name.to_lowercase())
                 }
-            })
-            .map(|(_, adapter)| adapter)
+            }
+        };
+        self.list
+            .iter()
+            .enumerate()
+            .position(matches)
             .ok_or_else(|| GpuError::NoSuchAdapter {
                 wanted: choice.to_string(),
-                available,
+                available: self.describe(),
             })
     }
 
