@@ -1,7 +1,7 @@
 //! `devices`: the adapters of this system and what each can do.
 
 use anyhow::Result;
-use bayeslora::gpu::{AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, install_hint};
+use bayeslora::gpu::{AdapterChoice, Adapters, Gpu, GpuOptions};
 use bayeslora::model::KernelChoice;
 use bayeslora::wgpu;
 use clap::Args;
@@ -62,29 +62,9 @@ struct Limits {
 
 pub fn run(context: &Context, args: &DevicesArgs) -> Result<()> {
     let found = pollster::block_on(Adapters::enumerate());
-    let rows: Vec<Row> = found.list.iter().enumerate().map(row).collect();
-    let Some(best) = rows.first() else {
-        return Err(GpuError::NoAdapter {
-            hint: install_hint(),
-        }
-        .into());
-    };
-    // What is chosen is found by its place: names repeat where a driver is installed twice.
-    let chosen = match context.adapter() {
-        AdapterChoice::Best => best.index,
-        choice => {
-            let info = found.choose(choice)?.get_info();
-            let is_it =
-                |row: &&Row| row.name == info.name && row.backend == info.backend.to_string();
-            match choice {
-                AdapterChoice::Index(index) => *index,
-                _ => rows.iter().find(is_it).map_or(best.index, |row| row.index),
-            }
-        }
-    };
     let report = Report {
-        chosen,
-        adapters: rows,
+        chosen: found.index_of(context.adapter())?,
+        adapters: found.list.iter().enumerate().map(row).collect(),
     };
     match args.json {
         true => output::json(&report),

@@ -199,13 +199,22 @@ fn block(answer: &Answer, width: usize, classes: usize, samples: usize) -> Strin
     }
     text += &format!("\n  {}", in_words(answer, classes, samples));
     text += &format!(
-        "\n  entropy {:.3} of {:.3} nats, mutual information {:.4}, covariance trace {:.3e}",
+        "\n  entropy {:.3} of {:.3} nats, mutual information {:.4}, covariance trace {}",
         answer.entropy,
         (classes as f64).ln(),
         answer.mutual_information,
-        answer.covariance_trace
+        trace(answer.covariance_trace)
     );
     text
+}
+
+/// Its size differs by orders of magnitude from run to run.
+fn trace(value: f32) -> String {
+    match value {
+        0.0 => "0".into(),
+        value if value >= 0.01 => format!("{value:.3}"),
+        value => format!("{value:.2e}"),
+    }
 }
 
 /// How sure the answer is, and whether the samples agree on that.
@@ -218,14 +227,12 @@ fn in_words(answer: &Answer, classes: usize, samples: usize) -> String {
         p if f64::from(p) >= 2.0 / classes as f64 => format!("unsure, {} at best", best.class),
         _ => "no idea".into(),
     };
-    // The share of the doubt that more knowledge of the adapter would remove.
+    // The share of the doubt that comes from the gates.
     let share = answer.mutual_information / answer.entropy.max(f32::MIN_POSITIVE);
     match (samples, best.probability) {
         (0 | 1, _) => sure,
         (_, p) if p >= 0.95 => sure,
-        _ if share >= 0.25 => {
-            format!("{sure}: the gate samples disagree, so the model does not know")
-        }
-        _ => format!("{sure}: the gate samples agree, so the doubt is about the image"),
+        _ if share >= 0.25 => format!("{sure}; the gate samples disagree"),
+        _ => format!("{sure}; the gate samples agree on that"),
     }
 }

@@ -95,11 +95,12 @@ struct LayerReport {
     layer: String,
     before: usize,
     after: usize,
-    cut: Vec<CutRank>,
+    kept: Vec<Rank>,
+    cut: Vec<Rank>,
 }
 
 #[derive(Serialize)]
-struct CutRank {
+struct Rank {
     /// Its number before any pruning.
     rank: u32,
     log_alpha: f32,
@@ -330,41 +331,32 @@ impl Attempts<'_> {
 fn layers(layout: &AdapterLayout, state: &AdapterState, kept: &[Vec<usize>]) -> Vec<LayerReport> {
     let layers = layout.layers.iter().zip(&state.layers).zip(kept);
     layers
-        .map(|((layer, values), kept)| LayerReport {
-            layer: layer.name.clone(),
-            before: layer.rank(),
-            after: kept.len(),
-            cut: (0..layer.rank())
-                .filter(|place| !kept.contains(place))
-                .map(|place| CutRank {
-                    rank: layer.rank_ids[place],
-                    log_alpha: values.log_alpha[place],
-                })
-                .collect(),
+        .map(|((layer, values), kept)| {
+            let ranks = (0..layer.rank()).map(|place| Rank {
+                rank: layer.rank_ids[place],
+                log_alpha: values.log_alpha[place],
+            });
+            let (left, cut): (Vec<_>, Vec<_>) = ranks
+                .enumerate()
+                .partition(|(place, _)| kept.contains(place));
+            let ranks = |of: Vec<(usize, Rank)>| of.into_iter().map(|(_, rank)| rank).collect();
+            LayerReport {
+                layer: layer.name.clone(),
+                before: layer.rank(),
+                after: kept.len(),
+                kept: ranks(left),
+                cut: ranks(cut),
+            }
         })
         .collect()
 }
 
 fn describe(report: &Report, args: &PruneArgs) -> String {
-    let mut table = tables::new(
-        &["layer", "ranks", "left", "log alpha of those cut"],
-        &[1, 2],
-    );
-    for layer in &report.layers {
-        table.add_row([
-            layer.layer.clone(),
-            layer.before.to_string(),
-            layer.after.to_string(),
-            range(&layer.cut),
-        ]);
-    }
     let event = &report.event;
-    table.add_row([
-        "all".into(),
-        event.ranks_before.to_string(),
-        event.ranks_after.to_string(),
-        String::new(),
-    ]);
+    let table = layer_table(report);
+    if event.ranks_before == event.ranks_after {
+        return format!("{}\n\n{}", table.trim_fmt(), outcome(report, args));
+    }
     let HeldOutSet {
         data,
         split,
@@ -382,16 +374,40 @@ fn describe(report: &Report, args: &PruneArgs) -> String {
     )
 }
 
-fn range(cut: &[CutRank]) -> String {
-    let values = || cut.iter().map(|rank| rank.log_alpha);
+fn layer_table(report: &Report) -> comfy_table::Table {
+    let header = ["layer", "ranks", "left", "log alpha left", "log alpha cut"];
+    let mut table = tables::new(&header, &[1, 2]);
+    for layer in &report.layers {
+        table.add_row([
+            layer.layer.clone(),
+            layer.before.to_string(),
+            layer.after.to_string(),
+            range(&layer.kept),
+            range(&layer.cut),
+        ]);
+    }
+    let event = &report.event;
+    table.add_row([
+        "all".into(),
+        event.ranks_before.to_string(),
+        event.ranks_after.to_string(),
+        String::new(),
+        String::new(),
+    ]);
+    table
+}
+
+fn range(ranks: &[Rank]) -> String {
+    let values = || ranks.iter().map(|rank| rank.log_alpha);
     let (low, high) = (
         values().fold(f32::INFINITY, f32::min),
         values().fold(f32::NEG_INFINITY, f32::max),
     );
-    match cut.len() {
+    let [low, high] = [low, high].map(|value| format!("{value:.2}"));
+    match ranks.len() {
         0 => String::new(),
-        1 => format!("{low:.2}"),
-        _ => format!("{low:.2} to {high:.2}"),
+        _ if low == high => low,
+        _ => format!("{low} to {high}"),
     }
 }
 

@@ -113,13 +113,15 @@ impl Run {
 
 /// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates.
 pub fn effective_rank(adapter: &Adapter) -> f64 {
-    let layers = adapter.layers.iter();
-    layers
-        .map(|layer| match &layer.log_alpha {
-            None => layer.rank() as f64,
-            Some(t) => soft_effective_rank(&t.iter().copied().map(f64::from).collect::<Vec<_>>()),
-        })
-        .sum()
+    let mut gates = Vec::new();
+    let mut ungated = 0;
+    for layer in &adapter.layers {
+        match &layer.log_alpha {
+            Some(log_alpha) => gates.extend(log_alpha.iter().copied().map(f64::from)),
+            None => ungated += layer.rank(),
+        }
+    }
+    soft_effective_rank(&gates) + ungated as f64
 }
 
 /// The first few names.
