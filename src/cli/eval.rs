@@ -44,8 +44,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
         progress: Some(&|done, total| bar.show("reading images", done, total)),
         ..Default::default()
     };
-    let mut test =
-        data::open_test(&args.data, &options).with_context(|| format!("--data {}", args.data))?;
+    let mut test = data::open_test(&args.data, &options).context("--data")?;
     context::report_skipped(&test);
     run.align(&mut test, &args.data)?;
     let gpu = context.gpu()?;
