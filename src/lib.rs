@@ -1,4 +1,41 @@
-//! Bayesian low-rank adapters (BayesLoRA) on any GPU, through WebGPU.
+//! Bayesian low-rank adapters on any GPU, through WebGPU.
+//!
+//! A frozen ResNet-18 gets low-rank adapters, y = W x + s B (z . A x). Every rank carries a Gaussian
+//! gate z ~ N(1, alpha) with a learnt log alpha; a KL prunes the ranks that nobody needs, and Monte
+//! Carlo over the gates alone gives predictions with uncertainty ("Low-Rank Variational Dropout:
+//! Uncertainty and Rank Selection in Adapters", arXiv 2506.22809). All of it runs in WGSL on Vulkan,
+//! Metal and DX12, on software adapters too.
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use bayeslora::{Backbone, EpochOutcome, Gpu, GpuOptions, Predictor, Samples, TrainConfig, Trainer};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let gpu = Gpu::open(GpuOptions::default())?;
+//! let backbone = Backbone::load("embedded")?; // or a safetensors file with torchvision's names
+//! let images = bayeslora::data::open("photos/", &Default::default())?;
+//! let (train, validation) = images.train.split_validation(0.1, 1)?;
+//!
+//! let mut observe = |_progress| ControlFlow::Continue(());
+//! let config = TrainConfig::default();
+//! let mut trainer =
+//!     Trainer::new(&gpu, &backbone, config, train, Some(validation), &mut observe)?;
+//! while let EpochOutcome::Done(epoch) = trainer.next_epoch(&mut observe)? {
+//!     println!("{} ranks, NLL {:?}", epoch.rank, epoch.nll);
+//! }
+//! let adapter = trainer.adapter()?;
+//! adapter.save_peft("adapter/")?;
+//!
+//! let predictor = Predictor::new(&gpu, &backbone, &adapter)?;
+//! let answer = predictor.predict(images.test, Samples::new(8, 1))?;
+//! println!("{:?} {:?}", answer.mean, answer.mutual_information);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The rooms, each of which knows only those before it: [`gpu`] (device, kernels, plans),
+//! [`formats`], [`metrics`], [`model`] (ResNet-18, adapters, the operations), [`data`],
+//! [`predict`], [`train`].
 
 pub mod data;
 pub mod formats;
@@ -8,4 +45,9 @@ pub mod model;
 pub mod predict;
 pub mod train;
 
+pub use formats::Adapter;
+pub use gpu::{Gpu, GpuOptions};
+pub use model::Backbone;
+pub use predict::{Predictor, Samples};
+pub use train::{EpochOutcome, TrainConfig, Trainer};
 pub use wgpu;

@@ -20,12 +20,18 @@ pub struct Context {
 impl Context {
     pub fn new(adapter: Option<String>) -> Self {
         let adapter = adapter.unwrap_or_default().parse().unwrap_or_default();
-        Self { adapter, stop: Arc::default() }
+        Self {
+            adapter,
+            stop: Arc::default(),
+        }
     }
 
     /// Opens the chosen adapter.
     pub fn gpu(&self) -> Result<Gpu> {
-        Ok(Gpu::open(GpuOptions { adapter: self.adapter.clone(), ..Default::default() })?)
+        Ok(Gpu::open(GpuOptions {
+            adapter: self.adapter.clone(),
+            ..Default::default()
+        })?)
     }
 
     pub fn adapter(&self) -> &AdapterChoice {
@@ -56,7 +62,13 @@ impl Context {
             match progress {
                 Progress::Caching { done, total } => bar.show("caching features", done, total),
                 Progress::Evaluating { done, total } => bar.show("evaluating", done, total),
-                Progress::Training { epoch, step, steps, loss, .. } => {
+                Progress::Training {
+                    epoch,
+                    step,
+                    steps,
+                    loss,
+                    ..
+                } => {
                     bar.show(&format!("epoch {epoch}, loss {loss:.3}"), step, steps);
                 }
             }

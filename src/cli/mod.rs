@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod context;
+mod demo;
 mod devices;
 mod environment;
 mod eval;
@@ -11,6 +12,7 @@ mod prune;
 mod run;
 mod score;
 mod tables;
+mod thumbnails;
 mod train;
 
 use std::process::ExitCode;
@@ -22,7 +24,12 @@ use clap::{Parser, Subcommand};
 #[command(version, about, arg_required_else_help = true)]
 struct Cli {
     /// GPU adapter: a part of its name, its number in `bayeslora devices`, `gpu` or `cpu`
-    #[arg(long, global = true, env = "BAYESLORA_ADAPTER", value_name = "NAME|INDEX|cpu|gpu")]
+    #[arg(
+        long,
+        global = true,
+        env = "BAYESLORA_ADAPTER",
+        value_name = "NAME|INDEX|cpu|gpu"
+    )]
     adapter: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -30,6 +37,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// LoRA and BayesLoRA side by side on the embedded images, in minutes
+    Demo(demo::DemoArgs),
     /// Train adapters on a set of labelled images
     Train(Box<train::TrainArgs>),
     /// Score a trained adapter on a test set
@@ -59,6 +68,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let context = context::Context::new(cli.adapter);
     let result = match &cli.command {
+        Command::Demo(args) => demo::run(&context, args),
         Command::Train(args) => train::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
         Command::Predict(args) => predict::run(&context, args),

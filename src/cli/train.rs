@@ -1,5 +1,6 @@
 //! `bayeslora train`: adapters for a set of labelled images.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -209,7 +210,13 @@ impl Default for Inputs {
 }
 
 impl Inputs {
-    const KEYS: [&str; 5] = ["data", "backbone", "limit-train", "limit-test", "skip-bad-images"];
+    const KEYS: [&str; 5] = [
+        "data",
+        "backbone",
+        "limit-train",
+        "limit-test",
+        "skip-bad-images",
+    ];
 
     /// Opens the images, at the size that folders are resized to.
     pub fn open(&self, side: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Splits> {
@@ -235,7 +242,7 @@ pub fn parse_config(mut table: Table, source: &str) -> Result<(Inputs, TrainConf
 }
 
 /// The text of config.toml.
-fn config_text(inputs: &Inputs, config: &TrainConfig) -> Result<String> {
+pub fn config_text(inputs: &Inputs, config: &TrainConfig) -> Result<String> {
     let mut table = Table::try_from(inputs)?;
     table.extend(Table::try_from(config)?);
     Ok(toml::to_string_pretty(&table)?)
@@ -251,15 +258,19 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     context.catch_interrupt()?;
     let backbone = context::backbone(&inputs.backbone)?;
     let bar = context::Bar::default();
-    let splits =
-        inputs.open(config.resolution, &|done, total| bar.show("reading images", done, total))?;
+    let splits = inputs.open(config.resolution, &|done, total| {
+        bar.show("reading images", done, total)
+    })?;
     context::report_skipped(&splits.train);
     context::report_skipped(&splits.test);
     let (train, validation) = split(&splits.train, &config)?;
     if !args.json {
         println!("adapter   {}", environment::adapter_line(&gpu));
         println!("{}", data_line(&splits, &train, validation.as_ref()));
-        splits.note.iter().for_each(|note| println!("          {note}"));
+        splits
+            .note
+            .iter()
+            .for_each(|note| println!("          {note}"));
     }
     let mut observe = context.observer();
     let mut trainer = Trainer::new(&gpu, &backbone, config, train, validation, &mut observe)?;
@@ -326,7 +337,10 @@ fn refuse_filled(out: &Path) -> Result<()> {
 
 /// The run in --out; flags may repeat what it was started with, not change it.
 fn resumed(args: &TrainArgs, flags: &Table) -> Result<(Option<RunDir>, Inputs, TrainConfig)> {
-    ensure!(args.config.is_none(), "--config has no place beside --resume: the run has its own");
+    ensure!(
+        args.config.is_none(),
+        "--config has no place beside --resume: the run has its own"
+    );
     let run = RunDir::open(&args.out)?;
     let source = args.out.join("config.toml").display().to_string();
     let table: Table = run.read_config()?.parse().with_context(|| source.clone())?;
@@ -368,11 +382,12 @@ pub fn split(train: &Dataset, config: &TrainConfig) -> Result<(Dataset, Option<D
     Ok((train, Some(validation)))
 }
 
-fn run_epochs(
+/// Trains to the end, or to Ctrl-C, leaving metrics, adapter and checkpoint after each epoch.
+pub fn run_epochs(
     run: &RunDir,
     trainer: &mut Trainer,
     json: bool,
-    observe: &mut dyn FnMut(Progress) -> std::ops::ControlFlow<()>,
+    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<()> {
     let before = trainer.network().sha256()?;
     if !json {
@@ -387,11 +402,15 @@ fn run_epochs(
             false => print_epoch(&report, trainer.config().epochs),
         }
     }
-    ensure!(before == trainer.network().sha256()?, "the frozen backbone changed: a bug, please report it");
+    ensure!(
+        before == trainer.network().sha256()?,
+        "the frozen backbone changed: a bug, please report it"
+    );
     Ok(())
 }
 
-const HEADER: &str = "epoch      loss   train acc |    acc     NLL     ECE | ranks   soft |  images/s";
+const HEADER: &str =
+    "epoch      loss   train acc |    acc     NLL     ECE | ranks   soft |  images/s";
 
 fn print_epoch(report: &EpochReport, epochs: usize) {
     let score = |value: Option<f64>| value.map_or("     -".into(), |value| format!("{value:.4}"));
@@ -415,7 +434,10 @@ fn print_epoch(report: &EpochReport, epochs: usize) {
             ),
             _ => String::new(),
         };
-        println!("       pruned {} -> {} ranks{cost}", event.ranks_before, event.ranks_after);
+        println!(
+            "       pruned {} -> {} ranks{cost}",
+            event.ranks_before, event.ranks_after
+        );
     }
 }
 
@@ -456,21 +478,22 @@ fn close(
     trainer: &Trainer,
     test: Dataset,
     json: bool,
-    observe: &mut dyn FnMut(Progress) -> std::ops::ControlFlow<()>,
+    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<()> {
-    let results = test_results(trainer, test, observe)?;
-    let record: serde_json::Map<_, _> = results
-        .iter()
-        .map(|(name, scores)| Ok(((*name).to_owned(), serde_json::to_value(scores)?)))
-        .collect::<Result<_>>()?;
-    let text = serde_json::to_string(&record)?;
-    std::fs::write(run.path().join("results.json"), format!("{text}\n"))?;
+    let test = test_source(trainer, test, observe)?;
+    let results = test_results(run, trainer, &test, observe)?;
     if json {
-        println!("{text}");
+        println!("{}", serde_json::to_string(&results)?);
         return Ok(());
     }
     println!("\ntest set           acc     NLL     ECE   Brier    AURC");
-    for (name, Evaluated { scores, .. }) in &results {
+    let rows = [
+        ("mean weights", Some(&results.mean)),
+        ("8 samples", results.samples_8.as_ref()),
+    ];
+    for (name, Evaluated { scores, .. }) in
+        rows.iter().filter_map(|(name, row)| Some((name, (*row)?)))
+    {
         println!(
             "{name:<15} {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}",
             scores.accuracy, scores.nll, scores.ece, scores.brier, scores.aurc
@@ -488,12 +511,12 @@ fn close(
     Ok(())
 }
 
-/// Scores on the test set with the mean weights and, where there are gates, with samples.
-pub fn test_results(
+/// The test set, with its features where they fit the budget.
+pub fn test_source(
     trainer: &Trainer,
     test: Dataset,
-    observe: &mut dyn FnMut(Progress) -> std::ops::ControlFlow<()>,
-) -> Result<Vec<(&'static str, Evaluated)>> {
+    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Source> {
     let (cut, total) = (trainer.predictor().cut(), test.len());
     let mut budget = trainer.config().prefix_cache;
     let size = trainer.config().resolution;
@@ -501,11 +524,44 @@ pub fn test_results(
         let _ = observe(Progress::Caching { done, total });
     };
     let network = trainer.network();
-    let test = Source::within(&mut budget, network, cut, test, size, &[PLAIN_VIEW], progress)?;
-    let mut results = vec![("mean weights", trainer.evaluate(&test, Samples::MEAN, observe)?)];
-    if trainer.config().method == Method::BayesLora {
-        let samples = Samples::new(SAMPLES, trainer.config().seed);
-        results.push(("8 samples", trainer.evaluate(&test, samples, observe)?));
-    }
+    Ok(Source::within(
+        &mut budget,
+        network,
+        cut,
+        test,
+        size,
+        &[PLAIN_VIEW],
+        progress,
+    )?)
+}
+
+/// Scores on the test set, as results.json has them.
+#[derive(Serialize)]
+pub struct TestResults {
+    /// z = 1.
+    pub mean: Evaluated,
+    /// The predictive, where there are gates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples_8: Option<Evaluated>,
+}
+
+/// Scores a finished adapter on the test set and writes results.json.
+pub fn test_results(
+    run: &RunDir,
+    trainer: &Trainer,
+    test: &Source,
+    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<TestResults> {
+    let mean = trainer.evaluate(test, Samples::MEAN, observe)?;
+    let samples_8 = match trainer.config().method {
+        Method::Lora => None,
+        Method::BayesLora => {
+            let samples = Samples::new(SAMPLES, trainer.config().seed);
+            Some(trainer.evaluate(test, samples, observe)?)
+        }
+    };
+    let results = TestResults { mean, samples_8 };
+    let text = serde_json::to_string_pretty(&results)?;
+    std::fs::write(run.path().join("results.json"), text + "\n")?;
     Ok(results)
 }

@@ -23,11 +23,15 @@ pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, Forma
 /// Replaces `path` so that a crash leaves the old file or the new one, never a part.
 ///
 /// The temporary sibling has a fixed name: what a crash leaves behind is
-/// overwritten by the next write instead of piling up beside large checkpoints.
+/// overwritten by the next write instead of piling up beside large checkpoints. The directory
+/// is made where there is none.
 pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+    }
     let mut file = File::create(partial).map_err(io_error("create", partial))?;
     file.write_all(bytes)
         // Without this a power cut may keep the rename and lose the content.

@@ -15,7 +15,7 @@ const ENVIRONMENT: &str = "environment.json";
 const METRICS: &str = "metrics.jsonl";
 const ADAPTER: &str = "adapter";
 const BEFORE_PRUNE: &str = "adapter-before-prune";
-const CHECKPOINT: &str = "checkpoint.safetensors";
+const CHECKPOINT: &str = "checkpoint/state.safetensors";
 
 /// What a run leaves on the disk: its configuration, environment, metrics,
 /// newest checkpoint and finished adapter.

@@ -15,6 +15,8 @@ pub enum GpuError {
         wanted: u64,
         allowed: u64,
     },
-    #[error("the GPU ran out of memory or failed while {during}: {reason}")]
+    #[error("the GPU has too little memory for {what}, which takes {wanted} bytes")]
+    OutOfMemory { what: String, wanted: u64 },
+    #[error("the GPU failed while {during}: {reason}")]
     Failed { during: String, reason: String },
 }

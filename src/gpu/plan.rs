@@ -267,11 +267,10 @@ impl Builder {
             .iter()
             .map(|bytes| self.gpu.storage("plan", bytes + guard))
             .collect();
-        if let Some(error) = pollster::block_on(scope.pop()) {
-            let reason = error.to_string();
-            return Err(GpuError::Failed {
-                during: "allocating a plan".into(),
-                reason,
+        if pollster::block_on(scope.pop()).is_some() {
+            return Err(GpuError::OutOfMemory {
+                what: "the intermediate tensors of a plan".into(),
+                wanted: sizes.iter().sum(),
             });
         }
         let stride = u64::from(self.gpu.limits().min_uniform_buffer_offset_alignment);

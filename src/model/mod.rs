@@ -16,6 +16,7 @@ mod suffix;
 
 pub use adapters::{
     AdapterLayout, AdapterState, Group, HEAD, LayerState, LayoutLayer, ModelParameters, RankEntry,
+    Segment,
 };
 pub use backbone::{Backbone, BackboneError, ConvWeights};
 pub use batch::{Batch, BatchInput, FLIPPED_VIEW, PLAIN_VIEW, View};

@@ -6,7 +6,9 @@ mod config;
 mod init;
 pub mod kl;
 mod prune;
+mod report;
 mod schedule;
+mod setup;
 mod step;
 mod trainer;
 
@@ -16,6 +18,8 @@ pub use config::{
 };
 pub use init::{INITIAL_LOG_ALPHA, initial_state};
 pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, noisiest};
+pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};
+pub use setup::upload;
 pub use step::{StepSpec, TrainStep};
-pub use trainer::{EpochOutcome, EpochReport, Observer, Progress, TrainError, Trainer, upload};
+pub use trainer::Trainer;

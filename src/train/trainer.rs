@@ -1,112 +1,26 @@
 //! The training loop.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
-use serde::Serialize;
 
 use super::init::initial_state;
-use super::kl::{KlPrior, soft_effective_rank};
+use super::kl::soft_effective_rank;
 use super::prune::{HeldOut, PruneEvent, kept_ranks};
-use super::{
-    Adam, Augment, ConfigError, Method, Schedule, StepSpec, TrainConfig, TrainStep, Trainable,
-    TrainableState,
-};
+use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
+use super::setup::{build_step, upload};
+use super::{Adam, Augment, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
 use crate::data::{Dataset, EpochOrder};
 use crate::formats::{Adapter, Checkpoint};
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::Gpu;
 use crate::model::{
-    AdapterLayout, Backbone, FrozenNetwork, GateMode, KernelChoice, PLAIN_VIEW,
-    Prior, Purpose, StepValues, View, exchange, largest_chunk,
+    AdapterLayout, Backbone, FrozenNetwork, GateMode, PLAIN_VIEW, Purpose, StepValues, View,
+    exchange,
 };
-use crate::predict::{Evaluated, PredictError, Predictor, Samples, Source, evaluate};
-
-/// Why training stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Gpu(#[from] GpuError),
-    #[error(transparent)]
-    Predict(#[from] PredictError),
-    #[error("--targets: {0}")]
-    Targets(String),
-    #[error("--batch-size {batch} does not fit this adapter: {what}; --batch-size {fits} would")]
-    BatchTooLarge {
-        batch: usize,
-        fits: usize,
-        what: String,
-    },
-    #[error(
-        "the loss is {loss} at step {step}: training diverged; lower --lr (now {lr}) or \
-         --lr-log-alpha"
-    )]
-    Diverged { step: u64, loss: f32, lr: f64 },
-    #[error("the checkpoint does not belong to this run: {0}")]
-    Checkpoint(String),
-}
-
-/// What a long operation tells while it runs.
-#[derive(Clone, Copy, Debug)]
-pub enum Progress {
-    /// Features of the frozen layers are computed: images done, of how many.
-    Caching { done: usize, total: usize },
-    /// Steps of an epoch are done: of how many, and the last loss known.
-    Training {
-        epoch: usize,
-        step: usize,
-        steps: usize,
-        images: usize,
-        loss: f32,
-    },
-    /// Held-out images are done, of how many.
-    Evaluating { done: usize, total: usize },
-}
-
-/// Called with progress; `Break` stops training before the next step.
-pub type Observer<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
-
-/// An epoch, as a line of `metrics.jsonl`.
-#[derive(Clone, Debug, Serialize)]
-pub struct EpochReport {
-    pub epoch: usize,
-    pub step: u64,
-    /// Mean cross-entropy + beta kl_scale KL / N over the epoch.
-    pub loss: f64,
-    pub cross_entropy: f64,
-    /// KL at the end of the epoch, in nats, multiplicities included.
-    pub kl: f64,
-    pub beta: f64,
-    pub learning_rate: f64,
-    pub train_accuracy: f64,
-    /// On the validation split, with the mean weights, after any prune.
-    pub accuracy: Option<f64>,
-    pub nll: Option<f64>,
-    pub ece: Option<f64>,
-    /// sum_i 1/(1 + alpha_i)
-    pub soft_rank: f64,
-    /// Ranks left.
-    pub rank: usize,
-    pub ranks: BTreeMap<String, usize>,
-    /// Training images a second, the host's part included.
-    pub images_per_second: f64,
-    pub seconds: f64,
-    pub prune: Option<PruneEvent>,
-}
-
-/// What became of an epoch.
-pub enum EpochOutcome {
-    Done(EpochReport),
-    /// The observer asked to stop; the state is that of the middle of an epoch.
-    Interrupted,
-    /// There was no epoch left.
-    Finished,
-}
+use crate::predict::{Evaluated, Predictor, Samples, Source, evaluate};
 
 /// Trains the adapters of one backbone on one data set.
 pub struct Trainer {
@@ -140,7 +54,10 @@ impl Trainer {
         observe: Observer,
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.len())?;
-        let (convs, _) = backbone.resnet.select(&config.targets).map_err(TrainError::Targets)?;
+        let (convs, _) = backbone
+            .resnet
+            .select(&config.targets)
+            .map_err(TrainError::Targets)?;
         let network = upload(gpu, backbone, &convs);
         let (cut, size) = (network.resnet.cut(&convs), config.resolution);
         let mut budget = config.prefix_cache;
@@ -152,7 +69,9 @@ impl Trainer {
             Source::within(&mut budget, &network, cut, dataset, size, views, progress)
         };
         let train = open(train, config.augment.views())?;
-        let validation = validation.map(|dataset| open(dataset, &[PLAIN_VIEW])).transpose()?;
+        let validation = validation
+            .map(|dataset| open(dataset, &[PLAIN_VIEW]))
+            .transpose()?;
         Self::over(network, backbone, config, train, validation)
     }
 
@@ -171,7 +90,9 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.dataset.len())?;
         let resnet = &network.resnet;
-        let (convs, head) = resnet.select(&config.targets).map_err(TrainError::Targets)?;
+        let (convs, head) = resnet
+            .select(&config.targets)
+            .map_err(TrainError::Targets)?;
         let layers = convs.len() + usize::from(head);
         let ids = vec![(0..config.rank as u32).collect::<Vec<_>>(); layers];
         let classes = train.dataset.classes.len();
@@ -180,7 +101,13 @@ impl Trainer {
         let batch = config.batch_size.expect("resolved above");
         let schedule = Schedule::new(&config, train.dataset.len().div_ceil(batch));
         let trainable = Trainable::upload(&network.gpu, layout, &state);
-        let step = build_step(&network, &trainable, &config, &train, schedule.steps_per_epoch)?;
+        let step = build_step(
+            &network,
+            &trainable,
+            &config,
+            &train,
+            schedule.steps_per_epoch,
+        )?;
         Ok(Self {
             gpu: network.gpu.clone(),
             network,
@@ -537,59 +464,4 @@ impl Trainer {
             .any(|(name, value)| checkpoint.kernels.get(*name) != Some(value));
         Ok(differ.then(|| format!("{:?}", checkpoint.kernels)))
     }
-}
-
-/// A backbone on the GPU for training adapters on `convs` (places in the table).
-pub fn upload(gpu: &Gpu, backbone: &Backbone, convs: &[usize]) -> Arc<FrozenNetwork> {
-    let kernels = KernelChoice::for_gpu(gpu);
-    let lowest = convs.iter().min().copied();
-    Arc::new(FrozenNetwork::upload(gpu, kernels, backbone, lowest))
-}
-
-fn build_step(
-    network: &FrozenNetwork,
-    trainable: &Trainable,
-    config: &TrainConfig,
-    train: &Source,
-    slots: usize,
-) -> Result<TrainStep, TrainError> {
-    let convs: Vec<_> = trainable
-        .layout
-        .layers
-        .iter()
-        .filter_map(|layer| layer.conv)
-        .collect();
-    let batch = config.batch_size.expect("resolved");
-    let prior = match config.kl_prior {
-        KlPrior::Molchanov => Prior::Molchanov,
-        KlPrior::EmpiricalBayes => Prior::EmpiricalBayes,
-        KlPrior::Gaussian { variance } => Prior::Gaussian {
-            variance: variance as f32,
-        },
-    };
-    let multiplicity = config.kl_multiplicity.expect("resolved");
-    let spec = StepSpec {
-        cut: network.resnet.cut(&convs),
-        input: train.input(),
-        batch,
-        chunk: largest_chunk(&network.gpu, network, config.resolution),
-        scale: config.scale(),
-        prior: (config.method == Method::BayesLora).then_some(prior),
-        kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
-        slots,
-        draw_gates: true,
-        adam: Adam::default(),
-    };
-    TrainStep::new(network, trainable, &spec).map_err(|error| match error {
-        GpuError::BufferTooLarge {
-            what,
-            wanted,
-            allowed,
-        } => TrainError::BatchTooLarge {
-            batch,
-            fits: (batch as u64 * allowed / wanted).max(1) as usize,
-            what: format!("{what} takes {wanted} bytes of at most {allowed} in one binding"),
-        },
-        other => other.into(),
-    })
 }

@@ -139,7 +139,7 @@ fn checkpoints_come_back_exactly_and_replace_each_other() {
         run.write_checkpoint(&checkpoint(epoch)).unwrap();
         assert_same(&run.read_checkpoint().unwrap().unwrap(), &checkpoint(epoch));
     }
-    let files = fs::read_dir(dir.path()).unwrap().count();
+    let files = fs::read_dir(dir.path().join("checkpoint")).unwrap().count();
     assert_eq!(files, 1, "a temporary file stayed behind");
 }
 
@@ -147,7 +147,8 @@ fn checkpoints_come_back_exactly_and_replace_each_other() {
 fn what_a_crash_leaves_does_not_matter() {
     let dir = tempfile::tempdir().unwrap();
     let run = RunDir::create(dir.path()).unwrap();
-    let leftover = dir.path().join("checkpoint.safetensors.partial");
+    let leftover = dir.path().join("checkpoint/state.safetensors.partial");
+    fs::create_dir(leftover.parent().unwrap()).unwrap();
     fs::write(&leftover, b"half a checkpoint").unwrap();
     assert!(run.read_checkpoint().unwrap().is_none());
     run.write_checkpoint(&checkpoint(1)).unwrap();
@@ -164,7 +165,7 @@ fn a_write_that_fails_keeps_the_old_checkpoint() {
     let run = RunDir::create(dir.path()).unwrap();
     run.write_checkpoint(&checkpoint(1)).unwrap();
     // A directory in the way of the temporary file stands for a full disk.
-    fs::create_dir(dir.path().join("checkpoint.safetensors.partial")).unwrap();
+    fs::create_dir(dir.path().join("checkpoint/state.safetensors.partial")).unwrap();
     assert_says(
         run.write_checkpoint(&checkpoint(2)),
         &["cannot create", "partial"],
@@ -176,14 +177,11 @@ fn a_write_that_fails_keeps_the_old_checkpoint() {
 fn damaged_checkpoints_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let run = RunDir::create(dir.path()).unwrap();
-    let path = dir.path().join("checkpoint.safetensors");
+    let path = dir.path().join("checkpoint/state.safetensors");
     run.write_checkpoint(&checkpoint(1)).unwrap();
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-    assert_says(
-        run.read_checkpoint(),
-        &["checkpoint.safetensors", "cut short"],
-    );
+    assert_says(run.read_checkpoint(), &["state.safetensors", "cut short"]);
     TensorFile::default().write_atomic(&path).unwrap();
     assert_says(
         run.read_checkpoint(),

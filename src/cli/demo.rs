@@ -1,0 +1,263 @@
+//! `bayeslora demo`: LoRA and BayesLoRA side by side on the embedded images.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use bayeslora::data::Dataset;
+use bayeslora::formats::RunDir;
+use bayeslora::metrics::entropy;
+use bayeslora::model::{Backbone, PLAIN_VIEW};
+use bayeslora::predict::{Evaluated, Source};
+use bayeslora::train::{self, Method, TrainConfig, Trainer};
+use clap::Args;
+
+use super::context::{Bar, Context};
+use super::train::{
+    Inputs, TestResults, config_text, run_epochs, split, test_results, test_source,
+};
+use super::{environment, thumbnails};
+
+/// Training images on a software adapter, where all of the sample would take too long.
+const SOFTWARE_IMAGES: usize = 2_000;
+
+/// Images shown that the model is least sure of.
+const SHOWN: usize = 5;
+
+#[derive(Args)]
+pub struct DemoArgs {
+    /// The directory to write [default: the first free one of runs/demo-1, runs/demo-2, ...]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
+    let gpu = context.gpu()?;
+    println!("adapter   {}", environment::adapter_line(&gpu));
+    context.catch_interrupt()?;
+    let out = args.out.clone().unwrap_or_else(free_directory);
+    let inputs = Inputs {
+        data: "sample".into(),
+        limit_train: gpu.is_software().then_some(SOFTWARE_IMAGES),
+        ..Inputs::default()
+    };
+    let bar = Bar::default();
+    let config = TrainConfig::default();
+    let splits = inputs.open(config.resolution, &|done, total| {
+        bar.show("reading", done, total)
+    })?;
+    let (train, validation) = split(&splits.train, &config)?;
+    println!(
+        "data      {} CIFAR-10 images to train on, {} to watch, {} to test",
+        train.len(),
+        validation.as_ref().map_or(0, Dataset::len),
+        splits.test.len()
+    );
+    println!("model     ResNet-18 trained on CIFAR-100 and Tiny-ImageNet, frozen");
+
+    let backbone = Backbone::embedded()?;
+    let (convs, _) = backbone
+        .resnet
+        .select(&config.targets)
+        .map_err(anyhow::Error::msg)?;
+    let network = train::upload(&gpu, &backbone, &convs);
+    let mut observe = context.observer();
+    let mut budget = config.prefix_cache;
+    let mut open = |dataset: Dataset, views: &[_]| {
+        let (total, cut) = (dataset.len(), network.resnet.cut(&convs));
+        let progress = |done| {
+            let _ = observe(train::Progress::Caching { done, total });
+        };
+        Source::within(
+            &mut budget,
+            &network,
+            cut,
+            dataset,
+            config.resolution,
+            views,
+            progress,
+        )
+    };
+    let train = open(train, config.augment.views())?;
+    let validation = validation
+        .map(|dataset| open(dataset, &[PLAIN_VIEW]))
+        .transpose()?;
+
+    let mut rows = Vec::new();
+    let mut test = None;
+    for method in [Method::Lora, Method::BayesLora] {
+        println!("\n{}", title(method));
+        let config = TrainConfig {
+            method,
+            ..config.clone()
+        };
+        let (train, validation) = (train.clone(), validation.clone());
+        let mut trainer = Trainer::over(network.clone(), &backbone, config, train, validation)?;
+        let run = RunDir::create(out.join(directory(method)))?;
+        run.write_config(&config_text(&inputs, trainer.config())?)?;
+        run.write_environment(&environment::describe(&gpu))?;
+        run_epochs(&run, &mut trainer, false, &mut observe)?;
+        if context.interrupted() {
+            eprintln!("stopped; what was trained is in {}", run.path().display());
+            return Ok(());
+        }
+        let test = match &test {
+            Some(test) => test,
+            None => test.insert(test_source(&trainer, splits.test.clone(), &mut observe)?),
+        };
+        let results = test_results(&run, &trainer, test, &mut observe)?;
+        rows.push(Row::new(method, results, &run)?);
+    }
+    println!(
+        "\non {} test images, 8 gate samples (LoRA has none to draw)",
+        splits.test.len()
+    );
+    print_table(&rows);
+    let test = test.expect("set by the first method");
+    show_least_sure(&rows[rows.len() - 1].scores, &test.dataset, &out)?;
+    let examples = write_examples(&test.dataset, &out)?;
+    println!("\nwritten to {}; now try", out.display());
+    let run = out.join(directory(Method::BayesLora));
+    println!(
+        "  bayeslora predict --run {} {}",
+        run.display(),
+        examples.display()
+    );
+    println!(
+        "  bayeslora eval --run {} --data sample --samples 32",
+        run.display()
+    );
+    Ok(())
+}
+
+fn title(method: Method) -> &'static str {
+    match method {
+        Method::Lora => "LoRA: rank 8 in every layer, no gates",
+        Method::BayesLora => "BayesLoRA: the same with a gate on every rank",
+    }
+}
+
+fn directory(method: Method) -> &'static str {
+    match method {
+        Method::Lora => "lora",
+        Method::BayesLora => "bayeslora",
+    }
+}
+
+fn free_directory() -> PathBuf {
+    (1..)
+        .map(|number| PathBuf::from(format!("runs/demo-{number}")))
+        .find(|path| !path.exists())
+        .expect("numbers do not run out")
+}
+
+/// A method's line of the table.
+struct Row {
+    name: &'static str,
+    scores: Evaluated,
+    images_per_second: f64,
+}
+
+impl Row {
+    fn new(method: Method, results: TestResults, run: &RunDir) -> Result<Self> {
+        let speeds: Vec<f64> = run
+            .read_metrics()?
+            .iter()
+            .filter_map(|line| line["images_per_second"].as_f64())
+            .collect();
+        Ok(Self {
+            name: match method {
+                Method::Lora => "LoRA",
+                Method::BayesLora => "BayesLoRA",
+            },
+            scores: results.samples_8.unwrap_or(results.mean),
+            images_per_second: speeds.iter().sum::<f64>() / speeds.len() as f64,
+        })
+    }
+}
+
+fn print_table(rows: &[Row]) {
+    println!(
+        "\n{:<10} {:>8} {:>7} {:>7} {:>10} {:>6} {:>11} {:>14}",
+        "", "accuracy", "NLL", "ECE", "eff. rank", "ranks", "parameters", "train images/s"
+    );
+    for Row {
+        name,
+        scores: all,
+        images_per_second,
+    } in rows
+    {
+        let scores = &all.scores;
+        println!(
+            "{name:<10} {:>8.4} {:>7.4} {:>7.4} {:>10.1} {:>6} {:>11} {images_per_second:>14.0}",
+            scores.accuracy,
+            scores.nll,
+            scores.ece,
+            all.effective_rank,
+            all.rank_count,
+            all.adapter_parameters,
+        );
+    }
+}
+
+/// Shows the test images whose predictive has the largest entropy.
+fn show_least_sure(scores: &Evaluated, test: &Dataset, out: &Path) -> Result<()> {
+    let classes = test.classes.len();
+    let probs: Vec<Vec<f32>> = scores
+        .log_probs
+        .chunks(classes)
+        .map(|row| row.iter().map(|value| value.exp()).collect())
+        .collect();
+    let mut order: Vec<usize> = (0..probs.len()).collect();
+    let entropies: Vec<f64> = probs.iter().map(|row| entropy(row)).collect();
+    order.sort_by(|a, b| entropies[*b].total_cmp(&entropies[*a]));
+    order.truncate(SHOWN);
+
+    let images: Vec<_> = order
+        .iter()
+        .map(|index| thumbnails::square(test.image(*index), test.side))
+        .collect();
+    let path = out.join("least-sure.png");
+    thumbnails::write_strip(&images, &path)?;
+    println!("\nBayesLoRA is least sure of these ({}):", path.display());
+    if std::io::stdout().is_terminal() {
+        print!("{}", thumbnails::terminal(&images));
+    }
+    for index in order {
+        let mut ranked: Vec<usize> = (0..classes).collect();
+        ranked.sort_by(|a, b| probs[index][*b].total_cmp(&probs[index][*a]));
+        let guess = |place: usize| {
+            let class = ranked[place];
+            format!(
+                "{} {:.0} %",
+                test.classes[class],
+                100.0 * probs[index][class]
+            )
+        };
+        println!(
+            "  test image {index:<5} {:<11} guesses {}, {}, {}; entropy {:.2} of {:.2} nats",
+            test.classes[test.labels[index] as usize],
+            guess(0),
+            guess(1),
+            guess(2),
+            entropies[index],
+            (classes as f64).ln()
+        );
+    }
+    Ok(())
+}
+
+/// A few test images as files, to try `predict` on.
+fn write_examples(test: &Dataset, out: &Path) -> Result<PathBuf> {
+    let directory = out.join("images");
+    std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    for index in 0..test.classes.len() {
+        let class = &test.classes[test.labels[index] as usize];
+        let path = directory.join(format!("{class}.png"));
+        let image = thumbnails::square(test.image(index), test.side);
+        image
+            .save(&path)
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(directory)
+}

@@ -1,0 +1,94 @@
+//! What training tells: progress, an epoch's figures, why it stopped.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
+use super::ConfigError;
+use super::prune::PruneEvent;
+use crate::gpu::GpuError;
+use crate::predict::PredictError;
+
+/// Why training stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+    #[error("--targets: {0}")]
+    Targets(String),
+    #[error("--batch-size {batch} does not fit: {reason}; --batch-size {fits} would")]
+    BatchTooLarge {
+        batch: usize,
+        fits: usize,
+        reason: GpuError,
+    },
+    #[error(
+        "the loss is {loss} at step {step}: training diverged; lower --lr (now {lr}) or \
+         --lr-log-alpha"
+    )]
+    Diverged { step: u64, loss: f32, lr: f64 },
+    #[error("the checkpoint does not belong to this run: {0}")]
+    Checkpoint(String),
+}
+
+/// What a long operation tells while it runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress {
+    /// Features of the frozen layers are computed: images done, of how many.
+    Caching { done: usize, total: usize },
+    /// Steps of an epoch are done: of how many, and the last loss known.
+    Training {
+        epoch: usize,
+        step: usize,
+        steps: usize,
+        images: usize,
+        loss: f32,
+    },
+    /// Held-out images are done, of how many.
+    Evaluating { done: usize, total: usize },
+}
+
+/// Called with progress; `Break` stops training before the next step.
+pub type Observer<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// An epoch, as a line of `metrics.jsonl`.
+#[derive(Clone, Debug, Serialize)]
+pub struct EpochReport {
+    pub epoch: usize,
+    pub step: u64,
+    /// Mean cross-entropy + beta kl_scale KL / N over the epoch.
+    pub loss: f64,
+    pub cross_entropy: f64,
+    /// KL at the end of the epoch, in nats, multiplicities included.
+    pub kl: f64,
+    pub beta: f64,
+    pub learning_rate: f64,
+    pub train_accuracy: f64,
+    /// On the validation split, with the mean weights, after any prune.
+    pub accuracy: Option<f64>,
+    pub nll: Option<f64>,
+    pub ece: Option<f64>,
+    /// sum_i 1/(1 + alpha_i)
+    pub soft_rank: f64,
+    /// Ranks left.
+    pub rank: usize,
+    pub ranks: BTreeMap<String, usize>,
+    /// Training images a second, the host's part included.
+    pub images_per_second: f64,
+    pub seconds: f64,
+    pub prune: Option<PruneEvent>,
+}
+
+/// What became of an epoch.
+pub enum EpochOutcome {
+    Done(EpochReport),
+    /// The observer asked to stop; the state is that of the middle of an epoch.
+    Interrupted,
+    /// There was no epoch left.
+    Finished,
+}

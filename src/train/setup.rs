@@ -1,0 +1,74 @@
+//! From a configuration to what lies on the GPU.
+
+use std::sync::Arc;
+
+use super::kl::KlPrior;
+use super::report::TrainError;
+use super::{Adam, Method, StepSpec, TrainConfig, TrainStep, Trainable};
+use crate::gpu::{Gpu, GpuError};
+use crate::model::{Backbone, FrozenNetwork, KernelChoice, Prior, largest_chunk};
+use crate::predict::Source;
+
+/// A backbone on the GPU for training adapters on `convs` (places in the table).
+pub fn upload(gpu: &Gpu, backbone: &Backbone, convs: &[usize]) -> Arc<FrozenNetwork> {
+    let kernels = KernelChoice::for_gpu(gpu);
+    let lowest = convs.iter().min().copied();
+    Arc::new(FrozenNetwork::upload(gpu, kernels, backbone, lowest))
+}
+
+/// The plan of a step; where the batch is too large, the error names one that is not.
+pub(super) fn build_step(
+    network: &FrozenNetwork,
+    trainable: &Trainable,
+    config: &TrainConfig,
+    train: &Source,
+    slots: usize,
+) -> Result<TrainStep, TrainError> {
+    let convs: Vec<_> = trainable
+        .layout
+        .layers
+        .iter()
+        .filter_map(|layer| layer.conv)
+        .collect();
+    let prior = match config.kl_prior {
+        KlPrior::Molchanov => Prior::Molchanov,
+        KlPrior::EmpiricalBayes => Prior::EmpiricalBayes,
+        KlPrior::Gaussian { variance } => Prior::Gaussian {
+            variance: variance as f32,
+        },
+    };
+    let multiplicity = config.kl_multiplicity.expect("resolved");
+    let with_batch = |batch: usize| {
+        let spec = StepSpec {
+            cut: network.resnet.cut(&convs),
+            input: train.input(),
+            batch,
+            chunk: largest_chunk(&network.gpu, network, config.resolution),
+            scale: config.scale(),
+            prior: (config.method == Method::BayesLora).then_some(prior),
+            kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
+            slots,
+            draw_gates: true,
+            adam: Adam::default(),
+        };
+        TrainStep::new(network, trainable, &spec)
+    };
+    let batch = config.batch_size.expect("resolved");
+    let reason = match with_batch(batch) {
+        Err(error @ (GpuError::BufferTooLarge { .. } | GpuError::OutOfMemory { .. })) => error,
+        other => return Ok(other?),
+    };
+    // The device does not tell how much memory it has: halve until a plan can be made.
+    let halves = std::iter::successors(Some(batch / 2), |size| Some(size / 2));
+    let fits = halves
+        .take_while(|size| *size > 0)
+        .find(|size| with_batch(*size).is_ok());
+    Err(match fits {
+        Some(fits) => TrainError::BatchTooLarge {
+            batch,
+            fits,
+            reason,
+        },
+        None => reason.into(),
+    })
+}
