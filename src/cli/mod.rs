@@ -2,8 +2,16 @@
 
 mod context;
 mod demo;
+mod devices;
 mod environment;
+mod eval;
+mod output;
+mod plan;
+mod predict;
+mod prune;
+mod run;
 mod score;
+mod tables;
 mod thumbnails;
 mod train;
 
@@ -33,8 +41,18 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Train adapters on a set of labelled images
     Train(Box<train::TrainArgs>),
+    /// Score a trained adapter on a test set
+    Eval(eval::EvalArgs),
+    /// Classify image files, with uncertainty
+    Predict(predict::PredictArgs),
+    /// Cut the noisiest ranks of a trained adapter and say what it costs
+    Prune(prune::PruneArgs),
     /// Score the predictions of any other program
     Score(score::ScoreArgs),
+    /// List the GPU adapters of this system
+    Devices(devices::DevicesArgs),
+    /// Show what a training step or a prediction runs on the GPU
+    Plan(plan::PlanArgs),
 }
 
 /// Wrong input, as opposed to 1 for a failure of the program.
@@ -52,7 +70,12 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Demo(args) => demo::run(&context, args),
         Command::Train(args) => train::run(&context, args),
+        Command::Eval(args) => eval::run(&context, args),
+        Command::Predict(args) => predict::run(&context, args),
+        Command::Prune(args) => prune::run(&context, args),
         Command::Score(args) => score::run(args),
+        Command::Devices(args) => devices::run(&context, args),
+        Command::Plan(args) => plan::run(&context, args),
     };
     match result {
         Ok(()) if context.interrupted() => ExitCode::from(INTERRUPTED),

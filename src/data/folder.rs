@@ -246,6 +246,16 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
+/// The image files directly in `dir`, sorted by name; names that begin with a dot are left out.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn image_files(dir: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
+    let mut paths = entries(dir.as_ref())?;
+    paths.retain(|path| is_image(path));
+    Ok(paths)
+}
+
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     EXTENSIONS.contains(&extension.to_lowercase().as_str()) && path.is_file()

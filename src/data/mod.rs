@@ -26,5 +26,6 @@ mod source;
 pub use batches::EpochOrder;
 pub use dataset::{Dataset, SkippedImage};
 pub use error::DataError;
+pub use folder::image_files;
 pub use image::decode_image;
 pub use source::{OpenOptions, Progress, Splits, open, open_test};

@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::files::{self, io_error};
-use super::{Checkpoint, FormatError};
+use super::{Adapter, Checkpoint, FormatError};
 
 const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
 const METRICS: &str = "metrics.jsonl";
 const ADAPTER: &str = "adapter";
+const BEFORE_PRUNE: &str = "adapter-before-prune";
 const CHECKPOINT: &str = "checkpoint/state.safetensors";
 
 /// What a run leaves on the disk: its configuration, environment, metrics,
@@ -72,6 +73,49 @@ impl RunDir {
     /// Where the finished adapter goes; made by [`Adapter::save_peft`](super::Adapter::save_peft).
     pub fn adapter_dir(&self) -> PathBuf {
         self.path.join(ADAPTER)
+    }
+
+    /// Puts a pruned adapter in the place of the finished one, which stays as
+    /// `adapter-before-prune` (or `adapter-before-prune-2` and so on where there is one from an
+    /// earlier prune). Returns where that is.
+    ///
+    /// A crash never leaves a half-written adapter: the new one is complete before the names
+    /// change, and between the two renames the old one is there under its new name.
+    ///
+    /// # Errors
+    /// The adapter contradicts itself, or something cannot be written or renamed.
+    pub fn replace_adapter(&self, adapter: &Adapter) -> Result<PathBuf, FormatError> {
+        let (current, partial) = (self.adapter_dir(), self.path.join("adapter.partial"));
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(io_error("remove", &partial))?;
+        }
+        adapter.save_peft(&partial)?;
+        let names = (1..).map(|number| match number {
+            1 => BEFORE_PRUNE.to_owned(),
+            _ => format!("{BEFORE_PRUNE}-{number}"),
+        });
+        let mut paths = names.map(|name| self.path.join(name));
+        let kept = paths
+            .find(|path| !path.exists())
+            .expect("endless candidates");
+        fs::rename(&current, &kept).map_err(io_error("rename", &current))?;
+        fs::rename(&partial, &current).map_err(io_error("rename", &partial))?;
+        Ok(kept)
+    }
+
+    /// Copies what describes the run (configuration, environment, metrics) into another run's
+    /// directory; neither adapter nor checkpoint.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub fn copy_description(&self, to: &RunDir) -> Result<(), FormatError> {
+        for name in [CONFIG, ENVIRONMENT, METRICS] {
+            let from = self.path.join(name);
+            if from.exists() {
+                fs::copy(&from, to.path.join(name)).map_err(io_error("copy", &from))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes `config.toml`, atomically.

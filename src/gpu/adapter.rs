@@ -1,5 +1,7 @@
 //! Which adapter to run on, and what to say when there is none.
 
+use std::fmt;
+
 use super::GpuError;
 
 /// How the user names an adapter: `--adapter NAME|INDEX|cpu|gpu` or `BAYESLORA_ADAPTER`.
@@ -28,9 +30,22 @@ impl std::str::FromStr for AdapterChoice {
             "gpu" => Self::Gpu,
             other => match other.parse() {
                 Ok(index) => Self::Index(index),
-                Err(_) => Self::Name(other.to_owned()),
+                Err(_) => Self::Name(text.to_owned()),
             },
         })
+    }
+}
+
+/// As the user wrote it: what [`FromStr`](std::str::FromStr) reads.
+impl fmt::Display for AdapterChoice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Best => f.write_str("best"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::Index(index) => index.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
     }
 }
 
@@ -53,29 +68,44 @@ impl Adapters {
     }
 
     /// The adapter that `choice` means.
-    pub fn choose(self, choice: &AdapterChoice) -> Result<wgpu::Adapter, GpuError> {
+    ///
+    /// # Errors
+    /// There is none at all, or none that matches.
+    pub fn choose(mut self, choice: &AdapterChoice) -> Result<wgpu::Adapter, GpuError> {
+        let index = self.index_of(choice)?;
+        Ok(self.list.swap_remove(index))
+    }
+
+    /// The place of the adapter that `choice` means.
+    ///
+    /// # Errors
+    /// There is none at all, or none that matches.
+    pub fn index_of(&self, choice: &AdapterChoice) -> Result<usize, GpuError> {
         if self.list.is_empty() {
             return Err(GpuError::NoAdapter {
                 hint: install_hint(),
             });
         }
-        let available = self.describe();
-        let software =
-            |adapter: &wgpu::Adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu;
-        self.list
-            .into_iter()
-            .enumerate()
-            .find(|(index, adapter)| match choice {
+        let matches = |(index, adapter): (usize, &wgpu::Adapter)| {
+            let info = adapter.get_info();
+            let software = info.device_type == wgpu::DeviceType::Cpu;
+            match choice {
                 AdapterChoice::Best => true,
-                AdapterChoice::Cpu => software(adapter),
-                AdapterChoice::Gpu => !software(adapter),
-                AdapterChoice::Index(wanted) => index == wanted,
-                AdapterChoice::Name(name) => adapter.get_info().name.to_lowercase().contains(name),
-            })
-            .map(|(_, adapter)| adapter)
+                AdapterChoice::Cpu => software,
+                AdapterChoice::Gpu => !software,
+                AdapterChoice::Index(wanted) => index == *wanted,
+                AdapterChoice::Name(name) => {
+                    info.name.to_lowercase().contains(&name.to_lowercase())
+                }
+            }
+        };
+        self.list
+            .iter()
+            .enumerate()
+            .position(matches)
             .ok_or_else(|| GpuError::NoSuchAdapter {
-                wanted: format!("{choice:?}"),
-                available,
+                wanted: choice.to_string(),
+                available: self.describe(),
             })
     }
 

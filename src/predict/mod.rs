@@ -7,5 +7,5 @@ mod source;
 
 pub use evaluate::{Evaluated, evaluate};
 pub use forward::{ForwardPlan, ForwardSpec};
-pub use predictor::{PredictError, Prediction, Predictor, Samples};
+pub use predictor::{PredictError, Prediction, Predictor, Samples, fitted};
 pub use source::Source;

@@ -9,7 +9,7 @@ use crate::gpu::{Gpu, GpuError};
 use crate::metrics::{PredictionsError, SampledProbabilities, log_mean_exp};
 use crate::model::exchange::{self, Misfit};
 use crate::model::{
-    AdapterLayout, Backbone, Cut, FrozenNetwork, GateMode, KernelChoice, StepValues,
+    AdapterLayout, AdapterState, Backbone, Cut, FrozenNetwork, GateMode, KernelChoice, StepValues,
 };
 
 /// Why a prediction failed.
@@ -22,10 +22,26 @@ pub enum PredictError {
     #[error("the predictions are not usable: {0}")]
     Predictions(#[from] PredictionsError),
     #[error(
-        "the adapter was trained on a backbone with SHA-256 {expected}, this one has {found}; give \
-         the backbone of the run with --backbone"
+        "the adapter was trained on a backbone with SHA-256 {expected:.12}..., this one has \
+         {found:.12}...; give the backbone of the run with --backbone"
     )]
     Backbone { expected: String, found: String },
+}
+
+/// The layout and the parameters of an adapter on the backbone that it was trained on.
+///
+/// # Errors
+/// It was trained on another backbone, or does not fit this one.
+pub fn fitted(
+    backbone: &Backbone,
+    adapter: &Adapter,
+) -> Result<(AdapterLayout, AdapterState), PredictError> {
+    let (expected, found) = (&adapter.backbone_sha256, &backbone.sha256);
+    if !expected.is_empty() && expected != found {
+        let (expected, found) = (expected.clone(), found.clone());
+        return Err(PredictError::Backbone { expected, found });
+    }
+    Ok(exchange::from_file(&backbone.resnet, adapter)?)
 }
 
 /// Monte Carlo samples of the gates.
@@ -92,12 +108,7 @@ impl Predictor {
     /// # Errors
     /// The adapter belongs to another backbone or does not fit this one; the GPU fails.
     pub fn new(gpu: &Gpu, backbone: &Backbone, adapter: &Adapter) -> Result<Self, PredictError> {
-        let (expected, found) = (&adapter.backbone_sha256, &backbone.sha256);
-        if !expected.is_empty() && expected != found {
-            let (expected, found) = (expected.clone(), found.clone());
-            return Err(PredictError::Backbone { expected, found });
-        }
-        let (layout, state) = exchange::from_file(&backbone.resnet, adapter)?;
+        let (layout, state) = fitted(backbone, adapter)?;
         let kernels = KernelChoice::for_gpu(gpu);
         let network = FrozenNetwork::upload(gpu, kernels, backbone, None);
         let parameters = gpu.storage_with("parameters", &layout.pack(&state));

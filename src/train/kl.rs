@@ -241,5 +241,6 @@ impl From<KlMultiplicity> for MultiplicityText {
 /// `1/(1 + alpha)` is the keep probability of the Bernoulli gate with the same relative variance
 /// (`alpha = (1 - pi)/pi`). A pruned rank contributes nothing.
 pub fn soft_effective_rank(log_alpha: &[f64]) -> f64 {
-    log_alpha.iter().map(|&t| sigmoid(-t)).sum()
+    // Not `sum`, which gives -0 for no ranks at all.
+    log_alpha.iter().fold(0.0, |sum, &t| sum + sigmoid(-t))
 }

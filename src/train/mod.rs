@@ -17,7 +17,7 @@ pub use config::{
     Augment, ConfigError, Gates, KAPPA_PER_IMAGE, LrSchedule, Method, Span, TrainConfig,
 };
 pub use init::{INITIAL_LOG_ALPHA, initial_state};
-pub use prune::{HeldOut, PruneEvent, kept_ranks};
+pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, noisiest};
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};
 pub use setup::upload;

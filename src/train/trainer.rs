@@ -179,7 +179,7 @@ impl Trainer {
         };
         let scores = match &prune {
             Some(event) => event.after,
-            None => before.map(|evaluated| held_out_scores(&evaluated)),
+            None => before.as_ref().map(HeldOut::from),
         };
         let state = self.trainable.read_values(&self.gpu)?;
         let layers = &self.trainable.layout.layers;
@@ -324,19 +324,9 @@ impl Trainer {
         let layout = layout.keep(&self.network.resnet, &kept);
         self.replace(layout, &state)?;
         let after = self.held_out(observe)?;
-        let change = before.zip(after.as_ref()).map(|(before, after)| {
-            let pairs = before.log_probs.iter().zip(&after.log_probs);
-            pairs
-                .map(|(a, b)| f64::from((a - b).abs()))
-                .fold(0.0, f64::max)
-        });
-        Ok(Some(PruneEvent {
-            ranks_before,
-            ranks_after: self.trainable.layout.total_rank(),
-            before: before.map(held_out_scores),
-            after: after.as_ref().map(held_out_scores),
-            max_log_prob_change: change,
-        }))
+        let ranks_after = self.trainable.layout.total_rank();
+        let event = PruneEvent::new(ranks_before, ranks_after, before, after.as_ref());
+        Ok(Some(event))
     }
 
     /// New parameters: new buffers and a new plan.
@@ -473,14 +463,5 @@ impl Trainer {
             .iter()
             .any(|(name, value)| checkpoint.kernels.get(*name) != Some(value));
         Ok(differ.then(|| format!("{:?}", checkpoint.kernels)))
-    }
-}
-
-fn held_out_scores(evaluated: &Evaluated) -> HeldOut {
-    let scores = &evaluated.scores;
-    HeldOut {
-        accuracy: scores.accuracy,
-        nll: scores.nll,
-        ece: scores.ece,
     }
 }

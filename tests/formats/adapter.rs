@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::formats::{Adapter, FormatError, Head, LayerAdapter, TensorFile};
+use bayeslora::formats::{Adapter, FormatError, Head, LayerAdapter, RunDir, TensorFile};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -504,4 +504,36 @@ fn exchange_with_peft() {
             .save_peft(dir.join(format!("{name}_resaved")))
             .unwrap();
     }
+}
+
+#[test]
+fn a_pruned_adapter_takes_the_place_of_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::create(dir.path().join("run")).unwrap();
+    run.write_config("seed = 1\n").unwrap();
+    let (old, mut new) = (small(), small());
+    old.save_peft(run.adapter_dir()).unwrap();
+    new.layers.pop();
+    // What an interrupted attempt leaves is no hindrance.
+    std::fs::create_dir(run.path().join("adapter.partial")).unwrap();
+    let kept = run.replace_adapter(&new).unwrap();
+    assert_eq!(kept, run.path().join("adapter-before-prune"));
+    assert_eq!(Adapter::load_peft(&kept).unwrap(), old);
+    assert_eq!(Adapter::load_peft(run.adapter_dir()).unwrap(), new);
+    assert!(!run.path().join("adapter.partial").exists());
+
+    let again = run.replace_adapter(&old).unwrap();
+    assert_eq!(again, run.path().join("adapter-before-prune-2"));
+    assert_eq!(Adapter::load_peft(&again).unwrap(), new);
+
+    // An adapter that contradicts itself changes nothing.
+    let mut bad = small();
+    bad.classes.pop();
+    assert_says(run.replace_adapter(&bad), &["number of class names"]);
+    assert_eq!(Adapter::load_peft(run.adapter_dir()).unwrap(), old);
+
+    let copy = RunDir::create(dir.path().join("copy")).unwrap();
+    run.copy_description(&copy).unwrap();
+    assert_eq!(copy.read_config().unwrap(), "seed = 1\n");
+    assert!(!copy.adapter_dir().exists());
 }

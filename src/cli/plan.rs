@@ -1,0 +1,519 @@
+//! `plan`: the dispatches of a step or a prediction, what they cost and how long they take.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bayeslora::gpu::{DispatchInfo, Gpu, Plan, Timing};
+use bayeslora::model::{
+    AdapterLayout, AdapterState, Backbone, Batch, BatchInput, FrozenNetwork, GateMode,
+    KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, largest_chunk,
+};
+use bayeslora::predict::{ForwardPlan, ForwardSpec, fitted};
+use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::context::{self, Context};
+use super::{environment, output, run, tables};
+
+/// Images of a batch where nothing says otherwise.
+const BATCH: usize = 32;
+
+/// Classes of the head where there is no run: CIFAR-10's.
+const CLASSES: usize = 10;
+
+/// Odd, so that the median is one of them.
+const REPEATS: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// One training step: forward, backward, AdamW
+    Train,
+    /// The mean weights; without a run and --rank, the backbone alone
+    Forward,
+    /// Monte Carlo prediction with --samples
+    Predict,
+}
+
+#[derive(Args)]
+pub struct PlanArgs {
+    #[arg(long, value_enum)]
+    mode: Mode,
+    /// Run every dispatch alone and measure it
+    #[arg(long)]
+    time: bool,
+    /// Take adapter, resolution and batch size from a run
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["rank", "targets", "resolution"])]
+    run: Option<PathBuf>,
+    /// The frozen ResNet-18, a safetensors file or `embedded` [default: the run's, else embedded]
+    #[arg(long, value_name = "F")]
+    backbone: Option<String>,
+    /// Ranks of every adapter [default: 8, in forward mode 0]
+    #[arg(long, value_name = "N")]
+    rank: Option<usize>,
+    /// Layers to adapt: names, stages or globs, with commas between [default: layer3,layer4]
+    #[arg(long, value_delimiter = ',')]
+    targets: Option<Vec<String>>,
+    /// Images of a batch [default: 32, training a run's its own]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch_size: Option<usize>,
+    /// Side of the network's input in pixels [default: 64]
+    #[arg(long, value_name = "N")]
+    resolution: Option<usize>,
+    /// Gate samples an image, in predict mode [default: 8]
+    #[arg(long, value_name = "S", value_parser = positive)]
+    samples: Option<usize>,
+    /// Start from cached features of the frozen layers instead of images
+    #[arg(long)]
+    cached: bool,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number, at least 1".into()),
+    }
+}
+
+/// What a plan is made of, from a run or from options.
+struct Subject {
+    backbone: Backbone,
+    layout: AdapterLayout,
+    state: AdapterState,
+    scale: f32,
+    gated: bool,
+    resolution: usize,
+    batch: usize,
+    samples: usize,
+}
+
+impl PlanArgs {
+    fn subject(&self) -> Result<Subject> {
+        if self.samples.is_some() && self.mode != Mode::Predict {
+            bail!("--samples is for --mode predict; the other modes run each image once");
+        }
+        let samples = match self.mode {
+            Mode::Predict => self.samples.unwrap_or(8),
+            _ => 1,
+        };
+        match &self.run {
+            Some(path) => self.of_run(path, samples),
+            None => self.of_options(samples),
+        }
+    }
+
+    fn of_run(&self, path: &PathBuf, samples: usize) -> Result<Subject> {
+        let run = run::open(path, self.backbone.as_deref())?;
+        let (layout, state) = fitted(&run.backbone, &run.adapter)?;
+        let trained = run.config.batch_size.filter(|_| self.mode == Mode::Train);
+        Ok(Subject {
+            layout,
+            state,
+            scale: run.adapter.scale(),
+            gated: run
+                .adapter
+                .layers
+                .iter()
+                .any(|layer| layer.log_alpha.is_some()),
+            resolution: run.adapter.resolution,
+            batch: self.batch_size.or(trained).unwrap_or(BATCH),
+            samples,
+            backbone: run.backbone,
+        })
+    }
+
+    fn of_options(&self, samples: usize) -> Result<Subject> {
+        let backbone = context::backbone(self.backbone.as_deref().unwrap_or("embedded"))?;
+        let default = ["layer3".to_owned(), "layer4".to_owned()];
+        let targets = self.targets.as_deref().unwrap_or(&default);
+        let selected = backbone.resnet.select(targets);
+        let (convs, head) = selected.map_err(|error| anyhow!("--targets: {error}"))?;
+        let rank = self.rank.unwrap_or(match self.mode {
+            Mode::Forward => 0,
+            _ => 8,
+        });
+        let resolution = self.resolution.unwrap_or(64);
+        if resolution < 32 {
+            bail!("--resolution is {resolution}, expected at least 32 pixels");
+        }
+        if rank > 512 {
+            bail!("--rank is {rank}, expected at most 512, the channels of the widest layer");
+        }
+        let ids: Vec<u32> = (0..rank as u32).collect();
+        let ids = vec![ids; convs.len() + usize::from(head)];
+        let layout = AdapterLayout::new(&backbone.resnet, &convs, head, CLASSES, &ids);
+        Ok(Subject {
+            state: initial_state(&layout, 1),
+            layout,
+            scale: 2.0,
+            gated: true,
+            resolution,
+            batch: self.batch_size.unwrap_or(BATCH),
+            samples,
+            backbone,
+        })
+    }
+}
+
+/// A plan with the buffers that its inputs go into.
+struct Built {
+    input: BatchInput,
+    work: Work,
+}
+
+enum Work {
+    Train(TrainStep),
+    Forward(ForwardPlan),
+}
+
+impl Built {
+    fn new(network: &FrozenNetwork, subject: &Subject, args: &PlanArgs) -> Result<Self> {
+        let (layout, gpu) = (&subject.layout, &network.gpu);
+        let convs: Vec<_> = layout
+            .layers
+            .iter()
+            .filter_map(|layer| layer.conv)
+            .collect();
+        let (cut, size) = (network.resnet.cut(&convs), subject.resolution);
+        let input = match args.cached {
+            true => BatchInput::Features {
+                map: network.resnet.cut_map(cut, size),
+            },
+            false => BatchInput::Images { side: size, size },
+        };
+        let work = match args.mode {
+            Mode::Train => {
+                let state = TrainableState::new(layout, subject.state.clone());
+                let trainable = Trainable::upload(gpu, layout.clone(), &state);
+                let spec = StepSpec {
+                    cut,
+                    input,
+                    batch: subject.batch,
+                    chunk: largest_chunk(gpu, network, size),
+                    scale: subject.scale,
+                    prior: subject.gated.then_some(Prior::Molchanov),
+                    kappa: &|_| 1.0,
+                    slots: 1,
+                    draw_gates: true,
+                    adam: Adam::default(),
+                };
+                TrainStep::new(network, &trainable, &spec).map(Work::Train)
+            }
+            Mode::Forward | Mode::Predict => {
+                let parameters = gpu.storage_with("parameters", &layout.pack(&subject.state));
+                let spec = ForwardSpec {
+                    cut,
+                    input,
+                    examples: subject.batch,
+                    samples: subject.samples,
+                    scale: subject.scale,
+                    trace: false,
+                };
+                ForwardPlan::new(network, layout, &parameters, spec).map(Work::Forward)
+            }
+        };
+        let work = work.with_context(|| format!("--batch-size {}", subject.batch))?;
+        Ok(Self { input, work })
+    }
+
+    fn plan(&self) -> &Plan {
+        match &self.work {
+            Work::Train(step) => step.plan(),
+            Work::Forward(forward) => forward.plan(),
+        }
+    }
+
+    /// Median times of every dispatch, after one run of everything with sensible inputs.
+    fn time(&self, gpu: &Gpu, subject: &Subject, mode: Mode) -> Result<Vec<Timing>> {
+        let examples: Vec<u32> = (0..subject.batch as u32).collect();
+        let gates = match mode {
+            Mode::Forward => GateMode::Mean,
+            _ => GateMode::PerExample,
+        };
+        let mut values = StepValues::prediction(1, 0, gates);
+        match &self.work {
+            Work::Train(step) => {
+                (values.purpose, values.count) = (Purpose::Train, subject.batch);
+                fill(&step.batch, self.input, subject.batch);
+                step.run(&vec![0; subject.batch], &examples, &values);
+            }
+            Work::Forward(forward) => {
+                fill(&forward.batch, self.input, subject.batch);
+                forward.run(&examples, &values)?;
+            }
+        }
+        gpu.wait()?;
+        let runs = (0..REPEATS).map(|_| self.plan().time());
+        let runs: Vec<_> = runs.collect::<Result<_, _>>()?;
+        let median = |dispatch: usize| {
+            let mut times: Vec<Timing> = runs.iter().map(|run| run[dispatch]).collect();
+            times.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+            times[REPEATS / 2]
+        };
+        Ok((0..self.plan().dispatches().len()).map(median).collect())
+    }
+}
+
+/// Grey images under the plain view. (Cached features stay zero; times do not depend on values.)
+fn fill(batch: &Batch, input: BatchInput, rows: usize) {
+    if let BatchInput::Images { side, .. } = input {
+        batch.write_images(&vec![128; rows * side * side * 3], &vec![PLAIN_VIEW; rows]);
+    }
+}
+
+/// Each field is printed under its name.
+#[derive(Serialize)]
+struct Report {
+    mode: Mode,
+    adapter: String,
+    batch_size: usize,
+    samples: usize,
+    resolution: usize,
+    cached: bool,
+    rank_count: usize,
+    /// `gpu` (timestamps, one pass a dispatch), `host` (around each submission), null untimed.
+    clock: Option<&'static str>,
+    total: Cost,
+    /// Peak memory of activations, buffers shared by liveness.
+    transient_bytes: u64,
+    /// The frozen backbone.
+    weight_bytes: u64,
+    /// Adapters and head; in train mode gradients and both moments too.
+    parameter_bytes: u64,
+    /// The dearest first.
+    kernels: Vec<KernelCost>,
+    dispatches: Vec<DispatchCost>,
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+struct Cost {
+    dispatches: usize,
+    /// Executed, padding skipped.
+    flops: u64,
+    bytes: u64,
+    seconds: Option<f64>,
+}
+
+impl Cost {
+    fn add(&mut self, info: &DispatchInfo, timing: Option<&Timing>) {
+        self.dispatches += 1;
+        self.flops += info.flops;
+        self.bytes += info.bytes;
+        if let Some(timing) = timing {
+            *self.seconds.get_or_insert(0.0) += timing.seconds;
+        }
+    }
+
+    /// Milliseconds and GFLOP/s, empty where not measured.
+    fn measured(&self) -> [String; 2] {
+        measured(self.flops, self.seconds)
+    }
+}
+
+#[derive(Serialize)]
+struct KernelCost {
+    kernel: String,
+    #[serde(flatten)]
+    cost: Cost,
+}
+
+#[derive(Serialize)]
+struct DispatchCost {
+    #[serde(flatten)]
+    info: DispatchInfo,
+    seconds: Option<f64>,
+    gflop_per_second: Option<f64>,
+}
+
+pub fn run(context: &Context, args: &PlanArgs) -> Result<()> {
+    let subject = args.subject()?;
+    let gpu = context.gpu()?;
+    let lowest = subject
+        .layout
+        .layers
+        .iter()
+        .filter_map(|layer| layer.conv)
+        .min();
+    let gradients_from = lowest.filter(|_| args.mode == Mode::Train);
+    let kernels = KernelChoice::for_gpu(&gpu);
+    let network = FrozenNetwork::upload(&gpu, kernels, &subject.backbone, gradients_from);
+    let built = Built::new(&network, &subject, args)?;
+    let times = match args.time {
+        true => Some(built.time(&gpu, &subject, args.mode)?),
+        false => None,
+    };
+    let report = report(args, &subject, &network, built.plan(), times.as_deref());
+    match args.json {
+        true => output::json(&report),
+        false => output::text(&describe(&report)),
+    }
+}
+
+fn report(
+    args: &PlanArgs,
+    subject: &Subject,
+    network: &FrozenNetwork,
+    plan: &Plan,
+    times: Option<&[Timing]>,
+) -> Report {
+    let mut total = Cost::default();
+    let mut kernels: BTreeMap<&str, Cost> = BTreeMap::new();
+    let mut dispatches = Vec::new();
+    for (place, info) in plan.dispatches().iter().enumerate() {
+        let timing = times.map(|times| &times[place]);
+        total.add(info, timing);
+        kernels.entry(&info.kernel).or_default().add(info, timing);
+        let seconds = timing.map(|timing| timing.seconds);
+        dispatches.push(DispatchCost {
+            info: info.clone(),
+            seconds,
+            gflop_per_second: seconds.and_then(|seconds| rate(info.flops, seconds)),
+        });
+    }
+    let mut kernels: Vec<KernelCost> = kernels
+        .into_iter()
+        .map(|(kernel, cost)| KernelCost {
+            kernel: kernel.into(),
+            cost,
+        })
+        .collect();
+    let dearness = |cost: &Cost| cost.seconds.unwrap_or(cost.flops as f64);
+    kernels.sort_by(|a, b| dearness(&b.cost).total_cmp(&dearness(&a.cost)));
+    let copies = if args.mode == Mode::Train { 4 } else { 1 };
+    Report {
+        mode: args.mode,
+        adapter: environment::adapter_line(&network.gpu),
+        batch_size: subject.batch,
+        samples: subject.samples,
+        resolution: subject.resolution,
+        cached: args.cached,
+        rank_count: subject.layout.total_rank(),
+        clock: times
+            .and_then(|times| times.first())
+            .map(|timing| if timing.gpu_clock { "gpu" } else { "host" }),
+        total,
+        transient_bytes: plan.transient_bytes(),
+        weight_bytes: network.bytes(),
+        parameter_bytes: copies * 4 * subject.layout.len as u64,
+        kernels,
+        dispatches,
+    }
+}
+
+/// GFLOP/s, where there is anything to count.
+fn rate(flops: u64, seconds: f64) -> Option<f64> {
+    (flops > 0 && seconds > 0.0).then(|| flops as f64 / seconds * 1e-9)
+}
+
+fn measured(flops: u64, seconds: Option<f64>) -> [String; 2] {
+    let milliseconds = seconds.map_or(String::new(), |seconds| format!("{:.3}", seconds * 1e3));
+    let rate = seconds.and_then(|seconds| rate(flops, seconds));
+    [
+        milliseconds,
+        rate.map_or(String::new(), |rate| format!("{rate:.1}")),
+    ]
+}
+
+fn describe(report: &Report) -> String {
+    let timed = report.clock.is_some();
+    let mega = |count: u64| format!("{:.2}", count as f64 * 1e-6);
+    let header = |first: &[&'static str]| -> Vec<&'static str> {
+        let columns = first.iter().chain(&["MFLOP", "MB"]);
+        let times = ["ms", "GFLOP/s"];
+        columns
+            .chain(times.iter().filter(|_| timed))
+            .copied()
+            .collect()
+    };
+    let cells = |first: Vec<String>, flops: u64, bytes: u64, times: [String; 2]| {
+        let costs = [mega(flops), mega(bytes)];
+        let times = times.into_iter().filter(|_| timed);
+        first
+            .into_iter()
+            .chain(costs)
+            .chain(times)
+            .collect::<Vec<_>>()
+    };
+
+    let first = ["#", "dispatch", "kernel", "grid"];
+    let mut dispatches = tables::new(&header(&first), &[0, 3, 4, 5, 6, 7]);
+    for (number, DispatchCost { info, seconds, .. }) in report.dispatches.iter().enumerate() {
+        let [x, y] = info.grid;
+        let grid = if y == 1 {
+            x.to_string()
+        } else {
+            format!("{x}x{y}")
+        };
+        let first = vec![
+            number.to_string(),
+            info.label.clone(),
+            info.kernel.clone(),
+            grid,
+        ];
+        dispatches.add_row(cells(
+            first,
+            info.flops,
+            info.bytes,
+            measured(info.flops, *seconds),
+        ));
+    }
+    let mut kernels = tables::new(&header(&["kernel", "dispatches"]), &[1, 2, 3, 4, 5]);
+    let total = KernelCost {
+        kernel: "all".into(),
+        cost: report.total,
+    };
+    for KernelCost { kernel, cost } in report.kernels.iter().chain([&total]) {
+        let first = vec![kernel.clone(), cost.dispatches.to_string()];
+        kernels.add_row(cells(first, cost.flops, cost.bytes, cost.measured()));
+    }
+    format!(
+        "{}\n{}\n{}\n\n{}\n\nmemory: {} transient at the peak, {} frozen weights, {} parameters{}",
+        title(report),
+        report.adapter,
+        dispatches.trim_fmt(),
+        kernels.trim_fmt(),
+        output::bytes(report.transient_bytes),
+        output::bytes(report.weight_bytes),
+        output::bytes(report.parameter_bytes),
+        clock(report.clock)
+    )
+}
+
+fn title(report: &Report) -> String {
+    let what = match report.mode {
+        Mode::Train => "one training step",
+        Mode::Forward => "forward pass",
+        Mode::Predict => "prediction",
+    };
+    let samples = match report.mode {
+        Mode::Predict => format!(" x {} samples", report.samples),
+        _ => String::new(),
+    };
+    let input = if report.cached {
+        "cached features"
+    } else {
+        "images"
+    };
+    format!(
+        "{what}: {} {input}{samples} at {} pixels, {} ranks",
+        report.batch_size, report.resolution, report.rank_count
+    )
+}
+
+fn clock(clock: Option<&str>) -> String {
+    match clock {
+        None => String::new(),
+        Some("gpu") => format!(
+            "\ntimes: GPU timestamps around each dispatch in a pass of its own, median of {REPEATS}"
+        ),
+        Some(_) => format!(
+            "\ntimes: the host's clock around each dispatch submitted alone, median of {REPEATS}; \
+             a plan in one submission takes less than their sum"
+        ),
+    }
+}

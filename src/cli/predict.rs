@@ -1,0 +1,238 @@
+//! `predict`: what a run says of image files, and how sure it is.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use bayeslora::data::{self, Dataset};
+use bayeslora::predict::{Prediction, Predictor, Samples};
+use clap::Args;
+use serde::Serialize;
+
+use super::context::Context;
+use super::run::RunArgs;
+use super::{output, tables};
+
+#[derive(Args)]
+pub struct PredictArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Image files of any size (PNG, JPEG, WebP, BMP), or directories of them
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Monte Carlo samples of the gates, the same for every image; 0 takes the mean weights
+    #[arg(long, value_name = "S", default_value_t = 8)]
+    samples: usize,
+    /// Show the K most probable classes [default: 3, with --json all]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
+    /// Of the samples
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+/// Each field is printed under its name.
+#[derive(Serialize)]
+struct Report {
+    samples: usize,
+    seed: u64,
+    images: Vec<Answer>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    image: String,
+    /// The most probable first.
+    classes: Vec<ClassAnswer>,
+    /// Of the predictive, in nats.
+    entropy: f32,
+    /// Its part that comes from the samples' disagreement, in nats.
+    mutual_information: f32,
+    /// Equation (16), summed over adapters and positions.
+    covariance_trace: f32,
+}
+
+#[derive(Serialize)]
+struct ClassAnswer {
+    class: String,
+    probability: f32,
+    /// Over the samples.
+    std: f32,
+}
+
+pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
+    let run = args.run.open()?;
+    let files = files(&args.images)?;
+    let side = run.adapter.resolution;
+    let images = decode(&files, side, &run.adapter.classes)?;
+    let gpu = context.gpu()?;
+    let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
+    // Shared gates: what is said of an image does not depend on the images beside it.
+    let samples = Samples {
+        shared: true,
+        ..Samples::new(args.samples, args.seed)
+    };
+    let prediction = predictor.predict(images, samples)?;
+    let classes = &run.adapter.classes;
+    let default = if args.json { classes.len() } else { 3 };
+    let top = args.top.map_or(default, |top| top as usize);
+    let answers = files.iter().enumerate();
+    let report = Report {
+        samples: args.samples,
+        seed: args.seed,
+        images: answers
+            .map(|(index, file)| answer(index, file, &prediction, classes, top))
+            .collect(),
+    };
+    match args.json {
+        true => output::json(&report),
+        false => output::text(&describe(&report, classes.len())),
+    }
+}
+
+/// The files named, directories replaced by the images in them.
+fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let inside = data::image_files(path)?;
+        ensure!(
+            !inside.is_empty(),
+            "{}: no images (.png, .jpg, .jpeg, .webp, .bmp) in this directory",
+            path.display()
+        );
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+/// All files as one set, or an error that names every bad one.
+fn decode(files: &[PathBuf], side: usize, classes: &[String]) -> Result<Dataset> {
+    let mut pixels = Vec::new();
+    let mut bad = Vec::new();
+    for path in files {
+        match data::decode_image(path, side) {
+            Ok(image) => pixels.extend(image),
+            Err(_) if !path.exists() => bad.push(format!("{}: no such file", path.display())),
+            Err(error) => bad.push(error.to_string()),
+        }
+    }
+    match &bad[..] {
+        [] => {}
+        [one] => bail!("{one}"),
+        all => bail!(
+            "{} of {} images:\n  {}",
+            all.len(),
+            files.len(),
+            all.join("\n  ")
+        ),
+    }
+    Ok(Dataset {
+        side,
+        pixels,
+        labels: vec![0; files.len()],
+        classes: classes.into(),
+        skipped: Vec::new(),
+    })
+}
+
+fn answer(
+    index: usize,
+    file: &Path,
+    prediction: &Prediction,
+    names: &[String],
+    top: usize,
+) -> Answer {
+    let row = |values: &[f32]| values[index * names.len()..][..names.len()].to_vec();
+    let (mean, std) = (row(&prediction.mean), row(&prediction.std));
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by(|a, b| mean[*b].total_cmp(&mean[*a]));
+    order.truncate(top);
+    let classes = order.into_iter().map(|class| ClassAnswer {
+        class: names[class].clone(),
+        probability: mean[class],
+        std: std[class],
+    });
+    Answer {
+        image: file.display().to_string(),
+        classes: classes.collect(),
+        entropy: prediction.entropy[index],
+        mutual_information: prediction.mutual_information[index],
+        covariance_trace: prediction.covariance_trace[index],
+    }
+}
+
+fn describe(report: &Report, classes: usize) -> String {
+    let images = report.images.iter();
+    let names = images.clone().flat_map(|answer| &answer.classes);
+    let width = names
+        .map(|answer| answer.class.chars().count())
+        .max()
+        .unwrap_or(0);
+    let blocks: Vec<_> = images
+        .map(|answer| block(answer, width, classes, report.samples))
+        .collect();
+    blocks.join("\n\n")
+}
+
+fn block(answer: &Answer, width: usize, classes: usize, samples: usize) -> String {
+    const BAR: usize = 30;
+    let mut text = answer.image.clone();
+    for ClassAnswer {
+        class,
+        probability,
+        std,
+    } in &answer.classes
+    {
+        let bar = tables::bar(f64::from(*probability), BAR);
+        let spread = match samples {
+            0 | 1 => String::new(),
+            _ => format!(" ± {:4.1}", 100.0 * std),
+        };
+        let percent = 100.0 * probability;
+        text += &format!("\n  {class:width$}  {percent:5.1} %{spread}  {bar}");
+    }
+    text += &format!("\n  {}", in_words(answer, classes, samples));
+    text += &format!(
+        "\n  entropy {:.3} of {:.3} nats, mutual information {:.4}, covariance trace {}",
+        answer.entropy,
+        (classes as f64).ln(),
+        answer.mutual_information,
+        trace(answer.covariance_trace)
+    );
+    text
+}
+
+/// Its size differs by orders of magnitude from run to run.
+fn trace(value: f32) -> String {
+    match value {
+        0.0 => "0".into(),
+        value if value >= 0.01 => format!("{value:.3}"),
+        value => format!("{value:.2e}"),
+    }
+}
+
+/// How sure the answer is, and whether the samples agree on that.
+fn in_words(answer: &Answer, classes: usize, samples: usize) -> String {
+    let best = &answer.classes[0];
+    let sure = match best.probability {
+        p if p >= 0.95 => format!("almost certainly {}", best.class),
+        p if p >= 0.8 => format!("probably {}", best.class),
+        p if p >= 0.5 => format!("more likely {} than not", best.class),
+        p if f64::from(p) >= 2.0 / classes as f64 => format!("unsure, {} at best", best.class),
+        _ => "no idea".into(),
+    };
+    // The share of the doubt that comes from the gates.
+    let share = answer.mutual_information / answer.entropy.max(f32::MIN_POSITIVE);
+    match (samples, best.probability) {
+        (0 | 1, _) => sure,
+        (_, p) if p >= 0.95 => sure,
+        _ if share >= 0.25 => format!("{sure}; the gate samples disagree"),
+        _ => format!("{sure}; the gate samples agree on that"),
+    }
+}

@@ -1,0 +1,132 @@
+//! A finished run as the commands open it: configuration, adapter, backbone, images.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use bayeslora::data::Dataset;
+use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::model::Backbone;
+use bayeslora::train::TrainConfig;
+use bayeslora::train::kl::soft_effective_rank;
+use clap::Args;
+use toml::Table;
+
+use super::train::{self, Inputs};
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// The directory that `train --out` has written
+    #[arg(long, value_name = "RUN")]
+    run: PathBuf,
+    /// The frozen ResNet-18, a safetensors file or `embedded` [default: the run's own]
+    #[arg(long, value_name = "F")]
+    backbone: Option<String>,
+}
+
+/// What a run's directory holds, with the backbone that it names.
+pub struct Run {
+    pub dir: RunDir,
+    pub inputs: Inputs,
+    pub config: TrainConfig,
+    pub adapter: Adapter,
+    pub backbone: Backbone,
+}
+
+impl RunArgs {
+    pub fn open(&self) -> Result<Run> {
+        open(&self.run, self.backbone.as_deref())
+    }
+}
+
+/// Opens a run, with another backbone file than its own where one is given.
+pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
+    let dir = RunDir::open(path).context("--run")?;
+    let source = path.join("config.toml").display().to_string();
+    let table: Table = dir.read_config()?.parse().with_context(|| source.clone())?;
+    let (inputs, config) = train::parse_config(table, &source)?;
+    ensure!(
+        dir.adapter_dir().exists(),
+        "--run {}: no adapter in it yet; `bayeslora train` writes one after each epoch",
+        path.display()
+    );
+    let mut adapter = Adapter::load_peft(dir.adapter_dir()).context("--run")?;
+    if adapter.resolution == 0 {
+        // Other programs' adapters do not say.
+        adapter.resolution = config.resolution;
+    }
+    let backbone = match backbone {
+        Some(path) => super::context::backbone(path)?,
+        None => Backbone::load(&inputs.backbone).with_context(|| {
+            format!("the backbone in {source} (--backbone names another place for it)")
+        })?,
+    };
+    Ok(Run {
+        dir,
+        inputs,
+        config,
+        adapter,
+        backbone,
+    })
+}
+
+impl Run {
+    /// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates.
+    pub fn effective_rank(&self) -> f64 {
+        effective_rank(&self.adapter)
+    }
+
+    /// Makes the labels of a data set count the adapter's classes: the same names in another order
+    /// are put in order, other names are taken as they come and warned of.
+    pub fn align(&self, data: &mut Dataset, named: &str) -> Result<()> {
+        let known = &self.adapter.classes;
+        ensure!(
+            data.classes.len() == known.len(),
+            "--data {named} has {} classes ({}), the adapter of {} has {} ({})",
+            data.classes.len(),
+            listed(&data.classes),
+            self.dir.path().display(),
+            known.len(),
+            listed(known)
+        );
+        let places: Option<Vec<u32>> = data
+            .classes
+            .iter()
+            .map(|class| Some(known.iter().position(|name| name == class)? as u32))
+            .collect();
+        match places {
+            Some(places) => {
+                for label in &mut data.labels {
+                    *label = places[*label as usize];
+                }
+                data.classes = known.as_slice().into();
+            }
+            None => eprintln!(
+                "warning: --data {named} has other class names ({}) than the adapter ({}); they \
+                 are matched by their number",
+                listed(&data.classes),
+                listed(known)
+            ),
+        }
+        Ok(())
+    }
+}
+
+/// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates.
+pub fn effective_rank(adapter: &Adapter) -> f64 {
+    let mut gates = Vec::new();
+    let mut ungated = 0;
+    for layer in &adapter.layers {
+        match &layer.log_alpha {
+            Some(log_alpha) => gates.extend(log_alpha.iter().copied().map(f64::from)),
+            None => ungated += layer.rank(),
+        }
+    }
+    soft_effective_rank(&gates) + ungated as f64
+}
+
+/// The first few names.
+fn listed(names: &[String]) -> String {
+    const NAMED: usize = 3;
+    let more = if names.len() > NAMED { ", ..." } else { "" };
+    format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
+}
