@@ -24,21 +24,21 @@ impl FeatureCache {
         2 * (map.floats() * images * views) as u64
     }
 
-    /// Computes the features of `images` square images of `side` pixels, resized to `size`.
-    /// `image` gives the bytes of one; `progress` is called with the number done.
+    /// Computes the features of square u8 images of `side` pixels, `[n, side, side, 3]`, resized to
+    /// `size`. `progress` is called with the number done.
     ///
     /// # Errors
     /// The GPU fails.
-    pub fn compute<'a>(
+    pub fn compute(
         network: &FrozenNetwork,
         cut: Cut,
-        side: usize,
+        (pixels, side): (&[u8], usize),
         size: usize,
-        images: usize,
-        image: impl Fn(usize) -> &'a [u8],
         views: &[View],
         mut progress: impl FnMut(usize),
     ) -> Result<Self, GpuError> {
+        let image_bytes = side * side * 3;
+        let images = pixels.len() / image_bytes;
         let map = network.resnet.cut_map(cut, size);
         let rows = ROWS.min(images * views.len());
         let batch = Batch::new(&network.gpu, BatchInput::Images { side, size }, rows);
@@ -56,13 +56,13 @@ impl FeatureCache {
             .flat_map(|image| (0..views.len()).map(move |view| (image, view)))
             .collect();
         for (number, picks) in picks.chunks(rows).enumerate() {
-            let pixels: Vec<u8> = picks
+            let bytes: Vec<u8> = picks
                 .iter()
-                .flat_map(|(index, _)| image(*index))
+                .flat_map(|(index, _)| &pixels[index * image_bytes..][..image_bytes])
                 .copied()
                 .collect();
             let chosen: Vec<View> = picks.iter().map(|(_, view)| views[*view]).collect();
-            batch.write_images(&pixels, &chosen);
+            batch.write_images(&bytes, &chosen);
             plan.run();
             narrow.convert_from_f32_slice(&plan.read(out.slot)?);
             for (row, features) in data[number * rows * map.floats()..]

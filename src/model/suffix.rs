@@ -3,7 +3,7 @@
 use super::adapters::{AdapterLayout, Segment};
 use super::frozen::FrozenNetwork;
 use super::graph::{Graph, Map, Tensor};
-use super::ops::{ConvBackward, ConvForward, LowRank, Outer};
+use super::ops::{ConvBackward, ConvForward, LowRank, Outer, Up};
 use super::resnet::{ConvSpec, Cut};
 use crate::formats::Stem;
 use crate::gpu::Slot;
@@ -70,6 +70,15 @@ struct Adapted {
     number: usize,
     /// h = A * x
     low: Tensor,
+}
+
+/// An adapter with what its gradients need to know of its place.
+struct Site<'a> {
+    name: &'a str,
+    /// `None` on the 1x1 map of the classifier.
+    geometry: Option<&'a ConvSpec>,
+    input: Tensor,
+    adapted: Adapted,
 }
 
 /// A convolution of the suffix as it went forward.
@@ -301,8 +310,15 @@ impl Suffix<'_> {
         };
         let LayerSlots { a, b, gates, .. } = self.slots.layers[number];
         let low = graph.down("fc A".into(), None, pooled, a, layer.rank(), None);
-        let gated = Some((gates, self.slots.scale));
-        let logits = graph.up("fc B".into(), low, b, classes, rows, gated, Some(logits));
+        let logits = graph.up(Up {
+            label: "fc B".into(),
+            low,
+            up: b,
+            channels: classes,
+            rows,
+            gates: Some((gates, self.slots.scale)),
+            base: Some(logits),
+        });
         (logits, Some(Adapted { number, low }))
     }
 
@@ -328,31 +344,40 @@ impl Suffix<'_> {
         graph.sum_rows("d fc bias".into(), grad, into.head_bias);
         let q = head.map(|adapted| {
             let q = self.mirror(graph, "fc".into(), adapted, grad);
-            self.outer_products(graph, into, "fc", None, adapted, q, pooled, grad);
+            let site = Site {
+                name: "fc",
+                geometry: None,
+                input: pooled,
+                adapted,
+            };
+            self.outer_products(graph, into, site, q, grad);
             (adapted.number, q)
         });
         if !needed {
             return None;
         }
-        let (features, rows) = (self.layout.features, grad.rows);
-        let weight = self.slots.head_weight;
-        let base = graph.up("d pooled".into(), grad, weight, features, rows, None, None);
-        Some(match q {
-            None => base,
-            Some((number, q)) => {
-                let LayerSlots { a, gates, .. } = self.slots.layers[number];
-                let gated = Some((gates, self.slots.scale));
-                graph.up(
-                    "d pooled, fc adapter".into(),
-                    q,
-                    a,
-                    features,
-                    rows,
-                    gated,
-                    Some(base),
-                )
-            }
-        })
+        let through = |label: &str, low, up, gates, base| Up {
+            label: label.into(),
+            low,
+            up,
+            channels: self.layout.features,
+            rows: grad.rows,
+            gates,
+            base,
+        };
+        let base = graph.up(through(
+            "d pooled",
+            grad,
+            self.slots.head_weight,
+            None,
+            None,
+        ));
+        let Some((number, q)) = q else {
+            return Some(base);
+        };
+        let LayerSlots { a, gates, .. } = self.slots.layers[number];
+        let gated = Some((gates, self.slots.scale));
+        Some(graph.up(through("d pooled, fc adapter", q, a, gated, Some(base))))
     }
 
     /// Gradients of a block's adapters; the one at the sum below the block where `needed`.
@@ -432,16 +457,14 @@ impl Suffix<'_> {
         let adapted = conv.adapted?;
         let spec = &self.network.convs[conv.place].spec;
         let q = self.mirror(graph, spec.name.clone(), adapted, grad);
-        self.outer_products(
-            graph,
-            into,
-            &spec.name,
-            Some(spec),
+        let (name, geometry, input) = (&spec.name, Some(spec), conv.input);
+        let site = Site {
+            name,
+            geometry,
+            input,
             adapted,
-            q,
-            conv.input,
-            grad,
-        );
+        };
+        self.outer_products(graph, into, site, q, grad);
         Some(self.term(adapted.number, q, self.slots.layers[adapted.number].a))
     }
 
@@ -463,14 +486,16 @@ impl Suffix<'_> {
         &self,
         graph: &mut Graph,
         into: &AdapterSlots,
-        name: &str,
-        geometry: Option<&ConvSpec>,
-        adapted: Adapted,
+        site: Site,
         q: Tensor,
-        input: Tensor,
         grad: Tensor,
     ) {
-        let Adapted { number, low } = adapted;
+        let Site {
+            name,
+            geometry,
+            input,
+            adapted: Adapted { number, low },
+        } = site;
         let (gates, scale) = (Some(self.slots.layers[number].gates), self.slots.scale);
         let target = &into.layers[number];
         graph.outer(Outer {

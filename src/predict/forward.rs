@@ -92,8 +92,7 @@ impl ForwardPlan {
                 graph.trace(
                     format!("{} covariance", layer.name),
                     h,
-                    slots.b,
-                    slots.log_alpha,
+                    slots,
                     layer.out_channels,
                     spec.scale,
                     trace,

@@ -62,10 +62,8 @@ impl Source {
         let cache = FeatureCache::compute(
             network,
             cut,
-            dataset.side,
+            (&dataset.pixels, dataset.side),
             size,
-            dataset.len(),
-            |index| dataset.image(index),
             views,
             progress,
         )?;

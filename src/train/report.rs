@@ -86,7 +86,7 @@ pub struct EpochReport {
 
 /// What became of an epoch.
 pub enum EpochOutcome {
-    Done(EpochReport),
+    Done(Box<EpochReport>),
     /// The observer asked to stop; the state is that of the middle of an epoch.
     Interrupted,
     /// There was no epoch left.

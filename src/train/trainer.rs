@@ -184,7 +184,7 @@ impl Trainer {
         let state = self.trainable.read_values(&self.gpu)?;
         let layers = &self.trainable.layout.layers;
         let last = self.schedule.at(first + steps - 1);
-        Ok(EpochOutcome::Done(EpochReport {
+        Ok(EpochOutcome::Done(Box::new(EpochReport {
             epoch: self.epoch,
             step: (self.epoch * steps) as u64,
             loss: cross_entropy + penalty / steps as f64,
@@ -205,7 +205,7 @@ impl Trainer {
             images_per_second: images / training,
             seconds: start.elapsed().as_secs_f64(),
             prune,
-        }))
+        })))
     }
 
     /// All steps of an epoch.

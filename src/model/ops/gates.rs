@@ -1,6 +1,7 @@
 //! Gates: drawing them, their gradient, log alpha's gradient and KL, the trace of the covariance.
 
 use crate::gpu::Slot;
+use crate::model::LayerSlots;
 use crate::model::graph::{Graph, Tensor, u};
 
 /// The prior of a gate, as the shader numbers it.
@@ -104,13 +105,12 @@ impl Graph {
         );
     }
 
-    /// Adds the trace of equation (16) of one layer to each example's.
+    /// Adds the trace of equation (16) of one layer, which has `channels` outputs, to each example's.
     pub fn trace(
         &mut self,
         label: String,
         h: Tensor,
-        b: Slot,
-        log_alpha: Slot,
+        layer: LayerSlots,
         channels: usize,
         scale: f32,
         trace: Slot,
@@ -122,8 +122,8 @@ impl Graph {
             &[],
             &[
                 ("h", h.slot),
-                ("b", b),
-                ("log_alpha", log_alpha),
+                ("b", layer.b),
+                ("log_alpha", layer.log_alpha),
                 ("trace", trace),
             ],
             &[

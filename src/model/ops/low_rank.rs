@@ -29,6 +29,20 @@ pub struct Outer<'a> {
     pub grad: Slot,
 }
 
+/// base? + sum_i scale z_i? low_i up[i,:] on a 1x1 map.
+pub struct Up {
+    pub label: String,
+    pub low: Tensor,
+    /// `[rank, channel]`.
+    pub up: Slot,
+    pub channels: usize,
+    /// Rows of the output: those of `low` and `base`, or samples that share them.
+    pub rows: usize,
+    /// Gates and the scale that goes with them.
+    pub gates: Option<(Slot, f32)>,
+    pub base: Option<Tensor>,
+}
+
 /// Kernel, stride and padding.
 fn geometry(spec: Option<&ConvSpec>) -> (usize, usize, usize) {
     spec.map_or((1, 1, 0), |spec| (spec.kernel, spec.stride, spec.pad))
@@ -175,18 +189,17 @@ impl Graph {
         }
     }
 
-    /// base? + sum_i scale z_i? low_i up[i,:] on a 1x1 map, for `rows` rows (samples share the rows
-    /// of `low` and `base`).
-    pub fn up(
-        &mut self,
-        label: String,
-        low: Tensor,
-        up: Slot,
-        channels: usize,
-        rows: usize,
-        gates: Option<(Slot, f32)>,
-        base: Option<Tensor>,
-    ) -> Tensor {
+    /// A product of [`Up`].
+    pub fn up(&mut self, product: Up) -> Tensor {
+        let Up {
+            label,
+            low,
+            up,
+            channels,
+            rows,
+            gates,
+            base,
+        } = product;
         let out = self.tensor(&label, Map::vector(channels), rows);
         let mut bind = vec![("low", low.slot), ("up", up), ("out", out.slot)];
         bind.extend(gates.map(|(gates, _)| ("gates", gates)));

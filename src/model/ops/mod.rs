@@ -9,4 +9,4 @@ mod pool;
 
 pub use conv::{ConvBackward, ConvForward};
 pub use gates::{GateTable, Prior};
-pub use low_rank::{LowRank, Outer};
+pub use low_rank::{LowRank, Outer, Up};
