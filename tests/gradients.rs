@@ -440,8 +440,9 @@ fn gradients_are_the_twins() {
 /// central difference is the gradients' projection. This rests on nothing of the twin's.
 #[test]
 fn gradients_are_the_slope_of_the_loss() {
-    // Losses round to 1e-6 of some ten, so steps must not be small; within them ReLUs switch.
-    const STEP: f32 = 1.0 / 512.0;
+    // Losses round to 2e-7 of some units, so steps must not be tiny; within them ReLUs switch, and the
+    // softmax bends.
+    const STEP: f32 = 1.0 / 4096.0;
     const TOLERANCE: f64 = 0.01;
     for stem in [Stem::Cifar, Stem::ImageNet] {
         let weights = weights(stem);

@@ -66,7 +66,7 @@ fn down_with_bias() {
             product.data[i] + bias.data[i % classes]
         });
         let name = format!("down with bias {features}>{classes} {rows} rows");
-        everywhere(&name, 3, |bench| {
+        everywhere(&name, 5, |bench| {
             let (x, a) = (bench.input(&x), bench.lanes(&a_lanes(&w)));
             // The bias' own padding must not reach the logits' padding.
             let mut padded = bias.to_f32();
