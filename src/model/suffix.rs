@@ -306,6 +306,14 @@ impl Suffix<'_> {
         let (weight, bias) = (self.slots.head_weight, Some(self.slots.head_bias));
         let logits = graph.down("logits".into(), None, pooled, weight, classes, bias);
         let Some((number, layer)) = self.layout.of_head() else {
+            if rows == pooled.rows {
+                return (logits, None);
+            }
+            // Nothing below the head is adapted and its own ranks are pruned: samples are equal.
+            let map = Map::vector(0);
+            let none = Tensor { map, ..pooled };
+            let label = "logits of each sample".into();
+            let logits = graph.up(label, none, weight, classes, rows, None, Some(logits));
             return (logits, None);
         };
         let LayerSlots { a, b, gates, .. } = self.slots.layers[number];

@@ -1,0 +1,314 @@
+//! Convolutions with everything that is fused into them.
+
+use bayeslora::model::{ConvBackward, ConvForward, ConvSpec, ConvWeights, FrozenConv, LowRank};
+
+use crate::bench::{self, Bench, ROUNDING, SUM, a_lanes, b_lanes, everywhere};
+use crate::reference::affine::Affine;
+use crate::reference::conv::{Geometry, conv2d, conv2d_input_gradient};
+use crate::reference::tensor::Tensor;
+
+const SCALE: f32 = 1.75;
+
+/// Channels in and out, kernel, stride, input height and width, output rows, rows that share one
+/// input row, rank (0: no adapter).
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    side: [usize; 2],
+    rows: usize,
+    share: usize,
+    rank: usize,
+}
+
+const fn shape(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    side: [usize; 2],
+    rows: usize,
+    share: usize,
+    rank: usize,
+) -> Shape {
+    Shape {
+        channels,
+        kernel,
+        stride,
+        side,
+        rows,
+        share,
+        rank,
+    }
+}
+
+impl Shape {
+    fn spec(&self) -> ConvSpec {
+        ConvSpec {
+            name: "layer".into(),
+            norm: "norm".into(),
+            in_channels: self.channels[0],
+            out_channels: self.channels[1],
+            kernel: self.kernel,
+            stride: self.stride,
+            pad: self.kernel / 2,
+        }
+    }
+
+    fn geometry(&self) -> Geometry {
+        Geometry::new(self.stride, self.kernel / 2)
+    }
+
+    fn out_side(&self) -> [usize; 2] {
+        self.side
+            .map(|side| self.geometry().output_size(side, self.kernel))
+    }
+
+    fn weight(&self) -> Tensor {
+        let [inputs, outputs] = self.channels;
+        Tensor::random(&[outputs, inputs, self.kernel, self.kernel], 1)
+    }
+
+    fn affine(&self) -> Affine {
+        let part = |seed| Tensor::random(&[self.channels[1]], seed).data;
+        Affine {
+            g: part(2),
+            b: part(3),
+        }
+    }
+
+    fn upload(&self, bench: &Bench) -> FrozenConv {
+        let affine = self.affine();
+        upload(bench, &self.spec(), &self.weight(), &affine)
+    }
+}
+
+fn upload(bench: &Bench, spec: &ConvSpec, weight: &Tensor, affine: &Affine) -> FrozenConv {
+    let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
+    let weights = ConvWeights {
+        weight: weight.to_f32(),
+        gain: narrow(&affine.g),
+        bias: narrow(&affine.b),
+    };
+    let setup = &bench.setup;
+    FrozenConv::upload(&setup.gpu, setup.kernels, spec, &weights, true)
+}
+
+/// Row `n` of the result is row `n / share`.
+fn shared(x: &Tensor, share: usize) -> Tensor {
+    let mut shape = x.shape.clone();
+    let row: usize = shape[1..].iter().product();
+    shape[0] *= share;
+    Tensor::from_fn(&shape, |i| x.data[i / row / share * row + i % row])
+}
+
+/// s z . low
+fn gated(low: &Tensor, z: &Tensor) -> Tensor {
+    let [_, _, height, width] = low.dims4();
+    Tensor::from_fn(&low.shape, |i| {
+        f64::from(SCALE) * z.data[i / (height * width)] * low.data[i]
+    })
+}
+
+fn forward(case: Shape, relu: bool, with_residual: bool) {
+    let Shape {
+        rows, share, rank, ..
+    } = case;
+    let ([inputs, outputs], [height, width]) = (case.channels, case.side);
+    let [out_height, out_width] = case.out_side();
+    let x = Tensor::random(&[rows / share, inputs, height, width], 4);
+    let low = Tensor::random(&[rows / share, rank, out_height, out_width], 5);
+    let z = Tensor::random(&[rows, rank], 6);
+    let b = Tensor::random(&[outputs, rank], 7);
+    // The residual's rows are shared too: in the first adapted block it is the block's input.
+    let residual = Tensor::random(&[rows / share, outputs, out_height, out_width], 8);
+
+    let mut sum = conv2d(&shared(&x, share), &case.weight(), case.geometry());
+    if rank > 0 {
+        let low = gated(&shared(&low, share), &z);
+        let up = b.reshaped(&[outputs, rank, 1, 1]);
+        sum = sum.plus(&conv2d(&low, &up, Geometry::new(1, 0)));
+    }
+    let wide = shared(&residual, share);
+    let expected = case
+        .affine()
+        .forward(&sum, with_residual.then_some(&wide), relu);
+
+    let name = format!("conv forward {case:?} relu {relu} residual {with_residual}");
+    everywhere(&name, 17, |bench| {
+        let frozen = case.upload(bench);
+        let input = bench.input(&x);
+        let adapter = (rank > 0).then(|| LowRank {
+            low: bench.input(&low).slot,
+            gates: bench.input(&z).slot,
+            up: bench.lanes(&b_lanes(&b)),
+            rank,
+            scale: SCALE,
+        });
+        let residual = with_residual.then(|| bench.input(&residual));
+        let out = bench.graph.conv_forward(ConvForward {
+            frozen: &frozen,
+            input,
+            rows,
+            adapter,
+            residual,
+            relu,
+        });
+        bench.expect("out", out, &expected, SUM);
+    });
+}
+
+#[test]
+fn forward_without_adapter() {
+    forward(shape([3, 4], 7, 2, [9, 9], 1, 1, 0), true, false);
+    forward(shape([3, 5], 3, 1, [5, 7], 3, 1, 0), true, false);
+    forward(shape([5, 6], 3, 2, [5, 7], 9, 1, 0), true, true);
+    forward(shape([6, 10], 1, 2, [7, 5], 17, 1, 0), false, false);
+    forward(shape([10, 13], 3, 1, [1, 1], 33, 1, 0), true, true);
+    // More vec4 columns than lanes, and a second tile of rows.
+    forward(shape([6, 70], 3, 2, [3, 3], 40, 1, 0), true, false);
+    // A layer that a prune has emptied, first in the suffix.
+    forward(shape([5, 6], 3, 1, [3, 5], 9, 3, 0), true, true);
+}
+
+#[test]
+fn forward_with_adapter() {
+    forward(shape([3, 5], 7, 2, [5, 7], 3, 1, 8), true, false);
+    forward(shape([5, 6], 3, 1, [5, 7], 9, 1, 5), true, true);
+    forward(shape([6, 10], 1, 2, [5, 5], 17, 1, 1), false, false);
+    forward(shape([13, 3], 3, 2, [7, 5], 33, 1, 3), true, false);
+    forward(shape([10, 70], 3, 1, [1, 1], 40, 1, 12), true, true);
+}
+
+#[test]
+fn forward_shares_rows_between_samples() {
+    forward(shape([6, 5], 3, 2, [5, 3], 9, 3, 9), true, true);
+    forward(shape([5, 13], 3, 1, [3, 3], 40, 8, 3), true, false);
+    forward(shape([4, 6], 1, 2, [3, 3], 34, 2, 5), false, false);
+}
+
+/// What the engine fuses into an input gradient: all of a block's first convolution, of its second,
+/// or nothing of it (downsample).
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fused {
+    ResidualAndMask,
+    MaskAndGain,
+    Nothing,
+}
+
+fn backward(case: Shape, fused: Fused) {
+    let Shape { rows, rank, .. } = case;
+    let ([inputs, outputs], [height, width]) = (case.channels, case.side);
+    let [out_height, out_width] = case.out_side();
+    let grad = Tensor::random(&[rows, outputs, out_height, out_width], 4);
+    let q = Tensor::random(&[rows, rank, out_height, out_width], 5);
+    let z = Tensor::random(&[rows, rank], 6);
+    let a = Tensor::random(&[rank, inputs, case.kernel, case.kernel], 7);
+    let residual = Tensor::random(&[rows, inputs, height, width], 8);
+    let activation = Tensor::random(&residual.shape, 9).map(|value| value.max(0.0));
+    let below = Affine {
+        g: Tensor::random(&[inputs], 10).data,
+        b: Tensor::random(&[inputs], 11).data,
+    };
+
+    let back = |grad: &Tensor, w: &Tensor| {
+        conv2d_input_gradient(grad, w, [height, width], case.geometry())
+    };
+    let mut expected = back(&grad, &case.weight());
+    if rank > 0 {
+        expected = expected.plus(&back(&gated(&q, &z), &a));
+    }
+    if fused == Fused::ResidualAndMask {
+        expected = expected.plus(&residual);
+    }
+    if fused != Fused::Nothing {
+        expected = expected.zip(&activation, |value, y| if y > 0.0 { value } else { 0.0 });
+    }
+    if fused == Fused::MaskAndGain {
+        let zero = Tensor::zeros(&expected.shape);
+        (expected, _) = below.backward(&zero, false, &expected);
+    }
+
+    let name = format!("conv backward {case:?} {fused:?}");
+    everywhere(&name, 17, |bench| {
+        let frozen = case.upload(bench);
+        let below_spec = ConvSpec {
+            in_channels: 3,
+            out_channels: inputs,
+            kernel: 1,
+            pad: 0,
+            ..case.spec()
+        };
+        let below = upload(
+            bench,
+            &below_spec,
+            &Tensor::zeros(&[inputs, 3, 1, 1]),
+            &below,
+        );
+        let adapter = (rank > 0).then(|| LowRank {
+            low: bench.input(&q).slot,
+            gates: bench.input(&z).slot,
+            up: bench.lanes(&a_lanes(&a)),
+            rank,
+            scale: SCALE,
+        });
+        let grad = bench.input(&grad);
+        let residual = (fused == Fused::ResidualAndMask).then(|| bench.input(&residual));
+        let mask = (fused != Fused::Nothing).then(|| bench.input(&activation));
+        let out = bench.graph.conv_backward(ConvBackward {
+            frozen: &frozen,
+            grad,
+            map: bench::map_of(&activation),
+            adapter,
+            residual,
+            mask,
+            gain: (fused == Fused::MaskAndGain).then_some(&below),
+        });
+        bench.expect("out", out, &expected, SUM);
+    });
+}
+
+#[test]
+fn backward_without_adapter() {
+    backward(shape([3, 5], 3, 1, [5, 7], 1, 1, 0), Fused::MaskAndGain);
+    backward(shape([5, 6], 3, 2, [5, 7], 9, 1, 0), Fused::ResidualAndMask);
+    backward(shape([6, 10], 1, 2, [7, 5], 17, 1, 0), Fused::Nothing);
+    backward(shape([13, 10], 3, 1, [1, 1], 33, 1, 0), Fused::MaskAndGain);
+    backward(
+        shape([70, 6], 3, 2, [3, 3], 40, 1, 0),
+        Fused::ResidualAndMask,
+    );
+}
+
+#[test]
+fn backward_with_adapter() {
+    backward(shape([3, 5], 3, 1, [5, 7], 3, 1, 8), Fused::MaskAndGain);
+    backward(shape([5, 6], 3, 2, [5, 7], 9, 1, 5), Fused::ResidualAndMask);
+    backward(shape([6, 10], 1, 2, [5, 5], 17, 1, 1), Fused::Nothing);
+    backward(
+        shape([13, 3], 3, 2, [7, 5], 33, 1, 3),
+        Fused::ResidualAndMask,
+    );
+    backward(shape([70, 10], 3, 1, [1, 1], 40, 1, 12), Fused::MaskAndGain);
+    backward(shape([6, 5], 3, 2, [1, 1], 3, 1, 9), Fused::ResidualAndMask);
+    // An even side under stride 2: the last row is read by two taps only.
+    backward(shape([4, 4], 3, 2, [4, 6], 3, 1, 3), Fused::ResidualAndMask);
+    backward(shape([4, 4], 1, 2, [4, 6], 3, 1, 3), Fused::Nothing);
+}
+
+#[test]
+fn gain() {
+    for (channels, side, rows) in [(3, [1, 1], 1), (10, [5, 7], 9), (13, [3, 3], 40)] {
+        let case = shape([3, channels], 1, 1, side, rows, 1, 0);
+        let [height, width] = side;
+        let grad = Tensor::random(&[rows, channels, height, width], 4);
+        let (expected, _) = case.affine().backward(&grad, false, &grad);
+        let name = format!("gain {channels} channels {side:?} {rows} rows");
+        everywhere(&name, 5, |bench| {
+            let frozen = case.upload(bench);
+            let grad = bench.input(&grad);
+            let out = bench.graph.gain(&frozen, grad);
+            bench.expect("out", out, &expected, ROUNDING);
+        });
+    }
+}

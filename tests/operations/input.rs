@@ -1,0 +1,105 @@
+//! From bytes to the network's input.
+
+use bayeslora::model::Map;
+use half::f16;
+
+use crate::bench::{EXACT, everywhere, map_lanes, map_of};
+use crate::reference::resize::{self, Augmentation};
+use crate::reference::tensor::Tensor;
+
+/// Normalised pixels lie in [-2.2, 2.7]; positions and both interpolations round a few times.
+const PIXELS: f64 = 1e-6;
+
+/// Planar bytes and a view of each image; the corners of the crop's range come first.
+fn images(rows: usize, side: usize) -> (Vec<u8>, Vec<Augmentation>) {
+    let noise = Tensor::random(&[rows * 3 * side * side], 5);
+    let bytes = noise.data.iter().map(|value| (127.9 * (value + 1.0)) as u8);
+    let views = (0..rows).map(|n| Augmentation {
+        top: [0, 8, 4, 1][n % 4],
+        left: [8, 0, 4, 6][n % 4],
+        flip: n % 3 == 1,
+    });
+    (bytes.collect(), views.collect())
+}
+
+#[test]
+fn prepare() {
+    // Images in the batch, first and number of the chunk, side, size.
+    for (batch, first, rows, side, size) in [
+        (1, 0, 1, 5, 5),
+        (9, 0, 9, 6, 13),
+        (7, 3, 4, 13, 6),
+        (40, 7, 33, 5, 7),
+        (5, 2, 3, 32, 64),
+    ] {
+        let (planar, views) = images(batch, side);
+        let plane = side * side;
+        let shape = [batch, 3, side, side];
+        let all = resize::prepare(&planar, shape, &views, [size, size]);
+        let row = 3 * size * size;
+        let chunk = all.data[first * row..(first + rows) * row].to_vec();
+        let expected = Tensor::new(&[rows, 3, size, size], chunk);
+        let mut pixels: Vec<u8> = (0..planar.len())
+            .map(|i| planar[(i / (3 * plane) * 3 + i % 3) * plane + i / 3 % plane])
+            .collect();
+        pixels.resize(pixels.len().next_multiple_of(4), 255);
+        let crops: Vec<u32> = views
+            .iter()
+            .flat_map(|view| {
+                let pad = resize::CROP_PAD as i32;
+                let at = |offset: usize| (offset as i32 - pad) as u32;
+                [at(view.left), at(view.top), u32::from(view.flip), 0]
+            })
+            .collect();
+        let name = format!("prepare {rows} of {batch} images from {first} {side} to {size}");
+        everywhere(&name, 17, |bench| {
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&pixels);
+            let (images, views) = (bench.words(&words), bench.words(&crops));
+            let out = bench.graph.prepare(images, views, side, size, first, rows);
+            bench.expect("out", out, &expected, PIXELS);
+        });
+    }
+}
+
+#[test]
+fn unpack() {
+    for (channels, [height, width], rows) in [(3, [1, 1], 1), (5, [5, 7], 9), (10, [3, 3], 17)] {
+        let x = Tensor::random(&[rows, channels, height, width], 1)
+            .map(|value| f64::from(f16::from_f64(8.0 * value)));
+        let map: Map = map_of(&x);
+        let name = format!("unpack {channels} channels {height}x{width} {rows} rows");
+        everywhere(&name, 5, |bench| {
+            let halves: Vec<f16> = crate::bench::floats(&map_lanes(&x))
+                .into_iter()
+                .map(f16::from_f32)
+                .collect();
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&halves);
+            let halves = bench.words(&words);
+            let out = bench.graph.unpack(halves, map, rows);
+            bench.expect("out", out, &x, EXACT);
+        });
+    }
+}
+
+#[test]
+fn place() {
+    for (channels, [height, width], rows, chunk) in
+        [(3, [1, 1], 3, 2), (10, [5, 7], 9, 4), (13, [3, 3], 17, 17)]
+    {
+        let x = Tensor::random(&[rows, channels, height, width], 1);
+        let part = |first: usize, count: usize| {
+            let row = channels * height * width;
+            let data = x.data[first * row..(first + count) * row].to_vec();
+            Tensor::new(&[count, channels, height, width], data)
+        };
+        let name = format!("place {channels} channels {height}x{width} {rows} rows by {chunk}");
+        everywhere(&name, 5, |bench| {
+            let whole = bench.graph.tensor("whole", map_of(&x), rows);
+            for first in (0..rows).step_by(chunk) {
+                let part = bench.input(&part(first, chunk.min(rows - first)));
+                bench.graph.place(part, first, whole);
+            }
+            bench.expect("whole", whole, &x, EXACT);
+        });
+    }
+}

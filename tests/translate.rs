@@ -1,0 +1,257 @@
+//! Every shader with every combination of template variables that the engine uses: valid, and
+//! translated for Vulkan (SPIR-V), Metal (MSL) and DirectX 12 (HLSL), whatever this system has.
+//!
+//! This shows that naga can write each kernel for each back end, not that the vendor's compiler
+//! takes it, and not that it is right: `operations.rs` runs what this adapter can.
+
+use std::collections::BTreeSet;
+
+use bayeslora::gpu::Variables;
+use bayeslora::gpu::shaders::{SHADERS, render};
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use rayon::prelude::*;
+
+/// WebGPU's default limits.
+const STORAGE_BUFFERS: usize = 8;
+const INVOCATIONS: u32 = 256;
+
+/// Files that are parts of others.
+const INCLUDES: &[&str] = &[
+    "adapter/down_interface",
+    "adapter/outer_interface",
+    "common/philox",
+    "common/ranks",
+    "common/step",
+    "conv/interface",
+    "pool/window",
+];
+
+/// Subgroup sizes that `KernelChoice::for_gpu` takes.
+const LANES: [u32; 5] = [4, 8, 16, 32, 64];
+
+#[derive(Clone, Debug)]
+struct Case {
+    shader: &'static str,
+    variables: Vec<(&'static str, u32)>,
+    /// Needs subgroups, so it is not for every device.
+    subgroups: bool,
+}
+
+/// What is fused into a convolution, as `Graph::conv` names it.
+fn fusions() -> Vec<Vec<(&'static str, u32)>> {
+    let mut all = Vec::new();
+    for adapter in [0, 1] {
+        // The frozen stem and first convolutions, downsampling, and the end of a block.
+        for (residual, relu) in [(0, 1), (0, 0), (1, 1)] {
+            all.push([0, adapter, 1, 0, residual, relu, 0]);
+        }
+        // Back through a second convolution, downsampling, and a first convolution.
+        for (gain, residual, mask) in [(1, 0, 1), (0, 0, 0), (0, 1, 1)] {
+            all.push([1, adapter, 0, gain, residual, 0, mask]);
+        }
+    }
+    let names = [
+        "backward", "adapter", "affine", "gain", "residual", "relu", "mask",
+    ];
+    let named = |values: [u32; 7]| names.into_iter().zip(values).collect();
+    all.into_iter().map(named).collect()
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut push = |shader, variables: &[(&'static str, u32)], subgroups| {
+        cases.push(Case {
+            shader,
+            variables: variables.to_vec(),
+            subgroups,
+        });
+    };
+    for fusion in fusions() {
+        push("conv/plain", &[&fusion[..], &[("rows", 4)]].concat(), false);
+        for lanes in LANES {
+            for rows in [8, 16, 32] {
+                for vecs in [1, 2] {
+                    let tile = [("lanes", lanes), ("rows", rows), ("vecs", vecs)];
+                    push("conv/texture", &[&fusion[..], &tile].concat(), true);
+                }
+            }
+        }
+    }
+    for flag in [0, 1] {
+        push("adapter/down_plain", &[("biased", flag)], false);
+        push("adapter/outer_plain", &[("gated", flag)], false);
+        for lanes in LANES {
+            for rows in [1, 2] {
+                let tile = [("biased", flag), ("lanes", lanes), ("rows", rows)];
+                push("adapter/down_broadcast", &tile, true);
+            }
+            let tile = [("gated", flag), ("lanes", lanes)];
+            push("adapter/outer_broadcast", &tile, true);
+        }
+        for based in [0, 1] {
+            push("adapter/up", &[("gated", flag), ("based", based)], false);
+        }
+    }
+    for prior in 0..3 {
+        push("adapter/log_alpha", &[("prior", prior)], false);
+    }
+    for shader in [
+        "adapter/gate_gradient",
+        "adapter/gates",
+        "adapter/reduce",
+        "adapter/trace",
+        "conv/gain",
+        "head/cross_entropy",
+        "head/log_softmax",
+        "head/statistics",
+        "input/place",
+        "input/prepare",
+        "input/unpack",
+        "optimizer/adamw",
+        "pool/average",
+        "pool/average_backward",
+        "pool/max",
+        "pool/max_backward",
+    ] {
+        push(shader, &[], false);
+    }
+    cases
+}
+
+#[test]
+fn no_shader_is_forgotten() {
+    let files: BTreeSet<_> = SHADERS.iter().map(|(name, _)| *name).collect();
+    let translated: BTreeSet<_> = cases().iter().map(|case| case.shader).collect();
+    let includes: BTreeSet<_> = INCLUDES.iter().copied().collect();
+    assert!(translated.is_disjoint(&includes));
+    let known: BTreeSet<_> = translated.union(&includes).copied().collect();
+    assert_eq!(
+        files, known,
+        "SHADERS against what is translated or included"
+    );
+    // And SHADERS against the folder: a file that is not embedded is dead.
+    let mut found = BTreeSet::new();
+    for room in std::fs::read_dir("shaders").unwrap() {
+        let room = room.unwrap();
+        for file in std::fs::read_dir(room.path()).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            found.insert(format!("{}/{name}", room.file_name().to_str().unwrap()));
+        }
+    }
+    let files: BTreeSet<String> = files.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(files, found, "SHADERS against the folder");
+    // A part is included by somebody.
+    for part in INCLUDES {
+        let line = format!("include \"{part}\"");
+        assert!(
+            SHADERS.iter().any(|(_, text)| text.contains(&line)),
+            "nobody includes {part}"
+        );
+    }
+}
+
+/// Parsed, valid, within default limits if it is for every device, translated three times.
+fn check(case: &Case) -> Result<[usize; 3], String> {
+    let source = render(case.shader, &Variables::new(&case.variables));
+    let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
+    // unpack2x16float is plain WGSL. naga has a flag for it because OpenGL may lack it, which is not
+    // among the back ends; wgpu has it as a downlevel flag and no feature.
+    let everywhere = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let capabilities = match case.subgroups {
+        true => everywhere | Capabilities::SUBGROUP,
+        false => everywhere,
+    };
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    if case.subgroups {
+        // What says that it needs the feature had better be right.
+        let mut plain = Validator::new(ValidationFlags::all(), everywhere);
+        if plain.validate(&module).is_ok() {
+            return Err("it needs no subgroups".into());
+        }
+    }
+    let info = validator
+        .validate(&module)
+        .map_err(|error| error.emit_to_string(&source))?;
+
+    let storage = |space: naga::AddressSpace| matches!(space, naga::AddressSpace::Storage { .. });
+    let globals = || module.global_variables.iter();
+    let buffers = globals()
+        .filter(|(_, global)| storage(global.space))
+        .count();
+    if buffers > STORAGE_BUFFERS {
+        return Err(format!("{buffers} storage buffers"));
+    }
+    let mut places = BTreeSet::new();
+    for binding in globals().filter_map(|(_, global)| global.binding.as_ref()) {
+        if !places.insert((binding.group, binding.binding)) {
+            return Err(format!("binding {} twice", binding.binding));
+        }
+    }
+    let [entry] = &module.entry_points[..] else {
+        return Err("one entry point, please".into());
+    };
+    let invocations: u32 = entry.workgroup_size.iter().product();
+    if invocations > INVOCATIONS {
+        return Err(format!("{invocations} invocations"));
+    }
+
+    // As `Kernel::compile` asks for it: without bounds checks and loop bounds.
+    let options = spv::Options {
+        lang_version: (1, 3),
+        force_loop_bounding: false,
+        fake_missing_bindings: true,
+        ..Default::default()
+    };
+    let spirv = spv::write_vec(&module, &info, &options, None)
+        .map_err(|error| format!("SPIR-V: {error}"))?;
+    let options = msl::Options {
+        // Subgroups came with 2.1; the rest is written for the oldest that wgpu takes.
+        lang_version: if case.subgroups { (2, 1) } else { (2, 0) },
+        force_loop_bounding: false,
+        ..Default::default()
+    };
+    let (metal, _) = msl::write_string(&module, &info, &options, &Default::default())
+        .map_err(|error| format!("MSL: {error}"))?;
+    let options = hlsl::Options {
+        // Plain kernels pass the old compiler (FXC); wave operations came with 6.0 (DXC).
+        shader_model: match case.subgroups {
+            true => hlsl::ShaderModel::V6_0,
+            false => hlsl::ShaderModel::V5_1,
+        },
+        restrict_indexing: false,
+        force_loop_bounding: false,
+        ..Default::default()
+    };
+    let mut direct = String::new();
+    hlsl::Writer::new(&mut direct, &options, &Default::default())
+        .write(&module, &info, None)
+        .map_err(|error| format!("HLSL: {error}"))?;
+    Ok([spirv.len() * 4, metal.len(), direct.len()])
+}
+
+#[test]
+fn every_shader_translates() {
+    let cases = cases();
+    let results: Vec<_> = cases.par_iter().map(|case| (case, check(case))).collect();
+    let mut failures = Vec::new();
+    let mut sizes = [0; 3];
+    for (case, result) in results {
+        match result {
+            Err(error) => failures.push(format!("{case:?}: {error}")),
+            Ok(written) => {
+                for (size, written) in sizes.iter_mut().zip(written) {
+                    assert!(written > 0);
+                    *size += written;
+                }
+            }
+        }
+    }
+    let plain = cases.iter().filter(|case| !case.subgroups).count();
+    println!(
+        "{} kernels, {plain} of them plain; SPIR-V, MSL and HLSL: {sizes:?} bytes",
+        cases.len()
+    );
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
