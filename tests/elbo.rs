@@ -7,7 +7,7 @@ mod properties;
 use bayeslora::gpu::Plan;
 use bayeslora::model::{
     AdapterLayout, AdapterSlots, AdapterState, BatchInput, FrozenNetwork, GateMode, GateTable,
-    Graph, KernelChoice, Map, Outer, Prior, Purpose, StepValues, Tensor,
+    Graph, KernelChoice, Map, Outer, Prior, Purpose, StepValues, Tensor, Up,
 };
 use bayeslora::train::kl::KlPrior;
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
@@ -368,16 +368,24 @@ impl Quadratic {
         let gates = graph.builder.buffer("gates", &gates);
         graph.gates(table, example_slot, gates, 1);
         let h = graph.down("h".into(), None, x, read.a, RANKS, None);
-        let y = graph.up(
-            "y".into(),
-            h,
-            read.b,
-            RANKS,
-            ROWS,
-            Some((read.gates, 1.0)),
-            None,
-        );
-        let g = graph.up("G".into(), y, matrix, RANKS, ROWS, None, Some(target));
+        let y = graph.up(Up {
+            label: "y".into(),
+            low: h,
+            up: read.b,
+            channels: RANKS,
+            rows: ROWS,
+            gates: Some((read.gates, 1.0)),
+            base: None,
+        });
+        let g = graph.up(Up {
+            label: "G".into(),
+            low: y,
+            up: matrix,
+            channels: RANKS,
+            rows: ROWS,
+            gates: None,
+            base: Some(target),
+        });
         let q = graph.down("q".into(), None, g, read.b, RANKS, None);
         graph.outer(Outer {
             label: "dB".into(),

@@ -11,11 +11,11 @@ use std::sync::LazyLock;
 use bayeslora::formats::{self, BackboneFile};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
-    self, AdapterLayout, AdapterSlots, AdapterState, Backbone, Cut, FrozenNetwork, GateMode, Graph,
-    KernelChoice, Prior, Purpose, StepValues, Tensor,
+    self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
+    GateMode, Graph, KernelChoice, Prior, Purpose, StepValues, Tensor,
 };
 use bayeslora::train::kl::KlPrior;
-use bayeslora::train::{Adam, BatchInput, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use common::relative_error;
 use reference::adapter::Adapter;
 use reference::head::cross_entropy;
@@ -296,7 +296,7 @@ impl Batch {
         let plane = self.side * self.side;
         let pixel = |i: usize| self.planar[(i / (3 * plane) * 3 + i % 3) * plane + i / 3 % plane];
         let pixels: Vec<u8> = (0..self.planar.len()).map(pixel).collect();
-        step.write_images(&pixels, &vec![[0; 4]; self.rows]);
+        step.batch.write_images(&pixels, &vec![[0; 4]; self.rows]);
     }
 
     fn run(&self, step: &TrainStep, kl_weight: f32) {

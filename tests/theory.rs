@@ -14,7 +14,7 @@ mod reference;
 
 use bayeslora::model::{
     AdapterLayout, AdapterSlots, AdapterState, ConvForward, ConvSpec, ConvWeights, FrozenConv,
-    GateMode, Graph, KernelChoice, Map, Purpose, Tensor as Rows,
+    GateMode, Graph, KernelChoice, Map, Purpose, Tensor as Rows, Up,
 };
 use properties::{Draw, GPU, bits, draw_gates, kernels, mean, single_layer, symmetric_eigen};
 use proptest::prelude::*;
@@ -302,15 +302,15 @@ impl Layer {
                 Source::Absent => None,
                 _ => Some((slots.gates, self.scale)),
             };
-            graph.up(
-                "B".into(),
-                h,
-                slots.b,
-                self.outputs(),
+            graph.up(Up {
+                label: "B".into(),
+                low: h,
+                up: slots.b,
+                channels: self.outputs(),
                 rows,
-                gated,
-                Some(base),
-            )
+                gates: gated,
+                base: Some(base),
+            })
         };
         graph.builder.keep(h.slot);
         graph.builder.keep(y.slot);
@@ -430,16 +430,7 @@ impl Layer {
             None,
         );
         let out = graph.builder.buffer("trace", &trace);
-        let (b, log_alpha) = (slots.b, slots.log_alpha);
-        graph.trace(
-            "trace".into(),
-            h,
-            b,
-            log_alpha,
-            self.outputs(),
-            self.scale,
-            out,
-        );
+        graph.trace("trace".into(), h, slots, self.outputs(), self.scale, out);
         graph.builder.build().unwrap().run();
         gpu.read(&trace, 0, rows as u64 * 4).unwrap()
     }

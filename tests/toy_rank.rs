@@ -21,7 +21,7 @@ mod reference;
 use bayeslora::gpu::Plan;
 use bayeslora::model::{
     AdapterLayout, AdapterSlots, AdapterState, GateMode, GateTable, Graph, KernelChoice, Map,
-    Outer, Prior, Purpose, StepValues, Tensor as Rows,
+    Outer, Prior, Purpose, StepValues, Tensor as Rows, Up,
 };
 use bayeslora::train::kl::{KlMultiplicity, KlPrior};
 use bayeslora::train::{Adam, Trainable, TrainableState};
@@ -110,7 +110,15 @@ fn plan(trainable: &Trainable, kappa: f64) -> (Plan, Buffers) {
     let base = graph.down("W0 x".into(), None, x, w0, CLASSES, None);
     let h = graph.down("A x".into(), None, x, read.a, RANK, None);
     let gated = Some((read.gates, 1.0));
-    let logits = graph.up("y".into(), h, read.b, CLASSES, BATCH, gated, Some(base));
+    let logits = graph.up(Up {
+        label: "y".into(),
+        low: h,
+        up: read.b,
+        channels: CLASSES,
+        rows: BATCH,
+        gates: gated,
+        base: Some(base),
+    });
     let g = graph.cross_entropy(table.step, logits, labels, losses);
     let q = graph.down("B' G".into(), None, g, read.b, RANK, None);
     for (label, x, low, grad) in [("dA", x, q, written.a), ("dB", g, h, written.b)] {

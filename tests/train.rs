@@ -77,7 +77,7 @@ fn epochs(trainer: &mut Trainer, count: usize) -> Vec<EpochReport> {
     let mut reports = Vec::new();
     for _ in 0..count {
         match trainer.next_epoch(&mut go_on).unwrap() {
-            EpochOutcome::Done(report) => reports.push(report),
+            EpochOutcome::Done(report) => reports.push(*report),
             _ => panic!("an epoch is left"),
         }
     }

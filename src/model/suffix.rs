@@ -305,29 +305,33 @@ impl Suffix<'_> {
         let classes = self.layout.classes;
         let (weight, bias) = (self.slots.head_weight, Some(self.slots.head_bias));
         let logits = graph.down("logits".into(), None, pooled, weight, classes, bias);
+        let product = |low, up, gates| Up {
+            label: "fc B".into(),
+            low,
+            up,
+            channels: classes,
+            rows,
+            gates,
+            base: Some(logits),
+        };
         let Some((number, layer)) = self.layout.of_head() else {
             if rows == pooled.rows {
                 return (logits, None);
             }
-            // Nothing below the head is adapted and its own ranks are pruned: samples are equal.
-            let map = Map::vector(0);
-            let none = Tensor { map, ..pooled };
-            let label = "logits of each sample".into();
-            let logits = graph.up(label, none, weight, classes, rows, None, Some(logits));
-            return (logits, None);
+            // Nothing is adapted any more: every sample of an example is the same.
+            let nothing = Tensor {
+                map: Map::vector(0),
+                ..pooled
+            };
+            return (graph.up(product(nothing, weight, None)), None);
         };
         let LayerSlots { a, b, gates, .. } = self.slots.layers[number];
         let low = graph.down("fc A".into(), None, pooled, a, layer.rank(), None);
-        let logits = graph.up(Up {
-            label: "fc B".into(),
-            low,
-            up: b,
-            channels: classes,
-            rows,
-            gates: Some((gates, self.slots.scale)),
-            base: Some(logits),
-        });
-        (logits, Some(Adapted { number, low }))
+        let gated = Some((gates, self.slots.scale));
+        (
+            graph.up(product(low, b, gated)),
+            Some(Adapted { number, low }),
+        )
     }
 
     /// Gradients of the head and its adapter; the pooled features' where `needed`.

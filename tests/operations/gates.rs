@@ -2,7 +2,7 @@
 
 use bayeslora::formats::Stem;
 use bayeslora::model::{
-    AdapterLayout, GateMode, GateTable, Prior, Purpose, RankEntry, ResNet, StepValues,
+    AdapterLayout, GateMode, GateTable, LayerSlots, Prior, Purpose, RankEntry, ResNet, StepValues,
 };
 use bayeslora::train::kl::KlPrior;
 
@@ -266,7 +266,14 @@ fn trace() {
             let log_alpha = bench.data(&log_alpha);
             let out = bench.target_with(&before.to_f32());
             let graph = &mut bench.graph;
-            graph.trace("trace".into(), h, b, log_alpha, channels, scale, out.slot);
+            // Only B and log alpha are read.
+            let layer = LayerSlots {
+                a: b,
+                b,
+                log_alpha,
+                gates: b,
+            };
+            graph.trace("trace".into(), h, layer, channels, scale, out.slot);
             let mut lanes = values(&expected);
             lanes.resize(rows.next_multiple_of(4), Lane::Untouched);
             bench.expect_target("trace", &out, lanes, SUM);

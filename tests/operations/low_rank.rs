@@ -1,6 +1,6 @@
 //! The adapters' thin products.
 
-use bayeslora::model::{ConvSpec, Outer};
+use bayeslora::model::{ConvSpec, Outer, Up};
 
 use crate::bench::{ROUNDING, SUM, a_lanes, b_lanes, everywhere, vector_lanes};
 use crate::reference::conv::{Geometry, conv2d, conv2d_weight_gradient};
@@ -184,9 +184,15 @@ fn up() {
                 let (low, up) = (bench.input(&low), bench.lanes(&b_lanes(&b)));
                 let gates = gated.then(|| (bench.input(&z).slot, SCALE));
                 let base = based.then(|| bench.input(&base));
-                let out = bench
-                    .graph
-                    .up("up".into(), low, up, channels, rows, gates, base);
+                let out = bench.graph.up(Up {
+                    label: "up".into(),
+                    low,
+                    up,
+                    channels,
+                    rows,
+                    gates,
+                    base,
+                });
                 bench.expect("out", out, &expected, SUM);
             });
         }
