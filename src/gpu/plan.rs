@@ -11,6 +11,9 @@ use super::{Gpu, GpuError, Timing};
 /// Bytes of NaN behind every transient buffer of a poisoned device; none may be overwritten.
 const GUARD: u64 = 256;
 
+/// The guard's NaN, which is no other's: a NaN computed past the end of a buffer shows as well.
+const GUARD_WORD: u32 = 0x7fc5_a5a5;
+
 /// Work a submission may hold, in FLOPs: some systems reset a device that is busy for seconds.
 const SUBMISSION_FLOPS: u64 = 40_000_000_000;
 
@@ -303,8 +306,10 @@ impl Builder {
                     buffer: Some(buffer.clone()),
                     offset: *offset,
                     bytes: *bytes,
+                    bound: *bytes,
                 },
                 (Resource::Transient { bytes }, Some(home)) => Location {
+                    bound: self.bound(*bytes, &buffers[home]),
                     buffer: Some(buffers[home].clone()),
                     offset: 0,
                     bytes: *bytes,
@@ -313,6 +318,7 @@ impl Builder {
                     buffer: None,
                     offset: 0,
                     bytes: 0,
+                    bound: 0,
                 },
             })
             .collect();
@@ -374,6 +380,17 @@ impl Builder {
         Ok(plan)
     }
 
+    /// What of a shared buffer a tensor of `bytes` is bound with. On a poisoned device its guard too:
+    /// some drivers (llvmpipe) drop what goes past a binding, so it would never be touched.
+    fn bound(&self, bytes: u64, buffer: &wgpu::Buffer) -> u64 {
+        match self.gpu.options().poison {
+            false => bytes,
+            true => buffer
+                .size()
+                .min(self.gpu.limits().max_storage_buffer_binding_size),
+        }
+    }
+
     /// The shared buffer of each transient slot that is used: the first whose last tenant has
     /// gone, the best fit first. Slots of very different size do not share, so that no small
     /// tensor keeps a large buffer.
@@ -419,6 +436,8 @@ struct Location {
     buffer: Option<wgpu::Buffer>,
     offset: u64,
     bytes: u64,
+    /// Bytes that a dispatch can reach.
+    bound: u64,
 }
 
 impl Location {
@@ -426,7 +445,7 @@ impl Location {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: self.buffer.as_ref().expect("every bound slot has memory"),
             offset: self.offset,
-            size: wgpu::BufferSize::new(self.bytes),
+            size: wgpu::BufferSize::new(self.bound),
         })
     }
 }
@@ -505,19 +524,20 @@ impl Plan {
     }
 
     fn poison(&self) {
-        for buffer in &self.buffers {
-            let nan = vec![f32::NAN; buffer.size() as usize / 4];
+        for (buffer, size) in self.buffers.iter().zip(&self.sizes) {
+            let mut words = vec![f32::NAN.to_bits(); buffer.size() as usize / 4];
+            words[*size as usize / 4..].fill(GUARD_WORD);
             self.gpu
                 .queue()
-                .write_buffer(buffer, 0, bytemuck::cast_slice(&nan));
+                .write_buffer(buffer, 0, bytemuck::cast_slice(&words));
         }
     }
 
     /// Whether the guard bands of a poisoned device are as they were.
     pub fn guards_are_whole(&self) -> Result<bool, GpuError> {
         for (buffer, size) in self.buffers.iter().zip(&self.sizes) {
-            let guard: Vec<f32> = self.gpu.read(buffer, *size, buffer.size() - size)?;
-            if !guard.iter().all(|value| value.is_nan()) {
+            let guard: Vec<u32> = self.gpu.read(buffer, *size, buffer.size() - size)?;
+            if !guard.iter().all(|word| *word == GUARD_WORD) {
                 return Ok(false);
             }
         }
