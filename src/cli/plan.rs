@@ -87,6 +87,7 @@ struct Subject {
     state: AdapterState,
     scale: f32,
     gated: bool,
+    prior: Prior,
     resolution: usize,
     batch: usize,
     samples: usize,
@@ -120,6 +121,7 @@ impl PlanArgs {
                 .layers
                 .iter()
                 .any(|layer| layer.log_alpha.is_some()),
+            prior: run.config.kl_prior.into(),
             resolution: run.adapter.resolution,
             batch: self.batch_size.or(trained).unwrap_or(BATCH),
             samples,
@@ -152,6 +154,7 @@ impl PlanArgs {
             layout,
             scale: 2.0,
             gated: true,
+            prior: Prior::Molchanov,
             resolution,
             batch: self.batch_size.unwrap_or(BATCH),
             samples,

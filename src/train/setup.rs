@@ -16,6 +16,18 @@ pub fn upload(gpu: &Gpu, backbone: &Backbone, convs: &[usize]) -> Arc<FrozenNetw
     Arc::new(FrozenNetwork::upload(gpu, kernels, backbone, lowest))
 }
 
+impl From<KlPrior> for Prior {
+    fn from(prior: KlPrior) -> Self {
+        match prior {
+            KlPrior::Molchanov => Self::Molchanov,
+            KlPrior::EmpiricalBayes => Self::EmpiricalBayes,
+            KlPrior::Gaussian { variance } => Self::Gaussian {
+                variance: variance as f32,
+            },
+        }
+    }
+}
+
 /// The plan of a step; where the batch is too large, the error names one that is not.
 pub(super) fn build_step(
     network: &FrozenNetwork,
@@ -30,13 +42,6 @@ pub(super) fn build_step(
         .iter()
         .filter_map(|layer| layer.conv)
         .collect();
-    let prior = match config.kl_prior {
-        KlPrior::Molchanov => Prior::Molchanov,
-        KlPrior::EmpiricalBayes => Prior::EmpiricalBayes,
-        KlPrior::Gaussian { variance } => Prior::Gaussian {
-            variance: variance as f32,
-        },
-    };
     let multiplicity = config.kl_multiplicity.expect("resolved");
     let with_batch = |batch: usize| {
         let spec = StepSpec {
@@ -45,7 +50,7 @@ pub(super) fn build_step(
             batch,
             chunk: largest_chunk(&network.gpu, network, config.resolution),
             scale: config.scale(),
-            prior: (config.method == Method::BayesLora).then_some(prior),
+            prior: (config.method == Method::BayesLora).then_some(config.kl_prior.into()),
             kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
             slots,
             draw_gates: true,
