@@ -199,7 +199,7 @@ impl Built {
                     batch: subject.batch,
                     chunk: largest_chunk(gpu, network, size),
                     scale: subject.scale,
-                    prior: subject.gated.then_some(Prior::Molchanov),
+                    prior: subject.gated.then_some(subject.prior),
                     kappa: &|_| 1.0,
                     slots: 1,
                     draw_gates: true,
