@@ -29,7 +29,7 @@ pub struct Outer<'a> {
     pub grad: Slot,
 }
 
-/// base? + sum_i scale z_i? low_i up[i,:] on a 1x1 map.
+/// `base? + sum_i scale z_i? low_i up[i,:]` on a 1x1 map.
 pub struct Up {
     pub label: String,
     pub low: Tensor,
