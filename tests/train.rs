@@ -48,11 +48,12 @@ fn config() -> TrainConfig {
         batch_size: Some(8),
         rank: 5,
         lr: 0.01,
-        lr_log_alpha: Some(0.5),
-        kl_multiplicity: Some(KlMultiplicity::Value(0.05)),
+        lr_log_alpha: Some(1.0),
+        kl_multiplicity: Some(KlMultiplicity::Value(0.1)),
         prune_from: Span::Epochs(1.0),
         prune_every: Span::Epochs(1.0),
         threshold: -1.0,
+        min_rank: 2,
         ..TrainConfig::default()
     }
 }
@@ -95,7 +96,8 @@ fn it_learns_prunes_and_leaves_the_backbone_alone() {
     ));
     assert_eq!(before, trainer.network().sha256().unwrap());
     let losses: Vec<_> = reports.iter().map(|report| report.cross_entropy).collect();
-    assert!(losses[2] < 0.5 * losses[0], "{losses:?}");
+    // Log 3 is what guessing costs.
+    assert!(losses[1] < 0.9 * 3f64.ln(), "{losses:?}");
     let first = reports
         .iter()
         .find_map(|report| report.prune.as_ref())
@@ -332,7 +334,10 @@ fn a_diverging_run_says_so() {
             break;
         }
     }
-    assert!(matches!(outcome, Err(TrainError::Diverged { .. })));
+    let error = outcome
+        .err()
+        .expect("a run with such a rate does not train");
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
 }
 
 #[test]

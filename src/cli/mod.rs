@@ -64,7 +64,7 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command line.
 pub fn main() -> ExitCode {
     // First of all: drivers read the environment once, and no thread runs yet.
-    bayeslora::gpu::prefer_wide_software_vectors();
+    bayeslora::gpu::prepare_environment();
     let cli = Cli::parse();
     let context = context::Context::new(cli.adapter);
     let result = match &cli.command {

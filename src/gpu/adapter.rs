@@ -143,15 +143,26 @@ pub fn install_hint() -> String {
     }
 }
 
-/// Lets llvmpipe use 512-bit vectors where the CPU has them and the user has not chosen a width.
+/// Sets what drivers read from the environment, where the user has not.
 ///
-/// Call it before any thread starts and before the first Vulkan instance is made: the driver
-/// reads the variable once. Convolutions run about 1.5 times faster with it.
-pub fn prefer_wide_software_vectors() {
-    const WIDTH: &str = "LP_NATIVE_VECTOR_WIDTH";
+/// * llvmpipe uses 512-bit vectors where the CPU has them: convolutions run about 1.5 times faster.
+/// * Mesa's device-selection layer, which would complain on standard error where there is no
+///   session, stays out: this program selects for itself.
+///
+/// Call it before any thread starts and before the first Vulkan instance is made: drivers read
+/// these once.
+pub fn prepare_environment() {
+    let set = |name: &str, value: &str| {
+        if std::env::var_os(name).is_none() {
+            // SAFETY: documented above: no other thread runs yet.
+            unsafe { std::env::set_var(name, value) };
+        }
+    };
     #[cfg(target_arch = "x86_64")]
-    if std::env::var_os(WIDTH).is_none() && std::is_x86_feature_detected!("avx512f") {
-        // SAFETY: documented above: no other thread runs yet.
-        unsafe { std::env::set_var(WIDTH, "512") };
+    if std::is_x86_feature_detected!("avx512f") {
+        set("LP_NATIVE_VECTOR_WIDTH", "512");
+    }
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        set("NODEVICE_SELECT", "1");
     }
 }

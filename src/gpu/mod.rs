@@ -8,7 +8,7 @@ mod plan;
 mod profile;
 pub mod shaders;
 
-pub use adapter::{AdapterChoice, Adapters, install_hint, prefer_wide_software_vectors};
+pub use adapter::{AdapterChoice, Adapters, install_hint, prepare_environment};
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
 pub use kernel::{Binding, BindingKind, Kernel, Variables};

@@ -253,8 +253,9 @@ impl TrainConfig {
         self.lora_alpha.get_or_insert(2.0 * self.rank as f64);
         let steps = self.epochs * images.div_ceil(batch);
         // Adam moves a parameter by about its rate a step.
+        let crossing = 24.0 / steps.max(1) as f64;
         self.lr_log_alpha
-            .get_or_insert((24.0 / steps.max(1) as f64).clamp(self.lr, 0.2));
+            .get_or_insert(crossing.min(0.2).max(self.lr));
         self.kl_multiplicity
             .get_or_insert(KlMultiplicity::Value(KAPPA_PER_IMAGE * images as f64));
         Ok(self)

@@ -36,6 +36,9 @@ pub struct Trainer {
     epoch: usize,
 }
 
+/// Mean cross-entropy in nats that no run comes back from.
+const DIVERGED: f32 = 1e3;
+
 /// Steps between looks at the loss.
 const LOOK_EVERY: usize = 16;
 
@@ -296,12 +299,14 @@ impl Trainer {
     }
 
     fn check_finite(&self, statistics: &[[f32; 4]]) -> Result<(), TrainError> {
-        let bad = statistics.iter().position(|row| !row[0].is_finite());
-        match bad {
+        // Not only NaN: some devices' max(NaN, 0) is 0, and a ReLU then hides it.
+        let mean = |row: &[f32; 4]| row[0] / row[3];
+        let sound = |row: &[f32; 4]| mean(row) < DIVERGED;
+        match statistics.iter().position(|row| !sound(row)) {
             None => Ok(()),
             Some(slot) => Err(TrainError::Diverged {
                 step: (self.epoch * self.schedule.steps_per_epoch + slot) as u64,
-                loss: statistics[slot][0],
+                loss: mean(&statistics[slot]),
                 lr: self.config.lr,
             }),
         }

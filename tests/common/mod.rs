@@ -5,7 +5,7 @@ use bayeslora::gpu::{Gpu, GpuOptions};
 
 /// A device on the default adapter.
 pub fn gpu(options: GpuOptions) -> Gpu {
-    bayeslora::gpu::prefer_wide_software_vectors();
+    bayeslora::gpu::prepare_environment();
     Gpu::open(options).expect("an adapter; `sh setup.sh` installs the software one")
 }
 
