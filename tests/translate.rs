@@ -23,6 +23,7 @@ const INCLUDES: &[&str] = &[
     "common/philox",
     "common/ranks",
     "common/step",
+    "common/taps",
     "conv/interface",
     "pool/window",
 ];

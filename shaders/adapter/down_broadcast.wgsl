@@ -24,10 +24,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 //# endfor
 //# endfor
     for (var ky = 0u; ky < params.kernel; ky++) {
-        let iy = tapped(position / params.out_width, ky, params.in_height);
+        let iy = tapped(i32(position / params.out_width), i32(ky), params.in_height);
         if (iy < 0) { continue; }
         for (var kx = 0u; kx < params.kernel; kx++) {
-            let ix = tapped(position % params.out_width, kx, params.in_width);
+            let ix = tapped(i32(position % params.out_width), i32(kx), params.in_width);
             if (ix < 0) { continue; }
             let pixel = u32(iy) * params.in_width + u32(ix);
             let tap = ky * params.kernel + kx;

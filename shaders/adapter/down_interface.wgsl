@@ -22,11 +22,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<vec4f>;
 //# endif
 
-// The input coordinate that tap `k` of output coordinate `o` reads, or -1 in the padding.
-fn tapped(o: u32, k: u32, extent: u32) -> i32 {
-    let i = i32(o * params.stride + k) - i32(params.pad);
-    return select(-1, i, i >= 0 && i < i32(extent));
-}
+//# include "common/taps"
 
 fn store(position: u32, row: u32, quad: u32, acc: vec4f) {
     let quads = (params.rank + 3u) / 4u;

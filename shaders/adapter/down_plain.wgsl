@@ -16,10 +16,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let i = min(vec4u(0u, 1u, 2u, 3u) + quad * 4u, vec4u(last));
     var acc = vec4f();
     for (var ky = 0u; ky < params.kernel; ky++) {
-        let iy = tapped(position / params.out_width, ky, params.in_height);
+        let iy = tapped(i32(position / params.out_width), i32(ky), params.in_height);
         if (iy < 0) { continue; }
         for (var kx = 0u; kx < params.kernel; kx++) {
-            let ix = tapped(position % params.out_width, kx, params.in_width);
+            let ix = tapped(i32(position % params.out_width), i32(kx), params.in_width);
             if (ix < 0) { continue; }
             let start = ((u32(iy) * params.in_width + u32(ix)) * params.batch + row) * params.in_quads;
             let a_row = (i * params.kernel * params.kernel + ky * params.kernel + kx) * params.in_quads;

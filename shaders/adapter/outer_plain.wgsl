@@ -16,8 +16,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (split >= params.splits) { return; }
     var acc = mat4x4f();
     for (var p = split * params.positions / params.splits; p < (split + 1u) * params.positions / params.splits; p++) {
-        let iy = tapped(p / params.out_width, tap / params.kernel, params.in_height);
-        let ix = tapped(p % params.out_width, tap % params.kernel, params.in_width);
+        let iy = tapped(i32(p / params.out_width), i32(tap / params.kernel), params.in_height);
+        let ix = tapped(i32(p % params.out_width), i32(tap % params.kernel), params.in_width);
         if (iy < 0 || ix < 0) { continue; }
         let start = (u32(iy) * params.in_width + u32(ix)) * params.batch;
         for (var row = 0u; row < params.batch; row++) {

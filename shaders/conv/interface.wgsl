@@ -57,19 +57,7 @@ struct Params {
 @group(0) @binding(9) var<storage, read> activation: array<vec4f>;
 //# endif
 
-// The input coordinate that tap `k` of output coordinate `o` reads, or -1 in the padding.
-fn tapped(o: i32, k: i32, extent: u32) -> i32 {
-    let pad = i32(params.pad);
-    let stride = i32(params.stride);
-//# if backward
-    let at = o + pad - k;
-    let i = at / stride;
-    return select(-1, i, at >= 0 && at % stride == 0 && i < i32(extent));
-//# else
-    let i = o * stride + k - pad;
-    return select(-1, i, i >= 0 && i < i32(extent));
-//# endif
-}
+//# include "common/taps"
 
 //# if adapter
 // The adapter's left operand: a quad of gated low-rank activations.

@@ -35,6 +35,7 @@ embedded![
     "common/philox",
     "common/ranks",
     "common/step",
+    "common/taps",
     "conv/gain",
     "conv/interface",
     "conv/plain",

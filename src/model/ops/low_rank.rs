@@ -1,6 +1,6 @@
 //! The adapters' thin products: down (A * x, B' G, logits), outer (weight gradients), up.
 
-use crate::gpu::{Dispatch, Slot, Variables};
+use crate::gpu::{Dispatch, Slot, Value, Variables};
 use crate::model::graph::{Graph, Map, Tensor, u};
 use crate::model::{ConvSpec, LowRankKernel};
 
@@ -48,6 +48,23 @@ fn geometry(spec: Option<&ConvSpec>) -> (usize, usize, usize) {
     spec.map_or((1, 1, 0), |spec| (spec.kernel, spec.stride, spec.pad))
 }
 
+/// What `down` and `outer` tell their shaders of the wide operand and the thin one.
+fn geometry_params(spec: Option<&ConvSpec>, x: Tensor, low: Tensor) -> Vec<(&'static str, Value)> {
+    let (kernel, stride, pad) = geometry(spec);
+    vec![
+        ("positions", u(low.map.positions())),
+        ("batch", u(x.rows)),
+        ("in_height", u(x.map.height)),
+        ("in_width", u(x.map.width)),
+        ("in_quads", u(x.map.quads())),
+        ("out_width", u(low.map.width)),
+        ("kernel", u(kernel)),
+        ("stride", u(stride)),
+        ("pad", u(pad)),
+        ("rank", u(low.map.channels)),
+    ]
+}
+
 impl Graph {
     /// low = a * x (+ bias): `[rank]` channels at each output position.
     pub fn down(
@@ -59,7 +76,6 @@ impl Graph {
         rank: usize,
         bias: Option<Slot>,
     ) -> Tensor {
-        let (kernel, stride, pad) = geometry(spec);
         let side = |side: usize| spec.map_or(side, |spec| spec.out_side(side));
         let map = Map {
             height: side(x.map.height),
@@ -92,18 +108,7 @@ impl Graph {
                 .gpu()
                 .kernel(shader, Variables::new(&variables)),
             bind: &bind,
-            params: &[
-                ("positions", u(positions)),
-                ("batch", u(x.rows)),
-                ("in_height", u(x.map.height)),
-                ("in_width", u(x.map.width)),
-                ("in_quads", u(x.map.quads())),
-                ("out_width", u(map.width)),
-                ("kernel", u(kernel)),
-                ("stride", u(stride)),
-                ("pad", u(pad)),
-                ("rank", u(rank)),
-            ],
+            params: &geometry_params(spec, x, low),
             workgroups: workgroups as u64,
             flops: 2 * (taps * x.map.quads() * 4 * rank * x.rows) as u64,
         });
@@ -121,7 +126,7 @@ impl Graph {
             scale,
             grad,
         } = outer;
-        let (kernel, stride, pad) = geometry(spec);
+        let (kernel, ..) = geometry(spec);
         let (rank, positions, quads) = (low.map.channels, low.map.positions(), x.map.quads());
         let columns = kernel * kernel * quads;
         let mut variables = vec![("gated", u32::from(gates.is_some()))];
@@ -151,6 +156,8 @@ impl Graph {
             LowRankKernel::Broadcast => items,
         };
         let taps = spec.map_or(positions, |spec| spec.taps(x.map, low.map));
+        let mut params = geometry_params(spec, x, low);
+        params.extend([("scale", scale.into()), ("splits", u(splits))]);
         self.builder.dispatch(Dispatch {
             label: label.clone(),
             kernel: self
@@ -158,20 +165,7 @@ impl Graph {
                 .gpu()
                 .kernel(shader, Variables::new(&variables)),
             bind: &bind,
-            params: &[
-                ("positions", u(positions)),
-                ("batch", u(x.rows)),
-                ("in_height", u(x.map.height)),
-                ("in_width", u(x.map.width)),
-                ("in_quads", u(quads)),
-                ("out_width", u(low.map.width)),
-                ("kernel", u(kernel)),
-                ("stride", u(stride)),
-                ("pad", u(pad)),
-                ("rank", u(rank)),
-                ("scale", scale.into()),
-                ("splits", u(splits)),
-            ],
+            params: &params,
             workgroups: workgroups as u64,
             flops: 2 * (taps * quads * 4 * rank * x.rows) as u64,
         });

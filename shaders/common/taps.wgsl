@@ -1,0 +1,14 @@
+// The input coordinate that tap `k` of output coordinate `o` reads, or -1 in the padding. Going
+// back, outputs are the layer's inputs: they read where the forward tap of that number wrote.
+fn tapped(o: i32, k: i32, extent: u32) -> i32 {
+    let pad = i32(params.pad);
+    let stride = i32(params.stride);
+//# if backward is defined and backward
+    let at = o + pad - k;
+    let i = at / stride;
+    return select(-1, i, at >= 0 && at % stride == 0 && i < i32(extent));
+//# else
+    let i = o * stride + k - pad;
+    return select(-1, i, i >= 0 && i < i32(extent));
+//# endif
+}
