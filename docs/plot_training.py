@@ -9,7 +9,7 @@ import json
 import pathlib
 import sys
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 720, 250, 64, 150, 28, 46
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 720, 250, 64, 170, 28, 46
 COLOURS = ["#d9730d", "#2f7ed8", "#3f9c5a", "#a65db5"]
 STYLE = """<style>
  text { font: 13px system-ui, sans-serif; fill: #555 } .t { font-weight: 600 }
@@ -62,15 +62,15 @@ def main():
         runs.append((name, [json.loads(line) for line in lines]))
     epochs = max(len(lines) for _, lines in runs)
     accuracy = [(n, c, False, [100 * l["accuracy"] for l in lines]) for (n, lines), c in zip(runs, COLOURS)]
-    ranks = [(f"{n} ranks", c, False, [l["rank"] for l in lines]) for (n, lines), c in zip(runs, COLOURS)]
+    ranks = [(f"{n}, ranks left", c, False, [l["rank"] for l in lines]) for (n, lines), c in zip(runs, COLOURS)]
     ranks += [
-        (f"{n} 1/(1+alpha)", c, True, [l["soft_rank"] for l in lines])
+        (f"{n}, soft rank", c, True, [l["soft_rank"] for l in lines])
         for (n, lines), c in zip(runs, COLOURS)
         if any(abs(l["soft_rank"] - l["rank"]) > 0.01 for l in lines)
     ]
     height = TOP + 2 * HEIGHT + 2 * GAP + 10
     body = panel(TOP, "Validation accuracy, %, mean weights", accuracy, epochs)
-    body += panel(TOP + HEIGHT + GAP + 10, "Effective rank, all adapters together", ranks, epochs)
+    body += panel(TOP + HEIGHT + GAP + 10, "Ranks of all adapters together; soft rank is the sum of 1/(1+alpha)", ranks, epochs)
     body.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{height - 4}" text-anchor="middle">epoch</text>')
     print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">')
     print(STYLE, *body, "</svg>", sep="\n")

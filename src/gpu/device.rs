@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::kernel::{Kernel, Variables};
+use super::kernel::Kernel;
+use super::shaders::Variables;
 use super::{AdapterChoice, Adapters, GpuError};
 
 /// How to open a device. The default takes the best adapter with all that it offers.

@@ -1,24 +1,9 @@
 //! A kernel: a compute pipeline and what its shader says of its bindings.
 
-use std::collections::BTreeMap;
-
 use wgpu::naga;
 
-use super::{Gpu, shaders};
-
-/// Values of a shader's template variables; part of a kernel's identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Variables(BTreeMap<&'static str, u32>);
-
-impl Variables {
-    pub fn new(values: &[(&'static str, u32)]) -> Self {
-        Self(values.iter().copied().collect())
-    }
-
-    pub fn as_map(&self) -> &BTreeMap<&'static str, u32> {
-        &self.0
-    }
-}
+use super::Gpu;
+use super::shaders::{self, Variables};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindingKind {

@@ -4,12 +4,25 @@
 //! begin with `//#` are statements (`//# for`, `//# if`, `//# include`). Register tiles are
 //! unrolled this way, since WGSL compilers do not promise to unroll loops.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior};
 
-use super::kernel::Variables;
+/// Values of a shader's template variables; part of a kernel's identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Variables(BTreeMap<&'static str, u32>);
+
+impl Variables {
+    pub fn new(values: &[(&'static str, u32)]) -> Self {
+        Self(values.iter().copied().collect())
+    }
+
+    pub fn as_map(&self) -> &BTreeMap<&'static str, u32> {
+        &self.0
+    }
+}
 
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => {
