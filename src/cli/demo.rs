@@ -13,9 +13,8 @@ use bayeslora::train::{self, Method, TrainConfig, Trainer};
 use clap::Args;
 
 use super::context::{Bar, Context};
-use super::train::{
-    Inputs, TestResults, config_text, run_epochs, split, test_results, test_source,
-};
+use super::train::{TestResults, run_epochs, split, test_results, test_source};
+use super::train_options::{Inputs, config_text};
 use super::{environment, thumbnails};
 
 /// Training images on a software adapter, where all of the sample would take too long.

@@ -14,6 +14,7 @@ mod score;
 mod tables;
 mod thumbnails;
 mod train;
+mod train_options;
 
 use std::process::ExitCode;
 

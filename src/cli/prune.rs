@@ -17,7 +17,8 @@ use serde::Serialize;
 
 use super::context::{self, Bar, Context};
 use super::run::{self, Run, RunArgs};
-use super::train::{self, Inputs};
+use super::train;
+use super::train_options::Inputs;
 use super::{output, tables};
 
 #[derive(Args)]

@@ -11,7 +11,7 @@ use bayeslora::train::kl::soft_effective_rank;
 use clap::Args;
 use toml::Table;
 
-use super::train::{self, Inputs};
+use super::train_options::{Inputs, parse_config};
 
 #[derive(Args)]
 pub struct RunArgs {
@@ -43,7 +43,7 @@ pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
     let dir = RunDir::open(path).context("--run")?;
     let source = path.join("config.toml").display().to_string();
     let table: Table = dir.read_config()?.parse().with_context(|| source.clone())?;
-    let (inputs, config) = train::parse_config(table, &source)?;
+    let (inputs, config) = parse_config(table, &source)?;
     ensure!(
         dir.adapter_dir().exists(),
         "--run {}: no adapter in it yet; `bayeslora train` writes one after each epoch",

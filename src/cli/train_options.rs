@@ -1,0 +1,215 @@
+//! The options of `train`, as flags and as the keys of config.toml.
+
+use anyhow::{Context as _, Result};
+use bayeslora::data::{self, OpenOptions, Splits};
+use bayeslora::train::kl::{KlMultiplicity, KlPrior};
+use bayeslora::train::{Augment, Gates, LrSchedule, Method, Span, TrainConfig};
+use clap::Args;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as NameError, StrDeserializer};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// Every option that config.toml holds too; what is not given is not serialised.
+#[derive(Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Options {
+    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout, or a folder of class folders
+    #[arg(long, value_name = "D")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// ResNet-18 weights in safetensors, torchvision's or timm's names [default: embedded]
+    #[arg(long, value_name = "F")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backbone: Option<String>,
+    /// Plain adapters, or adapters with Gaussian gates [default: bayeslora]
+    #[arg(long, value_parser = name::<Method>, value_name = "lora|bayeslora")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<Method>,
+    /// Side of the network's input in pixels [default: 64]
+    #[arg(long, value_name = "PIXELS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolution: Option<usize>,
+    /// [default: 5]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epochs: Option<usize>,
+    /// [default: 32 below 5,000 images, 64 below 20,000, else 128]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_size: Option<usize>,
+    /// Learning rate of A, B and the head [default: 0.002]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr: Option<f64>,
+    /// Learning rate of log alpha [default: 24 / steps, so that it can cross its range]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr_log_alpha: Option<f64>,
+    /// [default: cosine]
+    #[arg(long, value_parser = name::<LrSchedule>, value_name = "cosine|constant")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr_schedule: Option<LrSchedule>,
+    /// On A and B [default: 0.01]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_decay: Option<f64>,
+    /// Ranks of every adapter at the start [default: 8]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank: Option<usize>,
+    /// The adapters' scale is this over --rank, whatever is pruned [default: twice the rank]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lora_alpha: Option<f64>,
+    /// Layers to adapt: names, stages or globs, with commas between [default: layer3,layer4]
+    #[arg(long, value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    targets: Option<Vec<String>>,
+    /// Prior of the gates [default: molchanov]
+    #[arg(long, value_name = "molchanov|eb|gaussian[:VARIANCE]")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kl_prior: Option<KlPrior>,
+    /// Weight of the KL; other than 1 tempers the posterior [default: 1]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kl_scale: Option<f64>,
+    /// KL of a rank: 1, its number of parameters, or NUMBER times that [default: 5e-7 a training image]
+    #[arg(long, value_name = "unit|params|NUMBER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kl_multiplicity: Option<KlMultiplicity>,
+    /// No KL for so many epochs, or this fraction of the run [default: 0.1]
+    #[arg(long, value_name = "SPAN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kl_freeze: Option<Span>,
+    /// Then the KL's weight rises for so long [default: 0.2]
+    #[arg(long, value_name = "SPAN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beta_warmup: Option<Span>,
+    /// Gates stay at 1 for so long [default: 0.1]
+    #[arg(long, value_name = "SPAN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_warmup: Option<Span>,
+    /// When ranks are cut first, at the end of an epoch [default: 0.5]
+    #[arg(long, value_name = "SPAN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prune_from: Option<Span>,
+    /// And how often from then on, but not after the last epoch [default: 0.1]
+    #[arg(long, value_name = "SPAN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prune_every: Option<Span>,
+    /// Ranks with log alpha at or above it are cut [default: 0]
+    #[arg(long, allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f64>,
+    /// Ranks that every layer keeps [default: 0]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_rank: Option<usize>,
+    /// A gate draw an example, or one for the batch [default: per-example]
+    #[arg(long, value_parser = name::<Gates>, value_name = "per-example|shared")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gates: Option<Gates>,
+    /// Share of the training images set aside for choices, 0 for none [default: 0.1]
+    #[arg(long, value_name = "FRACTION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<f64>,
+    /// Use so many training images, as many of each class
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_train: Option<usize>,
+    /// Use so many test images
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_test: Option<usize>,
+    /// Random views of the training images [default: flip]
+    #[arg(long, value_parser = name::<Augment>, value_name = "none|flip|standard")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    augment: Option<Augment>,
+    /// Host memory for the frozen layers' features, as in 500MB or 2GiB; 0 for none [default: 2GiB]
+    #[arg(long, value_parser = bytes, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix_cache: Option<u64>,
+    /// [default: 1]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Leave out images that do not decode instead of stopping
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    skip_bad_images: bool,
+}
+
+/// Reads a value by the name that config files use.
+fn name<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, NameError> {
+    let deserializer: StrDeserializer<NameError> = text.into_deserializer();
+    T::deserialize(deserializer)
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
+}
+
+/// What a run reads, beside how it trains; both make up config.toml.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Inputs {
+    pub data: String,
+    pub backbone: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_train: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_test: Option<usize>,
+    pub skip_bad_images: bool,
+}
+
+impl Default for Inputs {
+    fn default() -> Self {
+        Self {
+            data: String::new(),
+            backbone: "embedded".into(),
+            limit_train: None,
+            limit_test: None,
+            skip_bad_images: false,
+        }
+    }
+}
+
+impl Inputs {
+    const KEYS: [&str; 5] = [
+        "data",
+        "backbone",
+        "limit-train",
+        "limit-test",
+        "skip-bad-images",
+    ];
+
+    /// Opens the images, at the size that folders are resized to.
+    pub fn open(&self, side: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Splits> {
+        let options = OpenOptions {
+            side,
+            skip_bad_images: self.skip_bad_images,
+            limit_train: self.limit_train,
+            limit_test: self.limit_test,
+            progress: Some(progress),
+        };
+        data::open(&self.data, &options).with_context(|| format!("--data {}", self.data))
+    }
+}
+
+/// Splits the table of a config file into what a run reads and how it trains.
+pub fn parse_config(mut table: Table, source: &str) -> Result<(Inputs, TrainConfig)> {
+    let mut inputs = Table::new();
+    for key in Inputs::KEYS {
+        inputs.extend(table.remove_entry(key));
+    }
+    let inputs = inputs.try_into().with_context(|| source.to_owned())?;
+    Ok((inputs, table.try_into().with_context(|| source.to_owned())?))
+}
+
+/// The text of config.toml.
+pub fn config_text(inputs: &Inputs, config: &TrainConfig) -> Result<String> {
+    let mut table = Table::try_from(inputs)?;
+    table.extend(Table::try_from(config)?);
+    Ok(toml::to_string_pretty(&table)?)
+}
