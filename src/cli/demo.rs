@@ -33,7 +33,6 @@ pub struct DemoArgs {
 pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     let gpu = context.gpu()?;
     println!("adapter   {}", environment::adapter_line(&gpu));
-    context.catch_interrupt()?;
     let out = args.out.clone().unwrap_or_else(free_directory);
     let inputs = Inputs {
         data: "sample".into(),
@@ -82,6 +81,8 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         .map(|dataset| open(dataset, &[PLAIN_VIEW]))
         .transpose()?;
 
+    // Up to here nothing is written, and Ctrl-C may stop the program where it is.
+    context.catch_interrupt()?;
     let mut rows = Vec::new();
     let mut test = None;
     for method in [Method::Lora, Method::BayesLora] {

@@ -46,7 +46,6 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         false => fresh(args, flags)?,
     };
     let gpu = context.gpu()?;
-    context.catch_interrupt()?;
     let backbone = context::backbone(&inputs.backbone)?;
     let bar = context::Bar::default();
     let splits = inputs.open(config.resolution, &|done, total| {
@@ -65,9 +64,8 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     }
     let mut observe = context.observer();
     let mut trainer = Trainer::new(&gpu, &backbone, config, train, validation, &mut observe)?;
-    if context.interrupted() {
-        return Ok(());
-    }
+    // Up to here nothing is written, and Ctrl-C may stop the program where it is.
+    context.catch_interrupt()?;
     let run = match run {
         Some(run) => {
             restore(&run, &mut trainer)?;

@@ -111,7 +111,7 @@ impl Plan {
         })
     }
 
-    /// The contents of a slot, as far as they are still alive ([`Builder::keep`]).
+    /// The contents of a slot, as far as they are still alive ([`Builder::keep`](super::Builder::keep)).
     pub fn read(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
         let location = &self.locations[slot.0];
         let buffer = location
