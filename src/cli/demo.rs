@@ -11,11 +11,14 @@ use bayeslora::model::{Backbone, PLAIN_VIEW};
 use bayeslora::predict::{Evaluated, Source};
 use bayeslora::train::{self, Method, TrainConfig, Trainer};
 use clap::Args;
+use image::RgbImage;
+use serde::Serialize;
+use serde_json::json;
 
 use super::context::{Bar, Context};
 use super::train::{TestResults, run_epochs, split, test_results, test_source};
 use super::train_options::{Inputs, config_text};
-use super::{environment, thumbnails};
+use super::{environment, output, thumbnails};
 
 /// Training images on a software adapter, where all of the sample would take too long.
 const SOFTWARE_IMAGES: usize = 2_000;
@@ -28,11 +31,19 @@ pub struct DemoArgs {
     /// The directory to write [default: the first free one of runs/demo-1, runs/demo-2, ...]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// One JSON object an epoch, then one with the scores of both methods
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     let gpu = context.gpu()?;
-    println!("adapter   {}", environment::adapter_line(&gpu));
+    let say = |line: String| {
+        if !args.json {
+            println!("{line}");
+        }
+    };
+    say(format!("adapter   {}", environment::adapter_line(&gpu)));
     let out = args.out.clone().unwrap_or_else(free_directory);
     let inputs = Inputs {
         data: "sample".into(),
@@ -45,13 +56,13 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         bar.show("reading", done, total)
     })?;
     let (train, validation) = split(&splits.train, &config)?;
-    println!(
+    say(format!(
         "data      {} CIFAR-10 images to train on, {} to watch, {} to test",
         train.len(),
         validation.as_ref().map_or(0, Dataset::len),
         splits.test.len()
-    );
-    println!("model     ResNet-18 trained on CIFAR-100 and Tiny-ImageNet, frozen");
+    ));
+    say("model     ResNet-18 trained on CIFAR-100 and Tiny-ImageNet, frozen".into());
 
     let backbone = Backbone::embedded()?;
     let (convs, _) = backbone
@@ -86,7 +97,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     let mut rows = Vec::new();
     let mut test = None;
     for method in [Method::Lora, Method::BayesLora] {
-        println!("\n{}", title(method));
+        say(format!("\n{}", title(method)));
         let config = TrainConfig {
             method,
             ..config.clone()
@@ -96,7 +107,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         let run = RunDir::create(out.join(directory(method)))?;
         run.write_config(&config_text(&inputs, trainer.config())?)?;
         run.write_environment(&environment::describe(&gpu))?;
-        run_epochs(&run, &mut trainer, false, &mut observe)?;
+        run_epochs(&run, &mut trainer, args.json, &mut observe)?;
         if context.interrupted() {
             eprintln!("stopped; what was trained is in {}", run.path().display());
             return Ok(());
@@ -108,25 +119,26 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         let results = test_results(&run, &trainer, test, &mut observe)?;
         rows.push(Row::new(method, results, &run)?);
     }
+    let test = test.expect("set by the first method");
+    let bayes = &rows[rows.len() - 1].scores;
+    let least_sure = least_sure(bayes, &test.dataset);
+    let strip = write_least_sure(&least_sure, &test.dataset, &out)?;
+    let examples = write_examples(&test.dataset, &out)?;
+    let run = out.join(directory(Method::BayesLora));
+    if args.json {
+        return output::json(&json!({ "out": out, "methods": rows, "least_sure": least_sure }));
+    }
     println!(
         "\non {} test images, 8 gate samples (LoRA has none to draw)",
         splits.test.len()
     );
     print_table(&rows);
-    let test = test.expect("set by the first method");
-    show_least_sure(&rows[rows.len() - 1].scores, &test.dataset, &out)?;
-    let examples = write_examples(&test.dataset, &out)?;
+    println!("\nBayesLoRA is least sure of these ({}):", strip.display());
+    print_least_sure(bayes, &least_sure, &test.dataset);
+    let (run, examples) = (run.display(), examples.display());
     println!("\nwritten to {}; now try", out.display());
-    let run = out.join(directory(Method::BayesLora));
-    println!(
-        "  bayeslora predict --run {} {}",
-        run.display(),
-        examples.display()
-    );
-    println!(
-        "  bayeslora eval --run {} --data sample --samples 32",
-        run.display()
-    );
+    println!("  bayeslora predict --run {run} {examples}");
+    println!("  bayeslora eval --run {run} --data sample --samples 32");
     Ok(())
 }
 
@@ -152,8 +164,10 @@ fn free_directory() -> PathBuf {
 }
 
 /// A method's line of the table.
+#[derive(Serialize)]
 struct Row {
     name: &'static str,
+    #[serde(flatten)]
     scores: Evaluated,
     images_per_second: f64,
 }
@@ -200,39 +214,46 @@ fn print_table(rows: &[Row]) {
     }
 }
 
-/// Shows the test images whose predictive has the largest entropy.
-fn show_least_sure(scores: &Evaluated, test: &Dataset, out: &Path) -> Result<()> {
-    let classes = test.classes.len();
-    let probs: Vec<Vec<f32>> = scores
-        .log_probs
-        .chunks(classes)
-        .map(|row| row.iter().map(|value| value.exp()).collect())
+/// The test images whose predictive has the largest entropy, by their numbers.
+fn least_sure(scores: &Evaluated, test: &Dataset) -> Vec<usize> {
+    let entropies: Vec<f64> = (0..test.len())
+        .map(|index| entropy(&probabilities(scores, test, index)))
         .collect();
-    let mut order: Vec<usize> = (0..probs.len()).collect();
-    let entropies: Vec<f64> = probs.iter().map(|row| entropy(row)).collect();
+    let mut order: Vec<usize> = (0..test.len()).collect();
     order.sort_by(|a, b| entropies[*b].total_cmp(&entropies[*a]));
     order.truncate(SHOWN);
+    order
+}
 
-    let images: Vec<_> = order
-        .iter()
-        .map(|index| thumbnails::square(test.image(*index), test.side))
-        .collect();
+/// The predictive of one test image.
+fn probabilities(scores: &Evaluated, test: &Dataset, index: usize) -> Vec<f32> {
+    let classes = test.classes.len();
+    let row = &scores.log_probs[index * classes..][..classes];
+    row.iter().map(|value| value.exp()).collect()
+}
+
+fn pictures(indices: &[usize], test: &Dataset) -> Vec<RgbImage> {
+    let picture = |index: &usize| thumbnails::square(test.image(*index), test.side);
+    indices.iter().map(picture).collect()
+}
+
+fn write_least_sure(indices: &[usize], test: &Dataset, out: &Path) -> Result<PathBuf> {
     let path = out.join("least-sure.png");
-    thumbnails::write_strip(&images, &path)?;
-    println!("\nBayesLoRA is least sure of these ({}):", path.display());
+    thumbnails::write_strip(&pictures(indices, test), &path)?;
+    Ok(path)
+}
+
+fn print_least_sure(scores: &Evaluated, indices: &[usize], test: &Dataset) {
     if std::io::stdout().is_terminal() {
-        print!("{}", thumbnails::terminal(&images));
+        print!("{}", thumbnails::terminal(&pictures(indices, test)));
     }
-    for index in order {
-        let mut ranked: Vec<usize> = (0..classes).collect();
-        ranked.sort_by(|a, b| probs[index][*b].total_cmp(&probs[index][*a]));
+    for &index in indices {
+        let probs = probabilities(scores, test, index);
+        let mut ranked: Vec<usize> = (0..probs.len()).collect();
+        ranked.sort_by(|a, b| probs[*b].total_cmp(&probs[*a]));
         let guess = |place: usize| {
             let class = ranked[place];
-            format!(
-                "{} {:.0} %",
-                test.classes[class],
-                100.0 * probs[index][class]
-            )
+            format!("{} {:.0} %", test.classes[class], 100.0 * probs[class])
         };
         println!(
             "  test image {index:<5} {:<11} guesses {}, {}, {}; entropy {:.2} of {:.2} nats",
@@ -240,11 +261,10 @@ fn show_least_sure(scores: &Evaluated, test: &Dataset, out: &Path) -> Result<()>
             guess(0),
             guess(1),
             guess(2),
-            entropies[index],
-            (classes as f64).ln()
+            entropy(&probs),
+            (probs.len() as f64).ln()
         );
     }
-    Ok(())
 }
 
 /// A few test images as files, to try `predict` on.
