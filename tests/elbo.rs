@@ -281,7 +281,7 @@ fn a_batch_twice_is_the_batch() {
 /// Gains of the ranks of the quadratic problem: rho_i = 2 (log-likelihood gained)/kappa.
 const RHO: [f64; 8] = [0.3, 0.6, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0];
 
-/// A regression whose every rank has an optimum in closed form (METHOD, section 5), by production
+/// A regression whose every rank has an optimum in closed form, by production
 /// operations throughout.
 ///
 /// Example n belongs to rank i = n mod 8: x = e_i, A = 1, so that y_i = b_i z_i and all else is zero;

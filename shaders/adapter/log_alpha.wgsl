@@ -1,4 +1,4 @@
-// The gradient of every log alpha and its KL to the prior (METHOD of the paper, equation 4):
+// The gradient of every log alpha and its KL to the prior (equation 4):
 //   dL/dt_i = sum_n dL/dz[n,i] (z[n,i] - 1)/2 + beta kl_scale kappa_i / N KL'(t_i)
 // {{ ["Molchanov's fit of the log-uniform prior", "empirical Bayes: N(0, s_i^2) at its best s_i", "gate prior N(1, s^2)"][prior] }}
 

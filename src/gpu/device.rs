@@ -57,9 +57,7 @@ impl Gpu {
     pub async fn open_async(options: GpuOptions) -> Result<Self, GpuError> {
         let adapter = Adapters::enumerate().await.choose(&options.adapter)?;
         let info = adapter.get_info();
-        let wanted = wgpu::Features::SUBGROUP
-            | wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES;
+        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
         let required_features = match options.extras {
             true => adapter.features() & wanted,
             false => wgpu::Features::empty(),

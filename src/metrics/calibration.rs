@@ -1,6 +1,6 @@
 //! Does a confidence of 0.8 come true eight times in ten? Calibration errors over bins of confidence.
 //!
-//! METHOD, section 8; Guo et al. 2017 (equal-width bins), Nguyen and O'Connor 2015 (equal mass), Nixon et
+//! Guo et al. 2017 (equal-width bins), Nguyen and O'Connor 2015 (equal mass), Nixon et
 //! al. 2019 (classwise). All are biased upwards on a finite set: at n = 10,000 a perfectly calibrated
 //! classifier has an expected calibration error of about .005. Report an interval (`Bootstrap`).
 

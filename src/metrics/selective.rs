@@ -1,6 +1,6 @@
 //! Selective prediction: answer the examples one is surest of, abstain on the rest.
 //!
-//! METHOD, section 8; Geifman and El-Yaniv 2017, Geifman et al. 2019. `confidence` may be any score that
+//! Geifman and El-Yaniv 2017, Geifman et al. 2019. `confidence` may be any score that
 //! ranks: the largest probability, minus an entropy, minus a mutual information.
 //!
 //! Tie rule: risks are expectations over a uniformly random order within each tie, so the order of the

@@ -1,6 +1,6 @@
 //! What Monte Carlo samples of a predictive say beyond their mean.
 //!
-//! METHOD, section 8. The predictive is the mean of the samples' *probabilities*; a softmax of mean logits is
+//! The predictive is the mean of the samples' *probabilities*; a softmax of mean logits is
 //! another, wrong, distribution.
 
 use rayon::prelude::*;

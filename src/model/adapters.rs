@@ -2,7 +2,6 @@
 
 use super::graph::Map;
 use super::resnet::ResNet;
-use crate::gpu::{Gpu, GpuError};
 
 /// The classifier's name, as a layer that can be adapted.
 pub const HEAD: &str = "fc";
@@ -339,27 +338,4 @@ pub struct RankEntry {
     pub stride: u32,
     pub parameter: u32,
     pub kappa: f32,
-}
-
-/// The parameters on the GPU.
-pub struct ModelParameters {
-    pub layout: AdapterLayout,
-    pub values: wgpu::Buffer,
-}
-
-impl ModelParameters {
-    pub fn upload(gpu: &Gpu, layout: AdapterLayout, state: &AdapterState) -> Self {
-        let values = gpu.storage_with("parameters", &layout.pack(state));
-        Self { layout, values }
-    }
-
-    /// Copies them back.
-    ///
-    /// # Errors
-    /// The GPU fails.
-    pub fn read(&self, gpu: &Gpu) -> Result<AdapterState, GpuError> {
-        Ok(self
-            .layout
-            .unpack(&gpu.read(&self.values, 0, self.layout.len as u64 * 4)?))
-    }
 }

@@ -15,8 +15,7 @@ mod step;
 mod suffix;
 
 pub use adapters::{
-    AdapterLayout, AdapterState, Group, HEAD, LayerState, LayoutLayer, ModelParameters, RankEntry,
-    Segment,
+    AdapterLayout, AdapterState, Group, HEAD, LayerState, LayoutLayer, RankEntry, Segment,
 };
 pub use backbone::{Backbone, BackboneError, ConvWeights};
 pub use batch::{Batch, BatchInput, FLIPPED_VIEW, PLAIN_VIEW, View};

@@ -32,7 +32,7 @@ impl Adam {
     }
 }
 
-/// log alpha is projected to this range after each step (METHOD: Molchanov clips at +-8).
+/// log alpha is projected to this range after each step (Molchanov et al. 2017 clip at +-8).
 pub const LOG_ALPHA_RANGE: (i32, i32) = (-10, 8);
 
 /// The trainable parameters on the GPU, their gradients and both moments; separate buffers, since

@@ -52,24 +52,19 @@ impl TrainStep {
         let gpu = &network.gpu;
         let (layout, rows) = (&trainable.layout, spec.batch);
         let (table, starts, gate_len) = layout.rank_table(rows, spec.kappa);
-        let gates = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
+        let gates_buffer = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
         let gate_gradients = gpu.storage("gate gradients", gate_len as u64 * 4);
-        let this = Self {
-            gpu: gpu.clone(),
-            step: StepValues::buffer(gpu),
-            batch: Batch::new(gpu, spec.input, rows),
-            labels: gpu.storage("labels", rows as u64 * 4),
-            statistics: gpu.storage("statistics", spec.slots as u64 * 16),
-            gates,
-            plan: Graph::new(gpu, network.kernels).builder.build()?,
-        };
+        let step_buffer = StepValues::buffer(gpu);
+        let batch = Batch::new(gpu, spec.input, rows);
+        let labels_buffer = gpu.storage("labels", rows as u64 * 4);
+        let statistics_buffer = gpu.storage("statistics", spec.slots as u64 * 16);
         let kl = gpu.storage("kl", table.len() as u64 * 4);
         let losses = gpu.storage("losses", rows as u64 * 8);
         let ranks = gpu.storage_with("ranks", &table);
 
         let mut graph = Graph::new(gpu, network.kernels);
-        let step = graph.builder.buffer("step", &this.step);
-        let input = this.batch.prefix_input(&mut graph);
+        let step = graph.builder.buffer("step", &step_buffer);
+        let input = batch.prefix_input(&mut graph);
         let gate_table = GateTable {
             step,
             ranks: graph.builder.buffer("ranks", &ranks),
@@ -77,9 +72,9 @@ impl TrainStep {
             entries: table.len(),
             rows,
         };
-        let gates = graph.builder.buffer("gates", &this.gates);
+        let gates = graph.builder.buffer("gates", &gates_buffer);
         if spec.draw_gates && !table.is_empty() {
-            let examples = graph.builder.buffer("examples", &this.batch.examples);
+            let examples = graph.builder.buffer("examples", &batch.examples);
             graph.gates(gate_table, examples, gates, 1);
         }
         let mut slots = |parameters, gates| {
@@ -87,12 +82,12 @@ impl TrainStep {
                 &mut graph, layout, spec.scale, parameters, gates, &starts, rows,
             )
         };
-        let slots_read = slots(&trainable.values, &this.gates);
+        let slots_read = slots(&trainable.values, &gates_buffer);
         let slots_written = slots(&trainable.gradients, &gate_gradients);
         let x = model::prefix(&mut graph, network, spec.cut, input, rows, spec.chunk);
         let activations =
             model::forward(&mut graph, network, spec.cut, layout, &slots_read, x, rows);
-        let labels = graph.builder.buffer("labels", &this.labels);
+        let labels = graph.builder.buffer("labels", &labels_buffer);
         let losses = graph.builder.buffer("losses", &losses);
         let grad = graph.cross_entropy(step, activations.logits, labels, losses);
         model::backward(
@@ -110,12 +105,17 @@ impl TrainStep {
             let gradients = graph.builder.buffer("gradients", &trainable.gradients);
             graph.log_alpha(gate_table, prior, gates, gate_gradients, gradients, kl);
         }
-        let statistics = graph.builder.buffer("statistics", &this.statistics);
+        let statistics = graph.builder.buffer("statistics", &statistics_buffer);
         graph.statistics(step, losses, kl, statistics, rows, table.len());
         trainable.record_step(&mut graph, step, spec.adam);
         Ok(Self {
+            gpu: gpu.clone(),
             plan: graph.builder.build()?,
-            ..this
+            step: step_buffer,
+            batch,
+            labels: labels_buffer,
+            gates: gates_buffer,
+            statistics: statistics_buffer,
         })
     }
 
