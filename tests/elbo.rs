@@ -361,6 +361,7 @@ impl Quadratic {
             slot: graph.builder.buffer("rows", buffer),
             map: Map::vector(RANKS),
             rows: ROWS,
+            textured: false,
         };
         let (x, target) = (vector(&x), vector(&target));
         let matrix = graph.builder.buffer("matrix", &matrix);

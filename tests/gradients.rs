@@ -12,7 +12,7 @@ use bayeslora::formats::{self, BackboneFile};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
-    GateMode, Graph, KernelChoice, Prior, Purpose, StepValues, Tensor,
+    GateMode, Graph, KernelChoice, Prior, Purpose, StepValues,
 };
 use bayeslora::train::kl::KlPrior;
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
@@ -543,7 +543,6 @@ fn samples_share_a_forward() {
                     let parameters = GPU.storage_with("parameters", &layout.pack(&setting.state));
                     let gates = GPU.storage_with("gates", &setting.packed(rows_out, gates));
                     let (_, starts, _) = layout.rank_table(rows_out, |_| 0.0);
-                    let features = GPU.storage_with("features", &features);
                     let mut graph = Graph::new(&GPU, kernels);
                     let slots = AdapterSlots::new(
                         &mut graph,
@@ -554,8 +553,7 @@ fn samples_share_a_forward() {
                         &starts,
                         rows_out,
                     );
-                    let slot = graph.builder.buffer("features", &features);
-                    let x = Tensor { slot, map, rows };
+                    let x = common::feature_map(&mut graph, map, rows, &features);
                     let out =
                         model::forward(&mut graph, &network, *cut, layout, &slots, x, rows_out);
                     graph.builder.keep(out.logits.slot);

@@ -257,14 +257,9 @@ impl Layer {
         let (_, starts, _) = self.layout.rank_table(rows, |_| 0.0);
         let gates = gpu.storage_with("gates", gates);
         let parameters = gpu.storage_with("parameters", &self.layout.pack(&self.state));
-        let x = gpu.storage_with("x", &self.packed());
         let mut graph = Graph::new(gpu, self.kernels);
         let map = Map::square(self.side, self.inputs());
-        let x = Rows {
-            slot: graph.builder.buffer("x", &x),
-            map,
-            rows: examples,
-        };
+        let x = common::feature_map(&mut graph, map, examples, &self.packed());
         let slots = AdapterSlots::new(
             &mut graph,
             &self.layout,
@@ -401,16 +396,11 @@ impl Layer {
         let gpu = &*GPU;
         let rows = self.examples.len();
         let parameters = gpu.storage_with("parameters", &self.layout.pack(&self.state));
-        let x = gpu.storage_with("x", &self.packed());
         let trace = gpu.storage_with("trace", before);
         let gates = gpu.storage("gates", 16);
         let mut graph = Graph::new(gpu, self.kernels);
         let map = Map::square(self.side, self.inputs());
-        let x = Rows {
-            slot: graph.builder.buffer("x", &x),
-            map,
-            rows,
-        };
+        let x = common::feature_map(&mut graph, map, rows, &self.packed());
         let slots = AdapterSlots::new(
             &mut graph,
             &self.layout,

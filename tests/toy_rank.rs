@@ -101,6 +101,7 @@ fn plan(trainable: &Trainable, kappa: f64) -> (Plan, Buffers) {
         slot: graph.builder.buffer("x", &buffers.x),
         map: Map::vector(INPUTS),
         rows: BATCH,
+        textured: false,
     };
     let examples = graph.builder.buffer("examples", &buffers.examples);
     let labels = graph.builder.buffer("labels", &buffers.labels);

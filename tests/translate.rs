@@ -20,6 +20,7 @@ const INVOCATIONS: u32 = 256;
 const INCLUDES: &[&str] = &[
     "adapter/down_interface",
     "adapter/outer_interface",
+    "common/map",
     "common/philox",
     "common/ranks",
     "common/step",
@@ -27,6 +28,10 @@ const INCLUDES: &[&str] = &[
     "conv/interface",
     "pool/window",
 ];
+
+/// Where feature maps live.
+const BUFFERS: (&str, u32) = ("textured", 0);
+const TEXTURES: (&str, u32) = ("textured", 1);
 
 /// Subgroup sizes that `KernelChoice::for_gpu` takes.
 const LANES: [u32; 5] = [4, 8, 16, 32, 64];
@@ -80,15 +85,21 @@ fn cases() -> Vec<Case> {
         }
     }
     for flag in [0, 1] {
-        push("adapter/down_plain", &[("biased", flag)], false);
-        push("adapter/outer_plain", &[("gated", flag)], false);
+        let (biased, gated) = (("biased", flag), ("gated", flag));
+        push("adapter/down_plain", &[biased, BUFFERS], false);
+        push("adapter/outer_plain", &[gated, BUFFERS], false);
         for lanes in LANES {
-            for rows in [1, 2] {
-                let tile = [("biased", flag), ("lanes", lanes), ("rows", rows)];
-                push("adapter/down_broadcast", &tile, true);
+            for memory in [BUFFERS, TEXTURES] {
+                for rows in [1, 2] {
+                    let tile = [biased, memory, ("lanes", lanes), ("rows", rows)];
+                    push("adapter/down_broadcast", &tile, true);
+                }
+                push(
+                    "adapter/outer_broadcast",
+                    &[gated, memory, ("lanes", lanes)],
+                    true,
+                );
             }
-            let tile = [("gated", flag), ("lanes", lanes)];
-            push("adapter/outer_broadcast", &tile, true);
         }
         for based in [0, 1] {
             push("adapter/up", &[("gated", flag), ("based", based)], false);
@@ -102,20 +113,25 @@ fn cases() -> Vec<Case> {
         "adapter/gates",
         "adapter/reduce",
         "adapter/trace",
-        "conv/gain",
         "head/cross_entropy",
         "head/log_softmax",
         "head/statistics",
+        "optimizer/adamw",
+    ] {
+        push(shader, &[], false);
+    }
+    for shader in [
+        "conv/gain",
         "input/place",
         "input/prepare",
         "input/unpack",
-        "optimizer/adamw",
         "pool/average",
         "pool/average_backward",
         "pool/max",
         "pool/max_backward",
     ] {
-        push(shader, &[], false);
+        push(shader, &[BUFFERS], false);
+        push(shader, &[TEXTURES], false);
     }
     cases
 }
@@ -145,9 +161,10 @@ fn no_shader_is_forgotten() {
     assert_eq!(files, found, "SHADERS against the folder");
     // A part is included by somebody.
     for part in INCLUDES {
-        let line = format!("include \"{part}\"");
+        let lines = ["include", "from"].map(|word| format!("//# {word} \"{part}\""));
+        let used = |text: &str| lines.iter().any(|line| text.contains(line));
         assert!(
-            SHADERS.iter().any(|(_, text)| text.contains(&line)),
+            SHADERS.iter().any(|(_, text)| used(text)),
             "nobody includes {part}"
         );
     }

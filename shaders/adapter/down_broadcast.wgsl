@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 //# endfor
 //# for s in range(depth)
 //# for r in range(rows)
-                let x{{ s }}_{{ r }} = x[start{{ r }} + min(c + {{ s }}u, params.in_quads - 1u)];
+                let x{{ s }}_{{ r }} = x_at(start{{ r }} + min(c + {{ s }}u, params.in_quads - 1u));
 //# endfor
 //# for i in range(8)
                 let b{{ s }}_{{ i }} = subgroupBroadcast(a{{ (s * 8 + i) // lanes }}, {{ (s * 8 + i) % lanes }}u);

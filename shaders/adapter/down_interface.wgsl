@@ -1,6 +1,8 @@
 // Low-rank activations: low[p,n,i] = sum_tap sum_c x[p stride + tap - pad, n, c] a[i,tap,c] (+ bias[i]).
 // Serves h = A * x, its mirror q = B' G going back, and the logits (rank = classes).
 
+//# from "common/map" import reads
+
 struct Params {
     positions: u32,
     batch: u32,
@@ -15,7 +17,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+{{ reads(1, "x", textured) }}
 @group(0) @binding(2) var<storage, read> a: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> low: array<vec4f>;
 //# if biased

@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
             let start = ((u32(iy) * params.in_width + u32(ix)) * params.batch + row) * params.in_quads;
             let a_row = (i * params.kernel * params.kernel + ky * params.kernel + kx) * params.in_quads;
             for (var c = 0u; c < params.in_quads; c++) {
-                let value = x[start + c];
+                let value = x_at(start + c);
                 acc += vec4f(dot(value, a[a_row.x + c]), dot(value, a[a_row.y + c]),
                              dot(value, a[a_row.z + c]), dot(value, a[a_row.w + c]));
             }

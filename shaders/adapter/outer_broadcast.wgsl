@@ -29,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
             let left0 = left(p, row + lane, octet * 2u);
             let left1 = left(p, row + lane, octet * 2u + 1u);
 //# for r in range(lanes)
-            let x{{ r }} = x[(start + min(row + {{ r }}u, params.batch - 1u)) * params.in_quads + in_col];
+            let x{{ r }} = x_at((start + min(row + {{ r }}u, params.batch - 1u)) * params.in_quads + in_col);
             let l{{ r }}_0 = subgroupBroadcast(left0, {{ r }}u);
             let l{{ r }}_1 = subgroupBroadcast(left1, {{ r }}u);
 //# for i in range(8)

@@ -3,6 +3,8 @@
 // Serves dA (low = B' G, x the layer's input), dB (low = A * x, x = G) and the head (low = dL/dlogits).
 // Positions are cut into `splits` parts whose sums a second pass adds in a fixed order.
 
+//# from "common/map" import reads
+
 struct Params {
     positions: u32,
     batch: u32,
@@ -19,7 +21,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+{{ reads(1, "x", textured) }}
 @group(0) @binding(2) var<storage, read> low: array<vec4f>;
 //# if gated
 @group(0) @binding(3) var<storage, read> gates: array<vec4f>;

@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         if (iy < 0 || ix < 0) { continue; }
         let start = (u32(iy) * params.in_width + u32(ix)) * params.batch;
         for (var row = 0u; row < params.batch; row++) {
-            let value = x[(start + row) * params.in_quads + col];
+            let value = x_at((start + row) * params.in_quads + col);
             let l = left(p, row, quad);
             acc += mat4x4f(l.x * value, l.y * value, l.z * value, l.w * value);
         }

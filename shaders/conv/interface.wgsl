@@ -9,6 +9,8 @@
 // Tensors are [position][example][channel quad]. `share` output rows of one example (Monte Carlo
 // samples) read the same input row.
 
+//# from "common/map" import reads, writes
+
 struct Params {
 //# if textured
     tiles: u32,
@@ -35,13 +37,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+{{ reads(1, "x", textured) }}
 //# if textured
-@group(0) @binding(2) var weight: texture_2d<f32>;
+@group(0) @binding(2) var weight: texture_storage_2d<rgba32float, read>;
 //# else
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
 //# endif
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+{{ writes(3, "out", textured) }}
 //# if adapter
 @group(0) @binding(4) var<storage, read> low: array<vec4f>;
 @group(0) @binding(5) var<storage, read> gates: array<vec4f>;
@@ -51,10 +53,10 @@ struct Params {
 @group(0) @binding(7) var<storage, read> affine: array<vec4f>; // gains, then biases
 //# endif
 //# if residual
-@group(0) @binding(8) var<storage, read> residual: array<vec4f>;
+{{ reads(8, "residual", textured) }}
 //# endif
 //# if mask
-@group(0) @binding(9) var<storage, read> activation: array<vec4f>;
+{{ reads(9, "activation", textured) }}
 //# endif
 
 //# include "common/taps"
@@ -91,16 +93,16 @@ fn store(position: u32, row: u32, col: u32, acc: vec4f) {
 //# endif
 //# if residual
     let residual_row = position * (params.batch / params.residual_share) + row / params.residual_share;
-    value += residual[residual_row * params.out_quads + col];
+    value += residual_at(residual_row * params.out_quads + col);
 //# endif
 //# if relu
     value = max(value, vec4f());
 //# endif
 //# if mask
-    value = select(vec4f(), value, activation[place] > vec4f());
+    value = select(vec4f(), value, activation_at(place) > vec4f());
 //# endif
 //# if gain
     value *= affine[col];
 //# endif
-    out[place] = value;
+    out_set(place, value);
 }

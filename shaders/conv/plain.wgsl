@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
                 let w = mat4x4f(weight[k * params.out_quads + col], weight[(k + 1u) * params.out_quads + col],
                                 weight[(k + 2u) * params.out_quads + col], weight[(k + 3u) * params.out_quads + col]);
 //# for r in range(rows)
-                acc{{ r }} += w * x[start{{ r }} + c];
+                acc{{ r }} += w * x_at(start{{ r }} + c);
 //# endfor
             }
 //# if adapter and backward

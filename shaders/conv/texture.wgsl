@@ -76,13 +76,13 @@ fn main(
             let start{{ j }} = (pixel * in_batch + row_{{ j }} / params.share) * params.in_quads;
 //# endfor
             for (var c = 0u; c < params.in_quads; c++) {
-                let k = i32((tap * params.in_quads + c) * 4u);
+                let k = (tap * params.in_quads + c) * 4u;
 //# for j in range(loads)
-                let left{{ j }} = x[start{{ j }} + c];
+                let left{{ j }} = x_at(start{{ j }} + c);
 //# endfor
 //# for v in range(vecs)
 //# for i in range(4)
-                let w{{ i }}_{{ v }} = textureLoad(weight, vec2i(i32(texel{{ v }}), k + {{ i }}), 0);
+                let w{{ i }}_{{ v }} = textureLoad(weight, vec2u(texel{{ v }}, k + {{ i }}u));
 //# endfor
 //# endfor
                 {{ multiply_accumulate() }}

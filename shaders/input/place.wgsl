@@ -1,5 +1,7 @@
 // Puts a chunk of examples into its place in the tensor of the whole batch.
 
+//# from "common/map" import reads, writes
+
 struct Params {
     positions: u32,
     first: u32, // example of the batch that the chunk begins with
@@ -9,8 +11,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
+{{ reads(1, "x", textured) }}
+{{ writes(2, "out", textured) }}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -20,5 +22,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (item >= params.positions * row_quads) { return; }
     let position = item / row_quads;
     let start = (position * params.batch + params.first) * params.channel_quads;
-    out[start + item % row_quads] = x[item];
+    out_set(start + item % row_quads, x_at(item));
 }

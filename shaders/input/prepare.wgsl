@@ -2,6 +2,8 @@
 // centres, no antialias), (v/255 - mean)/std. Crops reach up to 4 pixels past the border, which is
 // reflected. One invocation a pixel; the fourth channel is zero.
 
+//# from "common/map" import writes
+
 struct Params {
     first: u32, // image of the batch that this chunk begins with
     batch: u32,
@@ -12,7 +14,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> images: array<u32>;
 @group(0) @binding(2) var<storage, read> views: array<vec4i>; // crop x, crop y, flip, unused
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+{{ writes(3, "out", textured) }}
 
 fn byte(index: u32) -> f32 {
     return f32((images[index / 4u] >> (index % 4u * 8u)) & 0xffu);
@@ -48,5 +50,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let bottom = mix(pixel(n, vec2i(low.x, high.y), view), pixel(n, high, view), t.x);
     let mean = vec3f(0.485, 0.456, 0.406);
     let deviation = vec3f(0.229, 0.224, 0.225);
-    out[item] = vec4f((mix(top, bottom, t.y) / 255.0 - mean) / deviation, 0.0);
+    out_set(item, vec4f((mix(top, bottom, t.y) / 255.0 - mean) / deviation, 0.0));
 }

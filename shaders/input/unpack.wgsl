@@ -1,12 +1,14 @@
 // Cached features, two f16 a word, to f32.
 
+//# from "common/map" import writes
+
 struct Params {
     quads: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> halves: array<vec2u>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
+{{ writes(2, "out", textured) }}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -14,5 +16,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let item = (group.x + group.y * groups.x) * 64u + local;
     if (item >= params.quads) { return; }
     let words = halves[item];
-    out[item] = vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
+    out_set(item, vec4f(unpack2x16float(words.x), unpack2x16float(words.y)));
 }

@@ -1,10 +1,12 @@
 // Max-pool 3x3, stride 2, padding 1.
 
+//# from "common/map" import reads, writes
+
 //# include "pool/window"
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> out: array<vec4f>;
+{{ reads(1, "x", textured) }}
+{{ writes(2, "out", textured) }}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -17,7 +19,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     var best = vec4f(-3.4028234e38);
     for (var k = 0; k < 9; k++) {
         let at = corner + vec2i(k % 3, k / 3);
-        if (inside(at)) { best = max(best, x[place(at, row)]); }
+        if (inside(at)) { best = max(best, x_at(place(at, row))); }
     }
-    out[item] = best;
+    out_set(item, best);
 }

@@ -1,12 +1,14 @@
 // The gradient of the 3x3 stride-2 max-pool: each window gives its gradient to its first maximum in
 // row-major order, as PyTorch does. Masked by the ReLU below the pool: its output is x itself.
 
+//# from "common/map" import reads, writes
+
 //# include "pool/window"
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> grad: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> out: array<vec4f>;
+{{ reads(1, "x", textured) }}
+{{ reads(2, "grad", textured) }}
+{{ writes(3, "out", textured) }}
 
 // Where in its window the first maximum is, for each lane.
 fn winner(corner: vec2i, row: u32) -> vec4i {
@@ -15,7 +17,7 @@ fn winner(corner: vec2i, row: u32) -> vec4i {
     for (var k = 0; k < 9; k++) {
         let at = corner + vec2i(k % 3, k / 3);
         if (inside(at)) {
-            let value = x[place(at, row)];
+            let value = x_at(place(at, row));
             let better = value > best;
             best = select(best, value, better);
             at_best = select(at_best, vec4i(k), better);
@@ -40,8 +42,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
             let corner = vec2i(ox, oy) * 2 - 1;
             let k = (here.y - corner.y) * 3 + here.x - corner.x;
             let mine = winner(corner, row) == vec4i(k);
-            sum += select(vec4f(), grad[(u32(oy) * params.out_width + u32(ox)) * params.row_quads + row], mine);
+            sum += select(vec4f(), grad_at((u32(oy) * params.out_width + u32(ox)) * params.row_quads + row), mine);
         }
     }
-    out[item] = select(vec4f(), sum, x[item] > vec4f());
+    out_set(item, select(vec4f(), sum, x_at(item) > vec4f()));
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::kernel::{BindingKind, Kernel, Member};
+use super::kernel::{Kernel, Member};
 use super::liveness::{Life, assign};
-use super::plan::{DispatchInfo, Location, Plan, Slot, Step};
+use super::memory::{Memory, MemoryKind, TEXTURE_WIDTH};
+use super::plan::{DispatchInfo, Home, Location, Plan, Slot, Step};
 use super::{Gpu, GpuError};
 
 /// Bytes of NaN behind every transient buffer of a poisoned device; none may be overwritten.
@@ -12,18 +13,28 @@ const GUARD: u64 = 256;
 
 enum Resource {
     /// Memory of the plan's own, shared by slots that are not alive at the same time.
-    Transient {
-        bytes: u64,
-    },
-    Buffer {
-        buffer: wgpu::Buffer,
+    Transient { kind: MemoryKind, bytes: u64 },
+    /// Memory that outlives the plan.
+    External {
+        memory: Memory,
         offset: u64,
         bytes: u64,
     },
-    Texture {
-        view: wgpu::TextureView,
-        bytes: u64,
-    },
+}
+
+impl Resource {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Transient { bytes, .. } | Self::External { bytes, .. } => *bytes,
+        }
+    }
+
+    fn kind(&self) -> MemoryKind {
+        match self {
+            Self::Transient { kind, .. } => *kind,
+            Self::External { memory, .. } => memory.kind(),
+        }
+    }
 }
 
 /// The value of a member of a shader's `params`.
@@ -91,10 +102,19 @@ impl Builder {
         &self.gpu
     }
 
-    /// Memory that only this plan needs, from its first use to its last.
+    /// A buffer that only this plan needs, from its first use to its last.
     pub fn transient(&mut self, label: &str, floats: usize) -> Slot {
+        self.push_transient(label, MemoryKind::Buffer, floats)
+    }
+
+    /// A texture of one vec4 a texel, in rows of [`TEXTURE_WIDTH`], that only this plan needs.
+    pub fn transient_texture(&mut self, label: &str, floats: usize) -> Slot {
+        self.push_transient(label, MemoryKind::Texture, floats)
+    }
+
+    fn push_transient(&mut self, label: &str, kind: MemoryKind, floats: usize) -> Slot {
         let bytes = (floats.max(4) as u64 * 4).next_multiple_of(16);
-        self.push(label, Resource::Transient { bytes })
+        self.push(label, Resource::Transient { kind, bytes })
     }
 
     /// A whole buffer that outlives the plan.
@@ -110,27 +130,37 @@ impl Builder {
         offset: u64,
         bytes: u64,
     ) -> Slot {
+        let memory = Memory::Buffer(buffer.clone());
         self.push(
             label,
-            Resource::Buffer {
-                buffer: buffer.clone(),
+            Resource::External {
+                memory,
                 offset,
                 bytes,
             },
         )
     }
 
+    /// A texture that outlives the plan.
     pub fn texture(&mut self, label: &str, texture: &wgpu::Texture) -> Slot {
-        let bytes = u64::from(texture.width()) * u64::from(texture.height()) * 16;
-        let view = texture.create_view(&Default::default());
-        self.push(label, Resource::Texture { view, bytes })
+        let memory = Memory::Texture(texture.clone());
+        let (offset, bytes) = (0, memory.bytes());
+        self.push(
+            label,
+            Resource::External {
+                memory,
+                offset,
+                bytes,
+            },
+        )
     }
 
     fn push(&mut self, label: &str, resource: Resource) -> Slot {
-        let allowed = self.gpu.limits().max_storage_buffer_binding_size;
-        let wanted = match &resource {
-            Resource::Transient { bytes } | Resource::Buffer { bytes, .. } => *bytes,
-            Resource::Texture { .. } => 0,
+        let limits = self.gpu.limits();
+        let wanted = resource.bytes();
+        let allowed = match resource.kind() {
+            MemoryKind::Buffer => limits.max_storage_buffer_binding_size,
+            MemoryKind::Texture => largest_texture(&limits),
         };
         if wanted > allowed && self.error.is_none() {
             let what = label.into();
@@ -189,9 +219,8 @@ impl Builder {
                 .filter(|(_, other)| self.overlap(*slot, *other))
                 .count()
                 == 1;
-            let written = binding.kind == BindingKind::ReadWrite;
             assert!(
-                !written || alone,
+                !binding.kind.is_written() || alone,
                 "{label}: {:?} is read and written",
                 binding.name
             );
@@ -218,17 +247,13 @@ impl Builder {
     /// Whether writing one slot writes the other; wgpu tracks whole buffers, not ranges.
     fn overlap(&self, a: Slot, b: Slot) -> bool {
         match (&self.resources[a.0].1, &self.resources[b.0].1) {
-            (Resource::Buffer { buffer: a, .. }, Resource::Buffer { buffer: b, .. }) => a == b,
+            (Resource::External { memory: a, .. }, Resource::External { memory: b, .. }) => a == b,
             _ => a == b,
         }
     }
 
     fn bytes(&self, slot: Slot) -> u64 {
-        match &self.resources[slot.0].1 {
-            Resource::Transient { bytes }
-            | Resource::Buffer { bytes, .. }
-            | Resource::Texture { bytes, .. } => *bytes,
-        }
+        self.resources[slot.0].1.bytes()
     }
 
     /// Assigns memory and makes the bind groups.
@@ -236,28 +261,7 @@ impl Builder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let homes = self.homes();
-        let guard = if self.gpu.options().poison { GUARD } else { 0 };
-        let mut sizes = vec![0; homes.iter().flatten().max().map_or(0, |last| last + 1)];
-        for (index, home) in homes.iter().enumerate() {
-            if let Some(home) = home {
-                sizes[*home] = self.bytes(Slot(index)).max(sizes[*home]);
-            }
-        }
-        let scope = self
-            .gpu
-            .device()
-            .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffers: Vec<_> = sizes
-            .iter()
-            .map(|bytes| self.gpu.storage("plan", bytes + guard))
-            .collect();
-        if pollster::block_on(scope.pop()).is_some() {
-            return Err(GpuError::OutOfMemory {
-                what: "the intermediate tensors of a plan".into(),
-                wanted: sizes.iter().sum(),
-            });
-        }
+        let (assigned, homes) = self.homes()?;
         let stride = u64::from(self.gpu.limits().min_uniform_buffer_offset_alignment);
         let mut offsets = Vec::new();
         let mut arena = Vec::new();
@@ -270,46 +274,34 @@ impl Builder {
         arena.resize(params.size() as usize, 0);
         self.gpu.queue().write_buffer(&params, 0, &arena);
 
-        let locations: Vec<Location> = (0..self.resources.len())
-            .map(|index| match (&self.resources[index].1, homes[index]) {
-                (
-                    Resource::Buffer {
-                        buffer,
-                        offset,
-                        bytes,
-                    },
-                    _,
-                ) => Location {
-                    buffer: Some(buffer.clone()),
-                    offset: *offset,
-                    bytes: *bytes,
-                    bound: *bytes,
-                },
-                (Resource::Transient { bytes }, Some(home)) => Location {
-                    bound: self.bound(*bytes, &buffers[home]),
-                    buffer: Some(buffers[home].clone()),
-                    offset: 0,
-                    bytes: *bytes,
-                },
-                _ => Location {
-                    buffer: None,
-                    offset: 0,
-                    bytes: 0,
-                    bound: 0,
-                },
-            })
+        let locations: Vec<Location> = self
+            .resources
+            .iter()
+            .zip(&assigned)
+            .map(|((_, resource), home)| self.location(resource, home.map(|home| &homes[home])))
             .collect();
         let mut steps = Vec::new();
         let mut infos = Vec::new();
         for (record, offset) in self.records.into_iter().zip(offsets) {
+            let views: Vec<_> = record
+                .bind
+                .iter()
+                .map(|(_, slot)| match &locations[slot.0].memory {
+                    Some(Memory::Texture(texture)) => {
+                        Some(texture.create_view(&Default::default()))
+                    }
+                    _ => None,
+                })
+                .collect();
             let mut entries: Vec<_> = record
                 .bind
                 .iter()
-                .map(|(binding, slot)| wgpu::BindGroupEntry {
+                .zip(&views)
+                .map(|((binding, slot), view)| wgpu::BindGroupEntry {
                     binding: *binding,
-                    resource: match &self.resources[slot.0].1 {
-                        Resource::Texture { view, .. } => wgpu::BindingResource::TextureView(view),
-                        _ => locations[slot.0].binding(),
+                    resource: match view {
+                        Some(view) => wgpu::BindingResource::TextureView(view),
+                        None => locations[slot.0].buffer_binding(),
                     },
                 })
                 .collect();
@@ -347,8 +339,7 @@ impl Builder {
             gpu: self.gpu,
             steps,
             infos,
-            buffers,
-            sizes,
+            homes,
             locations,
         };
         if plan.gpu.options().poison {
@@ -357,23 +348,45 @@ impl Builder {
         Ok(plan)
     }
 
-    /// What of a shared buffer a tensor of `bytes` is bound with. On a poisoned device its guard too:
-    /// some drivers (llvmpipe) drop what goes past a binding, so it would never be touched.
-    fn bound(&self, bytes: u64, buffer: &wgpu::Buffer) -> u64 {
-        match self.gpu.options().poison {
-            false => bytes,
-            true => buffer
-                .size()
-                .min(self.gpu.limits().max_storage_buffer_binding_size),
+    fn location(&self, resource: &Resource, home: Option<&Home>) -> Location {
+        match (resource, home) {
+            (
+                Resource::External {
+                    memory,
+                    offset,
+                    bytes,
+                },
+                _,
+            ) => Location {
+                memory: Some(memory.clone()),
+                offset: *offset,
+                bytes: *bytes,
+                bound: *bytes,
+            },
+            (Resource::Transient { bytes, .. }, home) => Location {
+                memory: home.map(|home| home.memory.clone()),
+                offset: 0,
+                bytes: *bytes,
+                bound: home.map_or(0, |home| self.bound(*bytes, home.memory.bytes())),
+            },
         }
     }
 
-    /// The shared buffer of each transient slot that is used.
-    fn homes(&self) -> Vec<Option<usize>> {
+    /// What of a shared buffer a tensor of `bytes` is bound with. On a poisoned device its guard too:
+    /// some drivers (llvmpipe) drop what goes past a binding, so it would never be touched.
+    fn bound(&self, bytes: u64, home: u64) -> u64 {
+        match self.gpu.options().poison {
+            false => bytes,
+            true => home.min(self.gpu.limits().max_storage_buffer_binding_size),
+        }
+    }
+
+    /// The number of the memory of each transient slot in use, and all such memory.
+    fn homes(&self) -> Result<(Vec<Option<usize>>, Vec<Home>), GpuError> {
         let mut lives: Vec<Option<Life>> = vec![None; self.resources.len()];
         for (time, record) in self.records.iter().enumerate() {
             for (_, slot) in &record.bind {
-                if let Resource::Transient { bytes } = self.resources[slot.0].1 {
+                if let Resource::Transient { bytes, .. } = self.resources[slot.0].1 {
                     let born = Life {
                         first: time,
                         last: time,
@@ -388,8 +401,44 @@ impl Builder {
                 life.last = usize::MAX;
             }
         }
-        assign(&lives)
+        let mut assigned = vec![None; self.resources.len()];
+        let mut sizes: Vec<(MemoryKind, u64)> = Vec::new();
+        for kind in [MemoryKind::Buffer, MemoryKind::Texture] {
+            let of_kind = |(life, (_, resource)): (&Option<Life>, &(String, Resource))| {
+                life.filter(|_| resource.kind() == kind)
+            };
+            let lives: Vec<_> = lives.iter().zip(&self.resources).map(of_kind).collect();
+            let first = sizes.len();
+            for (slot, home) in assign(&lives).into_iter().enumerate() {
+                let Some(home) = home else { continue };
+                assigned[slot] = Some(first + home);
+                sizes.resize(sizes.len().max(first + home + 1), (kind, 0));
+                sizes[first + home].1 = sizes[first + home].1.max(self.bytes(Slot(slot)));
+            }
+        }
+        let guard = if self.gpu.options().poison { GUARD } else { 0 };
+        let scope = self
+            .gpu
+            .device()
+            .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let home = |(kind, bytes): &(MemoryKind, u64)| Home {
+            memory: Memory::new(&self.gpu, *kind, bytes + guard),
+            bytes: *bytes,
+        };
+        let homes = sizes.iter().map(home).collect();
+        match pollster::block_on(scope.pop()) {
+            None => Ok((assigned, homes)),
+            Some(_) => Err(GpuError::OutOfMemory {
+                what: "the intermediate tensors of a plan".into(),
+                wanted: sizes.iter().map(|(_, bytes)| bytes).sum(),
+            }),
+        }
     }
+}
+
+/// Bytes of the largest tensor that a texture of [`TEXTURE_WIDTH`] holds.
+pub fn largest_texture(limits: &wgpu::Limits) -> u64 {
+    u64::from(TEXTURE_WIDTH) * u64::from(limits.max_texture_dimension_2d) * 16
 }
 
 /// A near-square grid of at least `workgroups`, within the limit of a dimension.

@@ -187,7 +187,27 @@ impl Gpu {
         })
     }
 
-    /// An `rgba32float` texture of `width` x `height` texels holding `data`, row by row.
+    /// A zeroed `rgba32float` texture that shaders read or write texel by texel.
+    pub fn texture(&self, label: &str, width: u32, height: u32) -> wgpu::Texture {
+        self.0.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some(label),
+            size: wgpu::Extent3d {
+                width,
+                height,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Float,
+            usage: wgpu::TextureUsages::STORAGE_BINDING
+                | wgpu::TextureUsages::COPY_DST
+                | wgpu::TextureUsages::COPY_SRC,
+            view_formats: &[],
+        })
+    }
+
+    /// A texture holding `data`, row by row.
     pub fn texture_with(
         &self,
         label: &str,
@@ -195,39 +215,28 @@ impl Gpu {
         height: u32,
         data: &[f32],
     ) -> wgpu::Texture {
+        let texture = self.texture(label, width, height);
+        self.write_texture(&texture, data);
+        texture
+    }
+
+    /// Overwrites a whole texture, row by row.
+    pub fn write_texture(&self, texture: &wgpu::Texture, data: &[f32]) {
         assert_eq!(
             data.len(),
-            width as usize * height as usize * 4,
-            "{label}: texel count"
+            texture.width() as usize * texture.height() as usize * 4,
+            "texel count"
         );
-        let size = wgpu::Extent3d {
-            width,
-            height,
-            depth_or_array_layers: 1,
-        };
-        let texture = self.0.device.create_texture(&wgpu::TextureDescriptor {
-            label: Some(label),
-            size,
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba32Float,
-            usage: wgpu::TextureUsages::TEXTURE_BINDING
-                | wgpu::TextureUsages::COPY_DST
-                | wgpu::TextureUsages::COPY_SRC,
-            view_formats: &[],
-        });
         self.0.queue.write_texture(
             texture.as_image_copy(),
             bytemuck::cast_slice(data),
             wgpu::TexelCopyBufferLayout {
                 offset: 0,
-                bytes_per_row: Some(width * 16),
-                rows_per_image: Some(height),
+                bytes_per_row: Some(texture.width() * 16),
+                rows_per_image: None,
             },
-            size,
+            texture.size(),
         );
-        texture
     }
 
     /// Waits for all submitted work.

@@ -10,7 +10,16 @@ pub enum BindingKind {
     Read,
     ReadWrite,
     Uniform,
-    Texture,
+    /// A read-only `rgba32float` storage texture.
+    TexelRead,
+    /// A write-only one.
+    TexelWrite,
+}
+
+impl BindingKind {
+    pub fn is_written(self) -> bool {
+        matches!(self, Self::ReadWrite | Self::TexelWrite)
+    }
 }
 
 /// One `@binding` of a shader.
@@ -116,7 +125,7 @@ fn reflect(module: &naga::Module) -> (Vec<Binding>, Vec<Member>, u32) {
                 BindingKind::ReadWrite
             }
             naga::AddressSpace::Storage { .. } => BindingKind::Read,
-            _ => BindingKind::Texture,
+            _ => texel_kind(&module.types[variable.ty].inner),
         };
         if name == "params" {
             (members, params_size) = struct_members(module, variable.ty);
@@ -128,6 +137,20 @@ fn reflect(module: &naga::Module) -> (Vec<Binding>, Vec<Member>, u32) {
         });
     }
     (bindings, members, params_size)
+}
+
+fn texel_kind(ty: &naga::TypeInner) -> BindingKind {
+    let naga::TypeInner::Image {
+        class: naga::ImageClass::Storage { access, .. },
+        ..
+    } = ty
+    else {
+        panic!("shaders bind buffers and storage textures only");
+    };
+    match access.contains(naga::StorageAccess::STORE) {
+        true => BindingKind::TexelWrite,
+        false => BindingKind::TexelRead,
+    }
 }
 
 fn struct_members(module: &naga::Module, ty: naga::Handle<naga::Type>) -> (Vec<Member>, u32) {
@@ -154,6 +177,11 @@ fn layout_entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
         has_dynamic_offset: false,
         min_binding_size: None,
     };
+    let texels = |access| wgpu::BindingType::StorageTexture {
+        access,
+        format: wgpu::TextureFormat::Rgba32Float,
+        view_dimension: wgpu::TextureViewDimension::D2,
+    };
     wgpu::BindGroupLayoutEntry {
         binding: binding.index,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -161,11 +189,8 @@ fn layout_entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
             BindingKind::Uniform => buffer(wgpu::BufferBindingType::Uniform),
             BindingKind::Read => buffer(wgpu::BufferBindingType::Storage { read_only: true }),
             BindingKind::ReadWrite => buffer(wgpu::BufferBindingType::Storage { read_only: false }),
-            BindingKind::Texture => wgpu::BindingType::Texture {
-                sample_type: wgpu::TextureSampleType::Float { filterable: false },
-                view_dimension: wgpu::TextureViewDimension::D2,
-                multisampled: false,
-            },
+            BindingKind::TexelRead => texels(wgpu::StorageTextureAccess::ReadOnly),
+            BindingKind::TexelWrite => texels(wgpu::StorageTextureAccess::WriteOnly),
         },
         count: None,
     }

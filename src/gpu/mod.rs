@@ -6,15 +6,17 @@ mod device;
 mod error;
 mod kernel;
 mod liveness;
+mod memory;
 mod plan;
 mod profile;
 pub mod shaders;
 
 pub use adapter::{AdapterChoice, Adapters, install_hint, prepare_environment};
-pub use builder::{Builder, Dispatch, Value};
+pub use builder::{Builder, Dispatch, Value, largest_texture};
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
 pub use kernel::{Binding, BindingKind, Kernel};
+pub use memory::TEXTURE_WIDTH;
 pub use plan::{DispatchInfo, Plan, Slot};
 pub use profile::Timing;
 pub use shaders::Variables;

@@ -4,10 +4,8 @@
 use std::sync::Arc;
 
 use super::kernel::Kernel;
+use super::memory::Memory;
 use super::{Gpu, GpuError, Timing};
-
-/// The guard's NaN, which is no other's: a NaN computed past the end of a buffer shows as well.
-const GUARD_WORD: u32 = 0x7fc5_a5a5;
 
 /// Work a submission may hold, in FLOPs: some systems reset a device that is busy for seconds.
 const SUBMISSION_FLOPS: u64 = 40_000_000_000;
@@ -30,21 +28,32 @@ pub struct DispatchInfo {
 
 /// Where the memory of a slot is.
 pub(super) struct Location {
-    pub buffer: Option<wgpu::Buffer>,
+    /// `None` for a slot that no dispatch uses.
+    pub memory: Option<Memory>,
     pub offset: u64,
     pub bytes: u64,
-    /// Bytes that a dispatch can reach.
+    /// Bytes of a buffer that a dispatch can reach.
     pub bound: u64,
 }
 
 impl Location {
-    pub fn binding(&self) -> wgpu::BindingResource<'_> {
+    /// What a dispatch binds, where the memory is a buffer.
+    pub fn buffer_binding(&self) -> wgpu::BindingResource<'_> {
+        let Some(Memory::Buffer(buffer)) = &self.memory else {
+            panic!("every bound slot has memory");
+        };
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: self.buffer.as_ref().expect("every bound slot has memory"),
+            buffer,
             offset: self.offset,
             size: wgpu::BufferSize::new(self.bound),
         })
     }
+}
+
+/// Memory of the plan's own, and how much of it is in use.
+pub(super) struct Home {
+    pub memory: Memory,
+    pub bytes: u64,
 }
 
 /// A dispatch as it is replayed.
@@ -59,8 +68,7 @@ pub struct Plan {
     pub(super) gpu: Gpu,
     pub(super) steps: Vec<Step>,
     pub(super) infos: Vec<DispatchInfo>,
-    pub(super) buffers: Vec<wgpu::Buffer>,
-    pub(super) sizes: Vec<u64>,
+    pub(super) homes: Vec<Home>,
     pub(super) locations: Vec<Location>,
 }
 
@@ -72,7 +80,7 @@ impl Plan {
 
     /// Bytes of GPU memory of the plan's own.
     pub fn transient_bytes(&self) -> u64 {
-        self.sizes.iter().sum()
+        self.homes.iter().map(|home| home.bytes).sum()
     }
 
     /// Submits every dispatch once; returns without waiting.
@@ -114,28 +122,21 @@ impl Plan {
     /// The contents of a slot, as far as they are still alive ([`Builder::keep`](super::Builder::keep)).
     pub fn read(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
         let location = &self.locations[slot.0];
-        let buffer = location
-            .buffer
-            .as_ref()
-            .expect("only buffers are read back");
-        self.gpu.read(buffer, location.offset, location.bytes)
+        let memory = location.memory.as_ref();
+        let memory = memory.expect("only slots in use are read back");
+        memory.read(&self.gpu, location.offset, location.bytes)
     }
 
     pub(super) fn poison(&self) {
-        for (buffer, size) in self.buffers.iter().zip(&self.sizes) {
-            let mut words = vec![f32::NAN.to_bits(); buffer.size() as usize / 4];
-            words[*size as usize / 4..].fill(GUARD_WORD);
-            self.gpu
-                .queue()
-                .write_buffer(buffer, 0, bytemuck::cast_slice(&words));
+        for Home { memory, bytes } in &self.homes {
+            memory.poison(&self.gpu, *bytes);
         }
     }
 
     /// Whether the guard bands of a poisoned device are as they were.
     pub fn guards_are_whole(&self) -> Result<bool, GpuError> {
-        for (buffer, size) in self.buffers.iter().zip(&self.sizes) {
-            let guard: Vec<u32> = self.gpu.read(buffer, *size, buffer.size() - size)?;
-            if !guard.iter().all(|word| *word == GUARD_WORD) {
+        for Home { memory, bytes } in &self.homes {
+            if !memory.guard_is_whole(&self.gpu, *bytes)? {
                 return Ok(false);
             }
         }

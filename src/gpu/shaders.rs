@@ -45,6 +45,7 @@ embedded![
     "adapter/reduce",
     "adapter/trace",
     "adapter/up",
+    "common/map",
     "common/philox",
     "common/ranks",
     "common/step",

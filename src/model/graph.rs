@@ -57,6 +57,15 @@ pub struct Tensor {
     pub slot: Slot,
     pub map: Map,
     pub rows: usize,
+    /// Whether it lives in a texture, not in a buffer.
+    pub textured: bool,
+}
+
+impl Tensor {
+    /// What shaders call it.
+    pub fn textured(&self) -> (&'static str, u32) {
+        ("textured", u32::from(self.textured))
+    }
 }
 
 /// Records operations into a plan.
@@ -73,10 +82,27 @@ impl Graph {
         }
     }
 
-    /// A tensor in memory of the plan's own.
+    /// A feature map in memory of the plan's own: in a texture where kernels want it there.
     pub fn tensor(&mut self, label: &str, map: Map, rows: usize) -> Tensor {
-        let slot = self.builder.transient(label, map.floats() * rows);
-        Tensor { slot, map, rows }
+        if !self.kernels.textured() {
+            return self.buffer_tensor(label, map, rows);
+        }
+        Tensor {
+            slot: self.builder.transient_texture(label, map.floats() * rows),
+            map,
+            rows,
+            textured: true,
+        }
+    }
+
+    /// A tensor that is in a buffer whatever the kernels: low-rank activations and vectors.
+    pub fn buffer_tensor(&mut self, label: &str, map: Map, rows: usize) -> Tensor {
+        Tensor {
+            slot: self.builder.transient(label, map.floats() * rows),
+            map,
+            rows,
+            textured: false,
+        }
     }
 
     /// Records an operation of one invocation an item, in workgroups of 64.

@@ -1,6 +1,6 @@
 //! Which variant of each operation runs on a device.
 
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, largest_texture};
 
 /// How convolutions run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl KernelChoice {
     /// What suits a device: broadcasts where loads are dear (software), else the plain variants.
     pub fn for_gpu(gpu: &Gpu) -> Self {
         match gpu.subgroup_size() {
-            Some(lanes @ 4..=64) if gpu.is_software() => Self::broadcast(lanes),
+            Some(lanes @ 4..=64) if gpu.is_software() && can_texture(gpu) => Self::broadcast(lanes),
             _ => Self::PLAIN,
         }
     }
@@ -51,6 +51,19 @@ impl KernelChoice {
             conv: ConvKernel::Texture,
             low_rank: LowRankKernel::Broadcast,
             lanes,
+        }
+    }
+
+    /// Whether feature maps and frozen weights live in textures.
+    pub fn textured(&self) -> bool {
+        self.conv == ConvKernel::Texture
+    }
+
+    /// Bytes of the largest tensor of a plan.
+    pub fn largest_tensor(&self, gpu: &Gpu) -> u64 {
+        match self.textured() {
+            true => largest_texture(&gpu.limits()),
+            false => gpu.limits().max_storage_buffer_binding_size,
         }
     }
 
@@ -74,4 +87,11 @@ impl KernelChoice {
             ),
         ]
     }
+}
+
+/// Storage textures of a convolution: input, weight, residual, mask, output.
+const STORAGE_TEXTURES: u32 = 5;
+
+fn can_texture(gpu: &Gpu) -> bool {
+    gpu.limits().max_storage_textures_per_shader_stage >= STORAGE_TEXTURES
 }

@@ -108,5 +108,5 @@ pub fn largest_chunk(gpu: &Gpu, network: &FrozenNetwork, size: usize) -> usize {
     let input = Map::square(size, 3);
     let widest = Map::square(stem.out_side(size), stem.out_channels);
     let bytes = 4 * input.floats().max(widest.floats()) as u64;
-    (gpu.limits().max_storage_buffer_binding_size / bytes).max(1) as usize
+    (network.kernels.largest_tensor(gpu) / bytes).max(1) as usize
 }

@@ -1,12 +1,37 @@
 //! What the GPU tests share.
 #![allow(dead_code, reason = "no test binary uses every helper")]
 
-use bayeslora::gpu::{Gpu, GpuOptions};
+use bayeslora::gpu::{Gpu, GpuOptions, TEXTURE_WIDTH};
+use bayeslora::model::{Graph, Map, Tensor};
 
 /// A device on the default adapter.
 pub fn gpu(options: GpuOptions) -> Gpu {
     bayeslora::gpu::prepare_environment();
     Gpu::open(options).expect("an adapter; `sh setup.sh` installs the software one")
+}
+
+/// A feature map of given content, in the memory that the graph's kernels read.
+pub fn feature_map(graph: &mut Graph, map: Map, rows: usize, data: &[f32]) -> Tensor {
+    let gpu = graph.builder.gpu().clone();
+    let textured = graph.kernels.textured();
+    let slot = if textured {
+        let row = TEXTURE_WIDTH as usize * 4;
+        // Whatever is read behind the end shows.
+        let mut texels = data.to_vec();
+        texels.resize(data.len().next_multiple_of(row), f32::NAN);
+        let height = (texels.len() / row) as u32;
+        let texture = gpu.texture_with("test input", TEXTURE_WIDTH, height, &texels);
+        graph.builder.texture("test input", &texture)
+    } else {
+        let buffer = gpu.storage_with("test input", data);
+        graph.builder.buffer("test input", &buffer)
+    };
+    Tensor {
+        slot,
+        map,
+        rows,
+        textured,
+    }
 }
 
 /// Largest difference relative to the largest element; NaN anywhere is infinite.

@@ -285,12 +285,24 @@ impl Bench {
         self.data(&floats(lanes))
     }
 
-    /// A twin's tensor as an operation's input.
+    /// A twin's tensor as an operation's input: a feature map.
     pub fn input(&mut self, x: &Twin) -> Tensor {
+        match self.graph.kernels.textured() {
+            true => {
+                let data = floats(&map_lanes(x));
+                common::feature_map(&mut self.graph, map_of(x), x.shape[0], &data)
+            }
+            false => self.buffer_input(x),
+        }
+    }
+
+    /// The same for what is in a buffer whatever the kernels: low-rank activations and vectors.
+    pub fn buffer_input(&mut self, x: &Twin) -> Tensor {
         Tensor {
             slot: self.lanes(&map_lanes(x)),
             map: map_of(x),
             rows: x.shape[0],
+            textured: false,
         }
     }
 

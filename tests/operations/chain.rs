@@ -34,7 +34,7 @@ fn run(kernels: KernelChoice, keep: bool) -> (Vec<Vec<u32>>, u64) {
         .collect();
     let x = Twin::random(&[rows, channels, 5, 7], 30);
     let upload = |label: &str, data: &[f32]| gpu.storage_with(label, data);
-    let input = upload("input", &floats(&map_lanes(&x)));
+    let input = floats(&map_lanes(&x));
     let z = Twin::random(&[rows, rank], 31);
     let gates = upload("gates", &floats(&map_lanes(&z)));
     let a = upload(
@@ -48,11 +48,7 @@ fn run(kernels: KernelChoice, keep: bool) -> (Vec<Vec<u32>>, u64) {
 
     let mut graph = Graph::new(&gpu, kernels);
     let slot = |graph: &mut Graph, buffer: &_| graph.builder.buffer("test", buffer);
-    let mut x = Tensor {
-        slot: slot(&mut graph, &input),
-        map: bench::map_of(&x),
-        rows,
-    };
+    let mut x = crate::common::feature_map(&mut graph, bench::map_of(&x), rows, &input);
     let (gates, a, b) = (
         slot(&mut graph, &gates),
         slot(&mut graph, &a),

@@ -139,8 +139,8 @@ fn forward(case: Shape, relu: bool, with_residual: bool) {
         let frozen = case.upload(bench);
         let input = bench.input(&x);
         let adapter = (rank > 0).then(|| LowRank {
-            low: bench.input(&low).slot,
-            gates: bench.input(&z).slot,
+            low: bench.buffer_input(&low).slot,
+            gates: bench.buffer_input(&z).slot,
             up: bench.lanes(&b_lanes(&b)),
             rank,
             scale: SCALE,
@@ -246,8 +246,8 @@ fn backward(case: Shape, fused: Fused) {
             &below,
         );
         let adapter = (rank > 0).then(|| LowRank {
-            low: bench.input(&q).slot,
-            gates: bench.input(&z).slot,
+            low: bench.buffer_input(&q).slot,
+            gates: bench.buffer_input(&z).slot,
             up: bench.lanes(&a_lanes(&a)),
             rank,
             scale: SCALE,

@@ -186,7 +186,7 @@ fn gate_gradient() {
         });
         let name = format!("gate gradient rank {rank} {height}x{width} {rows} rows");
         everywhere(&name, 3, |bench| {
-            let (h, q) = (bench.input(&h), bench.input(&q));
+            let (h, q) = (bench.buffer_input(&h), bench.buffer_input(&q));
             let lanes = map_lanes(&expected);
             let out = bench.target(lanes.len());
             let graph = &mut bench.graph;
@@ -287,7 +287,7 @@ fn trace() {
             .collect();
         let name = format!("trace rank {rank} {channels} channels {height}x{width} {rows} rows");
         everywhere(&name, 3, |bench| {
-            let h = bench.input(&h);
+            let h = bench.buffer_input(&h);
             let b = bench.lanes(&b_lanes(&b));
             let mut log_alpha = t.to_f32();
             log_alpha.resize(rank.next_multiple_of(4), f32::NAN);

@@ -61,7 +61,7 @@ fn cross_entropy() {
                 ..StepValues::prediction(0, 0, GateMode::Mean)
             };
             let step = step(bench, &values);
-            let logits = bench.input(&logits);
+            let logits = bench.buffer_input(&logits);
             let labels: Vec<u32> = labels.iter().map(|label| *label as u32).collect();
             let labels = bench.words(&labels);
             let out = bench.target(losses.len());
@@ -84,7 +84,7 @@ fn log_softmax() {
         let expected = head::log_softmax(&logits);
         let name = format!("log softmax {classes} classes {rows} rows");
         everywhere(&name, 3, |bench| {
-            let logits = bench.input(&logits);
+            let logits = bench.buffer_input(&logits);
             let mut lanes = values(&expected.data);
             lanes.resize(lanes.len().next_multiple_of(4), Lane::Untouched);
             let out = bench.target(lanes.len());

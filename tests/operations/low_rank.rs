@@ -67,7 +67,7 @@ fn down_with_bias() {
         });
         let name = format!("down with bias {features}>{classes} {rows} rows");
         everywhere(&name, 5, |bench| {
-            let (x, a) = (bench.input(&x), bench.lanes(&a_lanes(&w)));
+            let (x, a) = (bench.buffer_input(&x), bench.lanes(&a_lanes(&w)));
             // The bias' own padding must not reach the logits' padding.
             let mut padded = bias.to_f32();
             padded.resize(classes.next_multiple_of(4), f32::NAN);
@@ -100,8 +100,13 @@ fn outer() {
                 "outer {channels}x{rank} k{kernel} s{stride} {height}x{width} {rows} rows gated {gated}"
             );
             let plans = everywhere(&name, 17, |bench| {
-                let (x, low) = (bench.input(&x), bench.input(&low));
-                let gates = gated.then(|| bench.input(&z).slot);
+                let x = match gated {
+                    true => bench.input(&x),
+                    // The head's own gradient reads the pooled features.
+                    false => bench.buffer_input(&x),
+                };
+                let low = bench.buffer_input(&low);
+                let gates = gated.then(|| bench.buffer_input(&z).slot);
                 let lanes = a_lanes(&expected);
                 let grad = bench.target(lanes.len());
                 bench.graph.outer(Outer {
@@ -135,7 +140,7 @@ fn sum_rows() {
             .map(|c| (0..rows).map(|row| x.at(&[row, c])).sum())
             .collect();
         everywhere(&format!("sum of {rows} rows of {channels}"), 3, |bench| {
-            let x = bench.input(&x);
+            let x = bench.buffer_input(&x);
             let lanes = vector_lanes(&expected);
             let out = bench.target(lanes.len());
             bench.graph.sum_rows("sum".into(), x, out.slot);
@@ -181,9 +186,9 @@ fn up() {
                 "up {rank}>{channels} {rows} rows share {share} gated {gated} base {based}"
             );
             everywhere(&name, 5, |bench| {
-                let (low, up) = (bench.input(&low), bench.lanes(&b_lanes(&b)));
-                let gates = gated.then(|| (bench.input(&z).slot, SCALE));
-                let base = based.then(|| bench.input(&base));
+                let (low, up) = (bench.buffer_input(&low), bench.lanes(&b_lanes(&b)));
+                let gates = gated.then(|| (bench.buffer_input(&z).slot, SCALE));
+                let base = based.then(|| bench.buffer_input(&base));
                 let out = bench.graph.up(Up {
                     label: "up".into(),
                     low,

@@ -62,7 +62,7 @@ fn average_pool() {
             let x = bench.input(&x);
             let out = bench.graph.average_pool(x);
             bench.expect("out", out, &expected, ROUNDING);
-            let grad = bench.input(&grad);
+            let grad = bench.buffer_input(&grad);
             let out = bench.graph.average_pool_backward(x, grad);
             bench.expect("gradient", out, &gradient, ROUNDING);
         });

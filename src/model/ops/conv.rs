@@ -175,7 +175,7 @@ impl Graph {
         self.elementwise(
             format!("{} gain", frozen.spec.name),
             "conv/gain",
-            &[],
+            &[grad.textured()],
             &[("grad", grad.slot), ("affine", affine), ("out", out.slot)],
             &[("quads", u(quads)), ("channel_quads", u(grad.map.quads()))],
             quads,

@@ -12,7 +12,7 @@ impl Graph {
         labels: Slot,
         losses: Slot,
     ) -> Tensor {
-        let gradient = self.tensor("d logits", logits.map, logits.rows);
+        let gradient = self.buffer_tensor("d logits", logits.map, logits.rows);
         let classes = logits.map.channels;
         self.elementwise(
             "softmax cross-entropy".into(),

@@ -19,7 +19,7 @@ impl Graph {
         self.elementwise(
             "prepare images".into(),
             "input/prepare",
-            &[],
+            &[out.textured()],
             &[("images", images), ("views", views), ("out", out.slot)],
             &[
                 ("first", u(first)),
@@ -40,7 +40,7 @@ impl Graph {
         self.elementwise(
             "unpack features".into(),
             "input/unpack",
-            &[],
+            &[out.textured()],
             &[("halves", halves), ("out", out.slot)],
             &[("quads", u(quads))],
             quads,
@@ -55,7 +55,7 @@ impl Graph {
         self.elementwise(
             "place chunk".into(),
             "input/place",
-            &[],
+            &[chunk.textured()],
             &[("x", chunk.slot), ("out", whole.slot)],
             &[
                 ("positions", u(chunk.map.positions())),

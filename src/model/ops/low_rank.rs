@@ -82,10 +82,10 @@ impl Graph {
             width: side(x.map.width),
             channels: rank,
         };
-        let low = self.tensor(&label, map, x.rows);
+        let low = self.buffer_tensor(&label, map, x.rows);
         let mut bind = vec![("x", x.slot), ("a", a), ("low", low.slot)];
         bind.extend(bias.map(|bias| ("bias", bias)));
-        let mut variables = vec![("biased", u32::from(bias.is_some()))];
+        let mut variables = vec![("biased", u32::from(bias.is_some())), x.textured()];
         let positions = map.positions();
         let (shader, workgroups) = match self.kernels.low_rank {
             LowRankKernel::Plain => (
@@ -129,7 +129,7 @@ impl Graph {
         let (kernel, ..) = geometry(spec);
         let (rank, positions, quads) = (low.map.channels, low.map.positions(), x.map.quads());
         let columns = kernel * kernel * quads;
-        let mut variables = vec![("gated", u32::from(gates.is_some()))];
+        let mut variables = vec![("gated", u32::from(gates.is_some())), x.textured()];
         let (shader, per_split, wanted) = match self.kernels.low_rank {
             LowRankKernel::Plain => (
                 "adapter/outer_plain",
@@ -194,7 +194,7 @@ impl Graph {
             gates,
             base,
         } = product;
-        let out = self.tensor(&label, Map::vector(channels), rows);
+        let out = self.buffer_tensor(&label, Map::vector(channels), rows);
         let mut bind = vec![("low", low.slot), ("up", up), ("out", out.slot)];
         bind.extend(gates.map(|(gates, _)| ("gates", gates)));
         bind.extend(base.map(|base| ("base", base.slot)));

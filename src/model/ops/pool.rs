@@ -11,7 +11,7 @@ impl Graph {
         self.elementwise(
             "max pool".into(),
             "pool/max",
-            &[],
+            &[x.textured()],
             &[("x", x.slot), ("out", out.slot)],
             &window(x, map),
             items,
@@ -27,7 +27,7 @@ impl Graph {
         self.elementwise(
             "max pool gradient".into(),
             "pool/max_backward",
-            &[],
+            &[x.textured()],
             &[("x", x.slot), ("grad", grad.slot), ("out", out.slot)],
             &window(x, grad.map),
             items,
@@ -38,12 +38,12 @@ impl Graph {
 
     /// Global average pool.
     pub fn average_pool(&mut self, x: Tensor) -> Tensor {
-        let out = self.tensor("pooled", Map::vector(x.map.channels), x.rows);
+        let out = self.buffer_tensor("pooled", Map::vector(x.map.channels), x.rows);
         let items = x.map.quads() * x.rows;
         self.elementwise(
             "average pool".into(),
             "pool/average",
-            &[],
+            &[x.textured()],
             &[("x", x.slot), ("out", out.slot)],
             &[("positions", u(x.map.positions())), ("row_quads", u(items))],
             items,
@@ -59,7 +59,7 @@ impl Graph {
         self.elementwise(
             "average pool gradient".into(),
             "pool/average_backward",
-            &[],
+            &[x.textured()],
             &[("x", x.slot), ("grad", grad.slot), ("out", out.slot)],
             &[
                 ("positions", u(x.map.positions())),

@@ -1,0 +1,86 @@
+//! What dispatches read and write: buffers, and textures that hold one vec4 a texel.
+
+use super::{Gpu, GpuError};
+
+/// Texels in a row of a texture that holds a tensor; `common/map.wgsl` knows it too.
+pub const TEXTURE_WIDTH: u32 = 2048;
+
+/// The guard's NaN, which is no other's: a NaN computed past the end of a tensor shows as well.
+const GUARD_WORD: u32 = 0x7fc5_a5a5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MemoryKind {
+    Buffer,
+    Texture,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Memory {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::Texture),
+}
+
+impl Memory {
+    /// Zeroed memory for at least `bytes`.
+    pub fn new(gpu: &Gpu, kind: MemoryKind, bytes: u64) -> Self {
+        match kind {
+            MemoryKind::Buffer => Self::Buffer(gpu.storage("plan", bytes)),
+            MemoryKind::Texture => {
+                let rows = (bytes / 16).div_ceil(u64::from(TEXTURE_WIDTH));
+                let rows = u32::try_from(rows).expect("checked when the tensor was recorded");
+                Self::Texture(gpu.texture("plan", TEXTURE_WIDTH, rows))
+            }
+        }
+    }
+
+    pub fn kind(&self) -> MemoryKind {
+        match self {
+            Self::Buffer(_) => MemoryKind::Buffer,
+            Self::Texture(_) => MemoryKind::Texture,
+        }
+    }
+
+    /// Bytes there are.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Buffer(buffer) => buffer.size(),
+            Self::Texture(texture) => u64::from(texture.width()) * u64::from(texture.height()) * 16,
+        }
+    }
+
+    pub fn read<T: bytemuck::Pod>(
+        &self,
+        gpu: &Gpu,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Vec<T>, GpuError> {
+        match self {
+            Self::Buffer(buffer) => gpu.read(buffer, offset, bytes),
+            Self::Texture(texture) => {
+                let all = gpu.read_texture(texture)?;
+                let range = offset as usize / 4..(offset + bytes) as usize / 4;
+                Ok(bytemuck::pod_collect_to_vec(&all[range]))
+            }
+        }
+    }
+
+    /// Fills the first `bytes` with NaN and what is behind them with the guard.
+    pub fn poison(&self, gpu: &Gpu, bytes: u64) {
+        let mut words = vec![f32::NAN.to_bits(); self.bytes() as usize / 4];
+        words[bytes as usize / 4..].fill(GUARD_WORD);
+        let floats: &[f32] = bytemuck::cast_slice(&words);
+        match self {
+            Self::Buffer(buffer) => {
+                gpu.queue()
+                    .write_buffer(buffer, 0, bytemuck::cast_slice(floats));
+            }
+            Self::Texture(texture) => gpu.write_texture(texture, floats),
+        }
+    }
+
+    /// Whether the guard behind the first `bytes` is as [`Memory::poison`] left it.
+    pub fn guard_is_whole(&self, gpu: &Gpu, bytes: u64) -> Result<bool, GpuError> {
+        let guard: Vec<u32> = self.read(gpu, bytes, self.bytes() - bytes)?;
+        Ok(guard.iter().all(|word| *word == GUARD_WORD))
+    }
+}
