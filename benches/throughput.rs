@@ -35,7 +35,7 @@ fn main() {
     let targets = ["layer3".to_owned(), "layer4".to_owned()];
     let (convs, head) = resnet.select(&targets).expect("layers of a ResNet-18");
     let kernels = KernelChoice::for_gpu(&gpu);
-    let network = FrozenNetwork::upload(&gpu, kernels, &backbone, convs.first().copied());
+    let network = FrozenNetwork::new(&gpu, kernels, &backbone);
     let layout = |rank: u32| {
         AdapterLayout::new(
             resnet,

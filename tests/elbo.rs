@@ -175,7 +175,7 @@ fn a_batch_twice_is_the_batch() {
     const ROWS: usize = 5;
     for kernels in kernels() {
         let gpu = &*GPU;
-        let network = FrozenNetwork::upload(gpu, kernels, &tiny_backbone(), Some(0));
+        let network = FrozenNetwork::new(gpu, kernels, &tiny_backbone());
         let (convs, _) = network
             .resnet
             .select(&["layer3".into(), "layer4.1".into()])

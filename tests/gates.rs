@@ -442,7 +442,7 @@ fn train_step(network: &FrozenNetwork, trainable: &Trainable, draw: bool) -> Tra
 fn forward_and_backward_share_one_draw() {
     let gpu = &*GPU;
     let kernels = KernelChoice::for_gpu(gpu);
-    let network = FrozenNetwork::upload(gpu, kernels, &tiny_backbone(), Some(0));
+    let network = FrozenNetwork::new(gpu, kernels, &tiny_backbone());
     let (convs, _) = network
         .resnet
         .select(&["layer2".into(), "layer4.1".into()])

@@ -40,14 +40,6 @@ static GPU: LazyLock<Gpu> = LazyLock::new(|| {
     })
 });
 
-fn kernel_choices() -> Vec<KernelChoice> {
-    let best = KernelChoice::for_gpu(&GPU);
-    match best == KernelChoice::PLAIN {
-        true => vec![best],
-        false => vec![best, KernelChoice::PLAIN],
-    }
-}
-
 /// A network of few channels, as a file would hold it.
 fn weights(stem: Stem) -> Named<Twin> {
     let mut weights = Named::new();
@@ -379,8 +371,8 @@ fn gradients_are_the_twins() {
             });
             let expected = net.backward(&trace, &gates, &dlogits);
 
-            for kernels in kernel_choices() {
-                let network = FrozenNetwork::upload(&GPU, kernels, &setting.backbone, Some(0));
+            for kernels in common::kernel_choices(&GPU) {
+                let network = FrozenNetwork::new(&GPU, kernels, &setting.backbone);
                 let fresh = TrainableState::new(layout, state.clone());
                 let trainable = Trainable::upload(&GPU, layout.clone(), &fresh);
                 let step = train_step(&network, &trainable, &setting, &batch, false);
@@ -451,7 +443,7 @@ fn gradients_are_the_slope_of_the_loss() {
             let setting = Setting::new(&weights, *targets);
             let Setting { layout, state, .. } = &setting;
             let kernels = KernelChoice::for_gpu(&GPU);
-            let network = FrozenNetwork::upload(&GPU, kernels, &setting.backbone, Some(0));
+            let network = FrozenNetwork::new(&GPU, kernels, &setting.backbone);
             let fresh = TrainableState::new(layout, state.clone());
             let trainable = Trainable::upload(&GPU, layout.clone(), &fresh);
             let step = train_step(&network, &trainable, &setting, &batch, true);
@@ -537,8 +529,8 @@ fn samples_share_a_forward() {
                     })
                 })
                 .collect();
-            for kernels in kernel_choices() {
-                let network = FrozenNetwork::upload(&GPU, kernels, &setting.backbone, None);
+            for kernels in common::kernel_choices(&GPU) {
+                let network = FrozenNetwork::new(&GPU, kernels, &setting.backbone);
                 let forward = |rows_out: usize, gates: &[Twin]| {
                     let parameters = GPU.storage_with("parameters", &layout.pack(&setting.state));
                     let gates = GPU.storage_with("gates", &setting.packed(rows_out, gates));

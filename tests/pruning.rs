@@ -28,7 +28,7 @@ fn images() -> Vec<u8> {
 }
 
 fn network(gpu: &Gpu, kernels: KernelChoice) -> FrozenNetwork {
-    FrozenNetwork::upload(gpu, kernels, &tiny_backbone(), Some(0))
+    FrozenNetwork::new(gpu, kernels, &tiny_backbone())
 }
 
 /// Adapters on these layers with `rank` ranks each.

@@ -12,6 +12,8 @@ mod common;
 mod properties;
 mod reference;
 
+use std::sync::Arc;
+
 use bayeslora::model::{
     AdapterLayout, AdapterSlots, AdapterState, ConvForward, ConvSpec, ConvWeights, FrozenConv,
     GateMode, Graph, KernelChoice, Map, Purpose, Tensor as Rows, Up,
@@ -273,7 +275,7 @@ impl Layer {
         let spec = self.conv.as_ref();
         let h = graph.down("A".into(), spec, x, slots.a, self.rank(), None);
         let y = if let Some(spec) = spec {
-            let frozen = FrozenConv::upload(gpu, self.kernels, spec, &self.frozen(), false);
+            let frozen = FrozenConv::new(gpu, spec, Arc::new(self.frozen()));
             graph.conv_forward(ConvForward {
                 frozen: &frozen,
                 input: x,

@@ -25,6 +25,7 @@ const INCLUDES: &[&str] = &[
     "common/ranks",
     "common/step",
     "common/taps",
+    "conv/epilogue",
     "conv/interface",
     "pool/window",
 ];
@@ -44,24 +45,39 @@ struct Case {
     subgroups: bool,
 }
 
-/// What is fused into a convolution, as `Graph::conv` names it.
-fn fusions() -> Vec<Vec<(&'static str, u32)>> {
+/// What a convolution's epilogue does, forward and back, as `Epilogue::record` names it.
+fn epilogues() -> [Vec<Vec<(&'static str, u32)>>; 2] {
+    // The frozen stem and first convolutions, downsampling, and the end of a block.
+    let forward = [(0, 1), (0, 0), (1, 1)].map(|(residual, relu)| [1, 0, residual, relu, 0]);
+    // Back through a second convolution, downsampling, and a first convolution.
+    let backward = [(1, 0, 1), (0, 0, 0), (0, 1, 1)]
+        .map(|(gain, residual, mask)| [0, gain, residual, 0, mask]);
+    // W * x alone.
+    let nothing = [0; 5];
+    let names = ["affine", "gain", "residual", "relu", "mask"];
+    let named = |values: &[u32; 5]| names.into_iter().zip(*values).collect();
+    [forward, backward].map(|all| all.iter().chain([&nothing]).map(named).collect())
+}
+
+/// All that a convolution's product can be asked for.
+fn products() -> Vec<Vec<(&'static str, u32)>> {
     let mut all = Vec::new();
-    for adapter in [0, 1] {
-        // The frozen stem and first convolutions, downsampling, and the end of a block.
-        for (residual, relu) in [(0, 1), (0, 0), (1, 1)] {
-            all.push([0, adapter, 1, 0, residual, relu, 0]);
-        }
-        // Back through a second convolution, downsampling, and a first convolution.
-        for (gain, residual, mask) in [(1, 0, 1), (0, 0, 0), (0, 1, 1)] {
-            all.push([1, adapter, 0, gain, residual, 0, mask]);
+    for (backward, epilogues) in (0..).zip(epilogues()) {
+        for epilogue in epilogues {
+            for (adapter, weighted, per_position) in
+                [(0, 1, 0), (1, 1, 0), (0, 1, 1), (0, 0, 0), (1, 0, 0)]
+            {
+                let own = [
+                    ("backward", backward),
+                    ("adapter", adapter),
+                    ("weighted", weighted),
+                    ("per_position", per_position),
+                ];
+                all.push([&epilogue[..], &own].concat());
+            }
         }
     }
-    let names = [
-        "backward", "adapter", "affine", "gain", "residual", "relu", "mask",
-    ];
-    let named = |values: [u32; 7]| names.into_iter().zip(values).collect();
-    all.into_iter().map(named).collect()
+    all
 }
 
 fn cases() -> Vec<Case> {
@@ -73,15 +89,23 @@ fn cases() -> Vec<Case> {
             subgroups,
         });
     };
-    for fusion in fusions() {
-        push("conv/plain", &[&fusion[..], &[("rows", 4)]].concat(), false);
+    for product in products() {
+        let plain = [BUFFERS, ("rows", 4)];
+        push("conv/plain", &[&product[..], &plain].concat(), false);
         for lanes in LANES {
-            for rows in [8, 16, 32] {
-                for vecs in [1, 2] {
-                    let tile = [("lanes", lanes), ("rows", rows), ("vecs", vecs)];
-                    push("conv/texture", &[&fusion[..], &tile].concat(), true);
-                }
+            for (rows, vecs) in [(8, 1), (16, 1), (32, 1), (32, 2), (64, 1)] {
+                let tile = [TEXTURES, ("lanes", lanes), ("rows", rows), ("vecs", vecs)];
+                push("conv/texture", &[&product[..], &tile].concat(), true);
             }
+        }
+    }
+    for memory in [BUFFERS, TEXTURES] {
+        for epilogue in epilogues().concat() {
+            push(
+                "conv/winograd_output",
+                &[&epilogue[..], &[memory]].concat(),
+                false,
+            );
         }
     }
     for flag in [0, 1] {
@@ -122,6 +146,7 @@ fn cases() -> Vec<Case> {
     }
     for shader in [
         "conv/gain",
+        "conv/winograd_input",
         "input/place",
         "input/prepare",
         "input/unpack",

@@ -1,15 +1,15 @@
-// What every convolution kernel computes, binds and stores.
+// What every kernel of a convolution's products computes and binds. Where it is not `weighted`, the
+// first term has been computed before and `base` holds it.
 //
 //   forward:   acc[p,n,:] = sum_tap sum_c x[p stride + tap - pad, n, c] W[tap,c,:]
 //                         + sum_i scale z[n,i] low[p,n,i] up[i,:]           low = A * x,  up = B
 //   backward:  acc[p,n,:] = sum_tap sum_o x[(p + pad - tap)/stride, n, o] W'[tap,o,:]
 //                         + sum_tap sum_i scale z[n,i] low[same,n,i] up[i,tap,:]  low = B' x,  up = A
-//   out = epilogue(acc): affine, residual, ReLU going forward; residual, ReLU mask, gain going back.
 //
 // Tensors are [position][example][channel quad]. `share` output rows of one example (Monte Carlo
-// samples) read the same input row.
+// samples) read one row of base and low. `per_position`, each position has a matrix W of its own.
 
-//# from "common/map" import reads, writes
+//# from "common/map" import reads
 
 struct Params {
 //# if textured
@@ -18,10 +18,14 @@ struct Params {
     positions: u32,
 //# endif
     batch: u32,
+//# if adapter or not weighted
     share: u32,
+//# endif
     in_height: u32,
     in_width: u32,
+//# if weighted
     in_quads: u32,
+//# endif
     out_width: u32,
     out_quads: u32,
     kernel: u32,
@@ -37,29 +41,33 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+//# if weighted
 {{ reads(1, "x", textured) }}
 //# if textured
 @group(0) @binding(2) var weight: texture_storage_2d<rgba32float, read>;
 //# else
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;
 //# endif
-{{ writes(3, "out", textured) }}
+//# else
+{{ reads(1, "base", textured) }}
+//# endif
 //# if adapter
 @group(0) @binding(4) var<storage, read> low: array<vec4f>;
 @group(0) @binding(5) var<storage, read> gates: array<vec4f>;
 @group(0) @binding(6) var<storage, read> up: array<vec4f>;
 //# endif
-//# if affine or gain
-@group(0) @binding(7) var<storage, read> affine: array<vec4f>; // gains, then biases
-//# endif
-//# if residual
-{{ reads(8, "residual", textured) }}
-//# endif
-//# if mask
-{{ reads(9, "activation", textured) }}
-//# endif
 
+//# include "conv/epilogue"
 //# include "common/taps"
+
+// What a sum begins with.
+fn start(position: u32, row: u32, col: u32) -> vec4f {
+//# if weighted
+    return vec4f();
+//# else
+    return base_at((position * (params.batch / params.share) + row / params.share) * params.out_quads + col);
+//# endif
+}
 
 //# if adapter
 // The adapter's left operand: a quad of gated low-rank activations.
@@ -84,25 +92,3 @@ fn raised(i: u32, tap: u32, col: u32) -> vec4f {
     return up[row * params.out_quads + col];
 }
 //# endif
-
-fn store(position: u32, row: u32, col: u32, acc: vec4f) {
-    let place = (position * params.batch + row) * params.out_quads + col;
-    var value = acc;
-//# if affine
-    value = fma(affine[col], value, affine[params.out_quads + col]);
-//# endif
-//# if residual
-    let residual_row = position * (params.batch / params.residual_share) + row / params.residual_share;
-    value += residual_at(residual_row * params.out_quads + col);
-//# endif
-//# if relu
-    value = max(value, vec4f());
-//# endif
-//# if mask
-    value = select(vec4f(), value, activation_at(place) > vec4f());
-//# endif
-//# if gain
-    value *= affine[col];
-//# endif
-    out_set(place, value);
-}

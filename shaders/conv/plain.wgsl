@@ -30,13 +30,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (position >= params.positions) { return; }
     let oy = i32(position / params.out_width);
     let ox = i32(position % params.out_width);
-    let in_batch = params.batch / params.share;
 
 //# for r in range(rows)
     let row_{{ r }} = min(row0 + {{ r }}u, params.batch - 1u);
-    var acc{{ r }} = vec4f();
+    var acc{{ r }} = start(position, row_{{ r }}, col);
 //# endfor
 
+//# if weighted or backward
     for (var ky = 0; ky < i32(params.kernel); ky++) {
         let iy = tapped(oy, ky, params.in_height);
         if (iy < 0) { continue; }
@@ -44,9 +44,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
             let ix = tapped(ox, kx, params.in_width);
             if (ix < 0) { continue; }
             let pixel = u32(iy) * params.in_width + u32(ix);
+//# if weighted and per_position
+            let tap = position;
+//# else
             let tap = u32(ky) * params.kernel + u32(kx);
+//# endif
+//# if weighted
 //# for r in range(rows)
-            let start{{ r }} = (pixel * in_batch + row_{{ r }} / params.share) * params.in_quads;
+            let start{{ r }} = (pixel * params.batch + row_{{ r }}) * params.in_quads;
 //# endfor
             for (var c = 0u; c < params.in_quads; c++) {
                 let k = (tap * params.in_quads + c) * 4u;
@@ -56,11 +61,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
                 acc{{ r }} += w * x_at(start{{ r }} + c);
 //# endfor
             }
+//# endif
 //# if adapter and backward
             {{ adapter_term("pixel", "tap") }}
 //# endif
         }
     }
+//# endif
 //# if adapter and not backward
     {{ adapter_term("position", "0u") }}
 //# endif

@@ -49,7 +49,6 @@ fn main(
     let position = tile / (col_tiles * row_tiles);
     let oy = i32(position / params.out_width);
     let ox = i32(position % params.out_width);
-    let in_batch = params.batch / params.share;
 
 //# for v in range(vecs)
     let col{{ v }} = col_tile * {{ lanes * vecs }}u + {{ v * lanes }}u + lane;
@@ -60,10 +59,11 @@ fn main(
 //# endfor
 //# for r in range(rows)
 //# for v in range(vecs)
-    var acc{{ r }}_{{ v }} = vec4f();
+    var acc{{ r }}_{{ v }} = start(position, min(row0 + {{ r }}u, params.batch - 1u), texel{{ v }});
 //# endfor
 //# endfor
 
+//# if weighted or backward
     for (var ky = 0; ky < i32(params.kernel); ky++) {
         let iy = tapped(oy, ky, params.in_height);
         if (iy < 0) { continue; }
@@ -71,9 +71,14 @@ fn main(
             let ix = tapped(ox, kx, params.in_width);
             if (ix < 0) { continue; }
             let pixel = u32(iy) * params.in_width + u32(ix);
+//# if weighted and per_position
+            let tap = position;
+//# else
             let tap = u32(ky) * params.kernel + u32(kx);
+//# endif
+//# if weighted
 //# for j in range(loads)
-            let start{{ j }} = (pixel * in_batch + row_{{ j }} / params.share) * params.in_quads;
+            let start{{ j }} = (pixel * params.batch + row_{{ j }}) * params.in_quads;
 //# endfor
             for (var c = 0u; c < params.in_quads; c++) {
                 let k = (tap * params.in_quads + c) * 4u;
@@ -87,11 +92,13 @@ fn main(
 //# endfor
                 {{ multiply_accumulate() }}
             }
+//# endif
 //# if adapter and backward
             {{ adapter_term("pixel", "tap") }}
 //# endif
         }
     }
+//# endif
 //# if adapter and not backward
     {{ adapter_term("position", "0u") }}
 //# endif

@@ -69,7 +69,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         .resnet
         .select(&config.targets)
         .map_err(anyhow::Error::msg)?;
-    let network = train::upload(&gpu, &backbone, &convs);
+    let network = train::upload(&gpu, &backbone);
     let mut observe = context.observer();
     let mut budget = config.prefix_cache;
     let mut open = |dataset: Dataset, views: &[_]| {

@@ -336,15 +336,8 @@ struct DispatchCost {
 pub fn run(context: &Context, args: &PlanArgs) -> Result<()> {
     let subject = args.subject()?;
     let gpu = context.gpu()?;
-    let lowest = subject
-        .layout
-        .layers
-        .iter()
-        .filter_map(|layer| layer.conv)
-        .min();
-    let gradients_from = lowest.filter(|_| args.mode == Mode::Train);
     let kernels = KernelChoice::for_gpu(&gpu);
-    let network = FrozenNetwork::upload(&gpu, kernels, &subject.backbone, gradients_from);
+    let network = FrozenNetwork::new(&gpu, kernels, &subject.backbone);
     let built = Built::new(&network, &subject, args)?;
     let times = match args.time {
         true => Some(built.time(&gpu, &subject, args.mode)?),

@@ -225,7 +225,7 @@ impl Bench {
         dataset: Dataset,
         bar: Bar,
     ) -> Result<Self> {
-        let network = FrozenNetwork::upload(gpu, KernelChoice::for_gpu(gpu), &run.backbone, None);
+        let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), &run.backbone);
         let convs: Vec<_> = layout
             .layers
             .iter()

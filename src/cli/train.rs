@@ -178,7 +178,6 @@ pub fn run_epochs(
     json: bool,
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<()> {
-    let before = trainer.network().sha256()?;
     if !json {
         println!("\n{HEADER}");
     }
@@ -192,7 +191,7 @@ pub fn run_epochs(
         }
     }
     ensure!(
-        before == trainer.network().sha256()?,
+        trainer.network().is_unchanged()?,
         "the frozen backbone changed: a bug, please report it"
     );
     Ok(())

@@ -1,6 +1,7 @@
 //! The frozen backbone in host memory.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::ResNet;
 use crate::formats::{BackboneFile, FormatError};
@@ -33,7 +34,7 @@ pub struct Backbone {
     pub name: String,
     pub resnet: ResNet,
     /// In the order of [`ResNet::convs`].
-    pub convs: Vec<ConvWeights>,
+    pub convs: Vec<Arc<ConvWeights>>,
     /// The classifier it came with: `[classes, features]` and `[classes]`.
     pub fc: Option<(Vec<f32>, Vec<f32>)>,
     pub sha256: String,
@@ -75,13 +76,13 @@ impl Backbone {
             let (mean, variance) = (norm("running_mean"), norm("running_var"));
             let gain = |o: usize| f64::from(gamma[o]) / (f64::from(variance[o]) + EPSILON).sqrt();
             let channels = 0..spec.out_channels;
-            ConvWeights {
+            Arc::new(ConvWeights {
                 weight: data(format!("{}.weight", spec.name)).clone(),
                 gain: channels.clone().map(|o| gain(o) as f32).collect(),
                 bias: channels
                     .map(|o| (f64::from(beta[o]) - f64::from(mean[o]) * gain(o)) as f32)
                     .collect(),
-            }
+            })
         });
         let fc = file.classes.map(|_| {
             (

@@ -1,34 +1,52 @@
-//! The backbone on the GPU. Nothing ever writes it; [`FrozenNetwork::sha256`] proves it.
+//! The backbone on the GPU. Nothing ever writes it; [`FrozenNetwork::is_unchanged`] proves it.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::graph::Graph;
-use super::{Backbone, ConvKernel, ConvSpec, ConvWeights, KernelChoice, ResNet};
+use super::winograd::transformed_filters;
+use super::{Backbone, ConvSpec, ConvWeights, KernelChoice, ResNet};
 use crate::gpu::{Gpu, GpuError, Slot};
 
-/// A matrix `[k, columns]` of convolution weights, in quads of columns.
-pub(super) enum Weight {
-    Texture(wgpu::Texture),
-    Buffer(wgpu::Buffer),
+/// How a kernel reads a convolution's weights: a matrix `[tap, row, column]` of quads of columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WeightLayout {
+    /// Transposed, as gradients pass: rows are the output channels.
+    pub backward: bool,
+    /// In the Winograd domain: sixteen taps.
+    pub winograd: bool,
+    pub storage: WeightStorage,
 }
 
-impl Weight {
-    fn upload(gpu: &Gpu, kernels: KernelChoice, label: &str, columns: usize, data: &[f32]) -> Self {
-        match kernels.conv {
-            ConvKernel::Plain => Self::Buffer(gpu.storage_with(label, data)),
-            ConvKernel::Texture => {
-                let width = columns.div_ceil(4);
-                let height = data.len() / (width * 4);
-                Self::Texture(gpu.texture_with(label, width as u32, height as u32, data))
-            }
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WeightStorage {
+    Buffer,
+    /// A texture of one quad a texel, a row of the matrix a row.
+    Texture,
+}
 
-    pub(super) fn slot(&self, graph: &mut Graph, label: &str) -> Slot {
-        match self {
-            Self::Texture(texture) => graph.builder.texture(label, texture),
-            Self::Buffer(buffer) => graph.builder.buffer(label, buffer),
+/// Weights of one convolution in one layout.
+struct Weight {
+    layout: WeightLayout,
+    memory: WeightMemory,
+}
+
+enum WeightMemory {
+    Buffer(wgpu::Buffer),
+    Texture(wgpu::Texture),
+}
+
+impl WeightMemory {
+    fn upload(gpu: &Gpu, label: &str, storage: WeightStorage, matrix: &Matrix) -> Self {
+        match storage {
+            WeightStorage::Buffer => Self::Buffer(gpu.storage_with(label, &matrix.data)),
+            WeightStorage::Texture => {
+                let width = matrix.columns / 4;
+                let height = matrix.data.len() / matrix.columns;
+                let (width, height) = (width as u32, height as u32);
+                Self::Texture(gpu.texture_with(label, width, height, &matrix.data))
+            }
         }
     }
 
@@ -47,71 +65,120 @@ impl Weight {
     }
 }
 
-/// A convolution's weights as the kernels read them.
+/// A convolution's weights, uploaded in each layout that a kernel asks for.
 pub struct FrozenConv {
     pub spec: ConvSpec,
-    /// `[tap, in, out]`.
-    pub(super) forward: Weight,
-    /// `[tap, out, in]`, where gradients pass.
-    pub(super) backward: Option<Weight>,
+    gpu: Gpu,
+    weights: Arc<ConvWeights>,
+    uploaded: Mutex<Vec<Weight>>,
     /// Gains, then biases, each padded to quads.
     pub(super) affine: wgpu::Buffer,
 }
 
 impl FrozenConv {
-    /// Uploads one layer; `backward` also makes what the input gradient reads.
-    pub fn upload(
-        gpu: &Gpu,
-        kernels: KernelChoice,
-        spec: &ConvSpec,
-        weights: &ConvWeights,
-        backward: bool,
-    ) -> Self {
-        let (inputs, outputs) = (spec.in_channels, spec.out_channels);
-        let taps = spec.kernel * spec.kernel;
-        let at = |o: usize, i: usize, tap: usize| weights.weight[(o * inputs + i) * taps + tap];
-        let forward = matrix(taps, inputs, outputs, |tap, i, o| at(o, i, tap));
-        let backward = backward.then(|| {
-            let data = matrix(taps, outputs, inputs, |tap, o, i| at(o, i, tap));
-            Weight::upload(gpu, kernels, &spec.name, inputs, &data)
-        });
-        let padded = outputs.next_multiple_of(4);
-        let mut affine = vec![0.0; 2 * padded];
-        affine[..outputs].copy_from_slice(&weights.gain);
-        affine[padded..padded + outputs].copy_from_slice(&weights.bias);
+    pub fn new(gpu: &Gpu, spec: &ConvSpec, weights: Arc<ConvWeights>) -> Self {
+        let affine = gpu.storage_with(&spec.name, &affine(&weights));
         Self {
             spec: spec.clone(),
-            forward: Weight::upload(gpu, kernels, &spec.name, outputs, &forward),
-            backward,
-            affine: gpu.storage_with(&spec.name, &affine),
+            gpu: gpu.clone(),
+            weights,
+            uploaded: Mutex::default(),
+            affine,
         }
     }
 
-    fn parts(&self) -> impl Iterator<Item = &Weight> {
-        std::iter::once(&self.forward).chain(&self.backward)
+    /// The weights in a layout, as a plan binds them.
+    pub(super) fn weight(&self, graph: &mut Graph, layout: WeightLayout) -> Slot {
+        let mut uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = uploaded.iter().position(|weight| weight.layout == layout);
+        let index = known.unwrap_or_else(|| {
+            let matrix = self.matrix(layout);
+            uploaded.push(Weight {
+                layout,
+                memory: WeightMemory::upload(&self.gpu, &self.spec.name, layout.storage, &matrix),
+            });
+            uploaded.len() - 1
+        });
+        match &uploaded[index].memory {
+            WeightMemory::Texture(texture) => graph.builder.texture(&self.spec.name, texture),
+            WeightMemory::Buffer(buffer) => graph.builder.buffer(&self.spec.name, buffer),
+        }
+    }
+
+    fn matrix(&self, layout: WeightLayout) -> Matrix {
+        let (inputs, outputs) = (self.spec.in_channels, self.spec.out_channels);
+        let filters;
+        let (weight, taps) = match layout.winograd {
+            false => (&self.weights.weight, self.spec.kernel * self.spec.kernel),
+            true => {
+                filters = transformed_filters(&self.weights.weight, layout.backward);
+                (&filters, 16)
+            }
+        };
+        let at = |o: usize, i: usize, tap: usize| weight[(o * inputs + i) * taps + tap];
+        match layout.backward {
+            false => Matrix::new(taps, inputs, outputs, |tap, i, o| at(o, i, tap)),
+            true => Matrix::new(taps, outputs, inputs, |tap, o, i| at(o, i, tap)),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        let uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let weights = uploaded.iter().map(|weight| weight.memory.bytes());
+        self.affine.size() + weights.sum::<u64>()
+    }
+
+    fn is_unchanged(&self) -> Result<bool, GpuError> {
+        let expected = affine(&self.weights);
+        let found: Vec<f32> = self.gpu.read(&self.affine, 0, 4 * expected.len() as u64)?;
+        let mut unchanged = found == expected;
+        let uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
+        for Weight { layout, memory } in uploaded.iter() {
+            unchanged &= memory.read(&self.gpu)? == self.matrix(*layout).data;
+        }
+        Ok(unchanged)
     }
 }
 
+fn affine(weights: &ConvWeights) -> Vec<f32> {
+    let outputs = weights.gain.len();
+    let padded = outputs.next_multiple_of(4);
+    let mut affine = vec![0.0; 2 * padded];
+    affine[..outputs].copy_from_slice(&weights.gain);
+    affine[padded..padded + outputs].copy_from_slice(&weights.bias);
+    affine
+}
+
 /// `[tap, rows, columns]` with rows and columns padded with zeros to multiples of four.
-fn matrix(
-    taps: usize,
-    rows: usize,
+struct Matrix {
     columns: usize,
-    at: impl Fn(usize, usize, usize) -> f32 + Sync,
-) -> Vec<f32> {
-    let (tall, wide) = (rows.next_multiple_of(4), columns.next_multiple_of(4));
-    let mut data = vec![0.0; taps * tall * wide];
-    data.par_chunks_mut(wide)
-        .enumerate()
-        .for_each(|(line, values)| {
-            let (tap, row) = (line / tall, line % tall);
-            if row < rows {
-                for (column, value) in values[..columns].iter_mut().enumerate() {
-                    *value = at(tap, row, column);
+    data: Vec<f32>,
+}
+
+impl Matrix {
+    fn new(
+        taps: usize,
+        rows: usize,
+        columns: usize,
+        at: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let (tall, wide) = (rows.next_multiple_of(4), columns.next_multiple_of(4));
+        let mut data = vec![0.0; taps * tall * wide];
+        data.par_chunks_mut(wide)
+            .enumerate()
+            .for_each(|(line, values)| {
+                let (tap, row) = (line / tall, line % tall);
+                if row < rows {
+                    for (column, value) in values[..columns].iter_mut().enumerate() {
+                        *value = at(tap, row, column);
+                    }
                 }
-            }
-        });
-    data
+            });
+        Self {
+            columns: wide,
+            data,
+        }
+    }
 }
 
 /// All convolutions of a backbone on the GPU.
@@ -124,55 +191,34 @@ pub struct FrozenNetwork {
 }
 
 impl FrozenNetwork {
-    /// Uploads a backbone. Gradients can pass the convolutions from place `gradients_from` on.
-    pub fn upload(
-        gpu: &Gpu,
-        kernels: KernelChoice,
-        backbone: &Backbone,
-        gradients_from: Option<usize>,
-    ) -> Self {
-        let layers = backbone
-            .resnet
-            .convs
-            .iter()
-            .zip(&backbone.convs)
-            .enumerate();
-        let convs = layers.map(|(place, (spec, weights))| {
-            let backward = gradients_from.is_some_and(|from| place >= from);
-            FrozenConv::upload(gpu, kernels, spec, weights, backward)
-        });
+    /// A backbone whose weights are uploaded as plans ask for them.
+    pub fn new(gpu: &Gpu, kernels: KernelChoice, backbone: &Backbone) -> Self {
+        let layers = backbone.resnet.convs.iter().zip(&backbone.convs);
         Self {
             gpu: gpu.clone(),
             kernels,
-            convs: convs.collect(),
+            convs: layers
+                .map(|(spec, weights)| FrozenConv::new(gpu, spec, weights.clone()))
+                .collect(),
             resnet: backbone.resnet.clone(),
         }
     }
 
-    /// Bytes of GPU memory.
+    /// Bytes of GPU memory in use so far.
     pub fn bytes(&self) -> u64 {
-        let conv =
-            |conv: &FrozenConv| conv.affine.size() + conv.parts().map(Weight::bytes).sum::<u64>();
-        self.convs.iter().map(conv).sum()
+        self.convs.iter().map(FrozenConv::bytes).sum()
     }
 
-    /// The hash of all that lies on the GPU, read back: the same before and after training.
+    /// Whether all that lies on the GPU, read back, is what the file holds.
     ///
     /// # Errors
     /// The GPU fails.
-    pub fn sha256(&self) -> Result<String, GpuError> {
-        let mut hash = Sha256::new();
+    pub fn is_unchanged(&self) -> Result<bool, GpuError> {
         for conv in &self.convs {
-            for part in conv.parts() {
-                hash.update(bytemuck::cast_slice(&part.read(&self.gpu)?));
+            if !conv.is_unchanged()? {
+                return Ok(false);
             }
-            let affine: Vec<u8> = self.gpu.read(&conv.affine, 0, conv.affine.size())?;
-            hash.update(&affine);
         }
-        Ok(hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(true)
     }
 }

@@ -1,14 +1,26 @@
 //! Which variant of each operation runs on a device.
 
+use std::fmt;
+
+use super::{ConvShape, ProductKernel};
 use crate::gpu::{Gpu, largest_texture};
 
-/// How convolutions run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a convolution runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConvKernel {
-    /// Within WebGPU's default limits.
-    Plain,
-    /// Weights in textures, activations shared by subgroup broadcasts: for software adapters.
-    Texture,
+    /// As one product over its taps.
+    Direct(ProductKernel),
+    /// 3x3 of stride 1 in the Winograd domain F(2x2, 3x3): 16 products for 36.
+    Winograd(ProductKernel),
+}
+
+impl fmt::Display for ConvKernel {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Direct(product) => product.fmt(f),
+            Self::Winograd(product) => write!(f, "winograd, {product}"),
+        }
+    }
 }
 
 /// How the adapters' products run.
@@ -23,40 +35,90 @@ pub enum LowRankKernel {
 /// The variants in use; part of a run, since another choice may round differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelChoice {
-    pub conv: ConvKernel,
+    /// Of every convolution that it can compute; `None` leaves it to each one's shape.
+    pub conv: Option<ConvKernel>,
     pub low_rank: LowRankKernel,
-    /// The subgroup size where a variant uses subgroups, else 1.
-    pub lanes: u32,
+    /// The subgroup size where feature maps and frozen weights live in textures and kernels share
+    /// operands by subgroup broadcasts; `None` where they live in buffers.
+    pub lanes: Option<u32>,
 }
 
 impl KernelChoice {
     /// The plain variants, which run everywhere.
     pub const PLAIN: Self = Self {
-        conv: ConvKernel::Plain,
+        conv: Some(ConvKernel::Direct(ProductKernel::Plain)),
         low_rank: LowRankKernel::Plain,
-        lanes: 1,
+        lanes: None,
     };
 
-    /// What suits a device: broadcasts where loads are dear (software), else the plain variants.
-    pub fn for_gpu(gpu: &Gpu) -> Self {
-        match gpu.subgroup_size() {
-            Some(lanes @ 4..=64) if gpu.is_software() && can_texture(gpu) => Self::broadcast(lanes),
-            _ => Self::PLAIN,
+    /// The variants of the convolutions that a device can run beside [`KernelChoice::PLAIN`] and
+    /// [`KernelChoice::for_gpu`]'s, each for all shapes that it can compute.
+    pub fn variants(gpu: &Gpu) -> Vec<Self> {
+        let mut all = vec![Self::PLAIN.with(ConvKernel::Winograd(ProductKernel::Plain))];
+        if let Some(textures) = Self::textures(gpu) {
+            let product = |rows, vecs| ProductKernel::Texture { rows, vecs };
+            all.push(textures.with(ConvKernel::Direct(product(64, 1))));
+            all.push(textures.with(ConvKernel::Winograd(product(32, 2))));
+        }
+        all
+    }
+
+    fn with(self, kernel: ConvKernel) -> Self {
+        Self {
+            conv: Some(kernel),
+            ..self
         }
     }
 
-    /// The variants for software adapters with this subgroup size.
-    pub fn broadcast(lanes: u32) -> Self {
-        Self {
-            conv: ConvKernel::Texture,
+    /// Maps in textures, where a device has all that their kernels need.
+    fn textures(gpu: &Gpu) -> Option<Self> {
+        let lanes = gpu
+            .subgroup_size()
+            .filter(|lanes| (4..=64).contains(lanes))?;
+        can_texture(gpu).then_some(Self {
+            conv: None,
             low_rank: LowRankKernel::Broadcast,
-            lanes,
-        }
+            lanes: Some(lanes),
+        })
+    }
+
+    /// What suits a device: textures and broadcasts where loads are dear (software), else buffers.
+    pub fn for_gpu(gpu: &Gpu) -> Self {
+        Self::textures(gpu)
+            .filter(|_| gpu.is_software())
+            .unwrap_or(Self {
+                conv: None,
+                ..Self::PLAIN
+            })
     }
 
     /// Whether feature maps and frozen weights live in textures.
     pub fn textured(&self) -> bool {
-        self.conv == ConvKernel::Texture
+        self.lanes.is_some()
+    }
+
+    /// How a convolution of this shape runs.
+    pub fn conv(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
+        let largest = self.largest_tensor(gpu);
+        match self.conv {
+            Some(kernel) if kernel.can_run(shape, largest) => kernel,
+            _ => ConvKernel::Direct(self.product(shape.rows, shape.output[2].div_ceil(4))),
+        }
+    }
+
+    /// How a product of these rows and vec4 columns runs, unmeasured.
+    pub(super) fn product(&self, rows: usize, cols: usize) -> ProductKernel {
+        let Some(lanes) = self.lanes else {
+            return ProductKernel::Plain;
+        };
+        let rows = match rows {
+            0..=8 => 8,
+            9..=16 => 16,
+            _ => 32,
+        };
+        // Two vec4s a lane halve the throughput where there are too few columns.
+        let vecs = if cols > lanes as usize { 2 } else { 1 };
+        ProductKernel::Texture { rows, vecs }
     }
 
     /// Bytes of the largest tensor of a plan.
@@ -69,23 +131,32 @@ impl KernelChoice {
 
     /// As stored with a run and shown by `devices`.
     pub fn describe(&self) -> [(&'static str, String); 2] {
-        let lanes = format!("{} lanes", self.lanes);
+        let lanes = self
+            .lanes
+            .map_or(String::new(), |lanes| format!(", {lanes} lanes"));
+        let conv = match (self.conv, self.textured()) {
+            (Some(kernel), _) => kernel.to_string(),
+            (None, true) => "textures".into(),
+            (None, false) => "buffers".into(),
+        };
+        let low_rank = match self.low_rank {
+            LowRankKernel::Plain => "plain",
+            LowRankKernel::Broadcast => "broadcast",
+        };
         [
-            (
-                "convolution",
-                match self.conv {
-                    ConvKernel::Plain => "plain".into(),
-                    ConvKernel::Texture => format!("texture, {lanes}"),
-                },
-            ),
-            (
-                "low-rank",
-                match self.low_rank {
-                    LowRankKernel::Plain => "plain".into(),
-                    LowRankKernel::Broadcast => format!("broadcast, {lanes}"),
-                },
-            ),
+            ("convolution", conv + &lanes),
+            ("low-rank", format!("{low_rank}{lanes}")),
         ]
+    }
+}
+
+impl ConvKernel {
+    /// Whether it computes this shape, no tensor of its own being larger than `largest` bytes.
+    fn can_run(self, shape: &ConvShape, largest: u64) -> bool {
+        match self {
+            Self::Direct(_) => true,
+            Self::Winograd(_) => shape.suits_winograd() && shape.winograd_bytes() <= largest,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod prefix;
 mod resnet;
 mod step;
 mod suffix;
+mod winograd;
 
 pub use adapters::{
     AdapterLayout, AdapterState, Group, HEAD, LayerState, LayoutLayer, RankEntry, Segment,
@@ -23,7 +24,9 @@ pub use features::FeatureCache;
 pub use frozen::{FrozenConv, FrozenNetwork};
 pub use graph::{Graph, Map, Tensor, u};
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
-pub use ops::{ConvBackward, ConvForward, GateTable, LowRank, Outer, Prior, Up};
+pub use ops::{
+    ConvBackward, ConvForward, ConvShape, GateTable, LowRank, Outer, Prior, ProductKernel, Up,
+};
 pub use prefix::{PrefixInput, largest_chunk, prefix};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};
 pub use step::{GateMode, Purpose, StepValues};

@@ -110,7 +110,7 @@ impl Predictor {
     pub fn new(gpu: &Gpu, backbone: &Backbone, adapter: &Adapter) -> Result<Self, PredictError> {
         let (layout, state) = fitted(backbone, adapter)?;
         let kernels = KernelChoice::for_gpu(gpu);
-        let network = FrozenNetwork::upload(gpu, kernels, backbone, None);
+        let network = FrozenNetwork::new(gpu, kernels, backbone);
         let parameters = gpu.storage_with("parameters", &layout.pack(&state));
         let (scale, size) = (adapter.scale(), adapter.resolution);
         Ok(Self::over(

@@ -9,11 +9,10 @@ use crate::gpu::{Gpu, GpuError};
 use crate::model::{Backbone, FrozenNetwork, KernelChoice, Prior, largest_chunk};
 use crate::predict::Source;
 
-/// A backbone on the GPU for training adapters on `convs` (places in the table).
-pub fn upload(gpu: &Gpu, backbone: &Backbone, convs: &[usize]) -> Arc<FrozenNetwork> {
+/// A backbone on the GPU.
+pub fn upload(gpu: &Gpu, backbone: &Backbone) -> Arc<FrozenNetwork> {
     let kernels = KernelChoice::for_gpu(gpu);
-    let lowest = convs.iter().min().copied();
-    Arc::new(FrozenNetwork::upload(gpu, kernels, backbone, lowest))
+    Arc::new(FrozenNetwork::new(gpu, kernels, backbone))
 }
 
 impl From<KlPrior> for Prior {

@@ -61,7 +61,7 @@ impl Trainer {
             .resnet
             .select(&config.targets)
             .map_err(TrainError::Targets)?;
-        let network = upload(gpu, backbone, &convs);
+        let network = upload(gpu, backbone);
         let (cut, size) = (network.resnet.cut(&convs), config.resolution);
         let mut budget = config.prefix_cache;
         let mut open = |dataset: Dataset, views: &[View]| {

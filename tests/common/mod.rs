@@ -2,12 +2,20 @@
 #![allow(dead_code, reason = "no test binary uses every helper")]
 
 use bayeslora::gpu::{Gpu, GpuOptions, TEXTURE_WIDTH};
-use bayeslora::model::{Graph, Map, Tensor};
+use bayeslora::model::{Graph, KernelChoice, Map, Tensor};
 
 /// A device on the default adapter.
 pub fn gpu(options: GpuOptions) -> Gpu {
     bayeslora::gpu::prepare_environment();
     Gpu::open(options).expect("an adapter; `sh setup.sh` installs the software one")
+}
+
+/// The plain kernels, and what suits a device where it is something else.
+pub fn kernel_choices(gpu: &Gpu) -> Vec<KernelChoice> {
+    let best = KernelChoice::for_gpu(gpu);
+    let mut all = vec![KernelChoice::PLAIN];
+    all.extend(best.textured().then_some(best));
+    all
 }
 
 /// A feature map of given content, in the memory that the graph's kernels read.

@@ -88,8 +88,9 @@ pub fn lowered_gpu(workgroups: u32, binding: u64) -> Gpu {
         .clone()
 }
 
-/// Every device with every choice of kernels it can run; grids fold at `fold` workgroups.
-pub fn setups(fold: u32) -> Vec<Setup> {
+/// Every device with the kernels it takes and the plain ones, the default one also with all other
+/// `variants` of the convolutions; grids fold at `fold` workgroups.
+pub fn setups(fold: u32, variants: bool) -> Vec<Setup> {
     let lowered = lowered_gpu(fold, 2 << 20);
     let devices = [
         ("default", &DEVICES.default),
@@ -99,7 +100,11 @@ pub fn setups(fold: u32) -> Vec<Setup> {
     ];
     let mut all = Vec::new();
     for (device, gpu) in devices {
-        for kernels in kernel_choices(gpu) {
+        let mut choices = common::kernel_choices(gpu);
+        if variants && device == "default" {
+            choices.extend(KernelChoice::variants(gpu));
+        }
+        for kernels in choices {
             let [(_, conv), (_, low_rank)] = kernels.describe();
             all.push(Setup {
                 name: format!("{device}; {conv}; {low_rank}"),
@@ -109,14 +114,6 @@ pub fn setups(fold: u32) -> Vec<Setup> {
         }
     }
     all
-}
-
-pub fn kernel_choices(gpu: &Gpu) -> Vec<KernelChoice> {
-    let best = KernelChoice::for_gpu(gpu);
-    match best == KernelChoice::PLAIN {
-        true => vec![best],
-        false => vec![best, KernelChoice::PLAIN],
-    }
 }
 
 /// What one float of the engine's memory should hold.
@@ -427,12 +424,25 @@ pub fn everywhere(
     fold: u32,
     record: impl Fn(&mut Bench),
 ) -> Vec<(Setup, Vec<DispatchInfo>)> {
+    on(&setups(fold, false), case, record)
+}
+
+/// The same with every variant of the convolutions.
+pub fn every_variant(case: &str, fold: u32, record: impl Fn(&mut Bench)) {
+    on(&setups(fold, true), case, record);
+}
+
+fn on(
+    setups: &[Setup],
+    case: &str,
+    record: impl Fn(&mut Bench),
+) -> Vec<(Setup, Vec<DispatchInfo>)> {
     let mut failures = Vec::new();
     let mut worst: Vec<(String, f64)> = Vec::new();
     let mut seen: Vec<(Setup, Vec<Vec<u32>>)> = Vec::new();
     let mut plans = Vec::new();
-    for setup in setups(fold) {
-        let mut bench = Bench::new(&setup);
+    for setup in setups {
+        let mut bench = Bench::new(setup);
         record(&mut bench);
         let outcome = bench.finish();
         assert!(!outcome.results.is_empty(), "{case}: nothing is compared");
@@ -468,7 +478,7 @@ pub fn everywhere(
             }
             Some(_) => {}
         }
-        plans.push((setup, outcome.dispatches));
+        plans.push((setup.clone(), outcome.dispatches));
     }
     let worst: Vec<_> = worst
         .iter()

@@ -1,5 +1,7 @@
 //! Plans whose buffers are reused by liveness.
 
+use std::sync::Arc;
+
 use bayeslora::model::{
     ConvBackward, ConvForward, ConvSpec, ConvWeights, FrozenConv, Graph, KernelChoice, LowRank,
     Outer, Tensor,
@@ -29,7 +31,7 @@ fn run(kernels: KernelChoice, keep: bool) -> (Vec<Vec<u32>>, u64) {
                 gain: narrow(&[channels], 10 + layer),
                 bias: narrow(&[channels], 20 + layer),
             };
-            FrozenConv::upload(&gpu, kernels, &spec, &weights, true)
+            FrozenConv::new(&gpu, &spec, Arc::new(weights))
         })
         .collect();
     let x = Twin::random(&[rows, channels, 5, 7], 30);
@@ -131,7 +133,7 @@ fn run(kernels: KernelChoice, keep: bool) -> (Vec<Vec<u32>>, u64) {
 
 #[test]
 fn liveness_changes_no_bit() {
-    for kernels in bench::kernel_choices(&bench::default_gpu()) {
+    for kernels in crate::common::kernel_choices(&bench::default_gpu()) {
         let (expected, kept) = run(kernels, true);
         let (found, reused) = run(kernels, false);
         println!("{kernels:?}: {kept} bytes kept, {reused} reused");

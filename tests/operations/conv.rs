@@ -1,8 +1,10 @@
 //! Convolutions with everything that is fused into them.
 
+use std::sync::Arc;
+
 use bayeslora::model::{ConvBackward, ConvForward, ConvSpec, ConvWeights, FrozenConv, LowRank};
 
-use crate::bench::{self, Bench, ROUNDING, SUM, a_lanes, b_lanes, everywhere};
+use crate::bench::{self, Bench, ROUNDING, SUM, a_lanes, b_lanes, every_variant, everywhere};
 use crate::reference::affine::Affine;
 use crate::reference::conv::{Geometry, conv2d, conv2d_input_gradient};
 use crate::reference::tensor::Tensor;
@@ -91,7 +93,7 @@ fn upload(bench: &Bench, spec: &ConvSpec, weight: &Tensor, affine: &Affine) -> F
         bias: narrow(&affine.b),
     };
     let setup = &bench.setup;
-    FrozenConv::upload(&setup.gpu, setup.kernels, spec, &weights, true)
+    FrozenConv::new(&setup.gpu, spec, Arc::new(weights))
 }
 
 /// Row `n` of the result is row `n / share`.
@@ -135,7 +137,7 @@ fn forward(case: Shape, relu: bool, with_residual: bool) {
         .forward(&sum, with_residual.then_some(&wide), relu);
 
     let name = format!("conv forward {case:?} relu {relu} residual {with_residual}");
-    everywhere(&name, 17, |bench| {
+    every_variant(&name, 17, |bench| {
         let frozen = case.upload(bench);
         let input = bench.input(&x);
         let adapter = (rank > 0).then(|| LowRank {
@@ -163,6 +165,7 @@ fn forward_without_adapter() {
     forward(shape([3, 4], 7, 2, [9, 9], 1, 1, 0), true, false);
     forward(shape([3, 5], 3, 1, [5, 7], 3, 1, 0), true, false);
     forward(shape([5, 6], 3, 2, [5, 7], 9, 1, 0), true, true);
+    forward(shape([5, 6], 3, 1, [4, 6], 9, 1, 0), true, true);
     forward(shape([6, 10], 1, 2, [7, 5], 17, 1, 0), false, false);
     forward(shape([10, 13], 3, 1, [1, 1], 33, 1, 0), true, true);
     // More vec4 columns than lanes, and a second tile of rows.
@@ -230,7 +233,7 @@ fn backward(case: Shape, fused: Fused) {
     }
 
     let name = format!("conv backward {case:?} {fused:?}");
-    everywhere(&name, 17, |bench| {
+    every_variant(&name, 17, |bench| {
         let frozen = case.upload(bench);
         let below_spec = ConvSpec {
             in_channels: 3,

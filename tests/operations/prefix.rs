@@ -1,12 +1,15 @@
 //! Limits: a prefix in chunks, and what does not fit.
 
+use std::sync::Arc;
+
 use bayeslora::formats::Stem;
 use bayeslora::gpu::{Gpu, GpuError};
 use bayeslora::model::{
     self, Backbone, ConvWeights, Cut, FrozenNetwork, Graph, KernelChoice, Map, PrefixInput, ResNet,
 };
 
-use crate::bench::{default_gpu, kernel_choices, lowered_gpu, whole};
+use crate::bench::{default_gpu, lowered_gpu, whole};
+use crate::common::kernel_choices;
 use crate::reference::tensor::Tensor as Twin;
 
 const ROWS: usize = 11;
@@ -27,7 +30,7 @@ fn backbone(stem: Stem) -> Backbone {
     });
     Backbone {
         name: "small".into(),
-        convs: convs.collect(),
+        convs: convs.map(Arc::new).collect(),
         resnet,
         fc: None,
         sha256: String::new(),
@@ -41,7 +44,7 @@ fn features(
     cut: Cut,
     chunk: Option<usize>,
 ) -> Vec<u32> {
-    let network = FrozenNetwork::upload(gpu, kernels, &backbone(stem), None);
+    let network = FrozenNetwork::new(gpu, kernels, &backbone(stem));
     let chunk = chunk.unwrap_or_else(|| model::largest_chunk(gpu, &network, SIDE));
     let bytes: Vec<u8> = (0..ROWS * SIDE * SIDE * 3)
         .map(|i| (i * 31 % 251) as u8)

@@ -26,9 +26,7 @@ pub static GPU: LazyLock<Gpu> = LazyLock::new(|| {
 
 /// The plain kernels, and what suits this device where it differs.
 pub fn kernels() -> Vec<KernelChoice> {
-    let mut all = vec![KernelChoice::PLAIN, KernelChoice::for_gpu(&GPU)];
-    all.dedup();
-    all
+    crate::common::kernel_choices(&GPU)
 }
 
 /// Channels that fill no quad, half a quad, two quads and a part of a third.

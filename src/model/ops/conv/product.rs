@@ -1,0 +1,210 @@
+//! The product that convolutions come down to: rows times weights, tap by tap, with the adapter's
+//! term and the epilogue.
+
+use super::super::low_rank::LowRank;
+use crate::gpu::{Dispatch, Slot, Value, Variables};
+use crate::model::frozen::WeightStorage;
+use crate::model::graph::{Graph, Map, Tensor, u};
+
+/// How products are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProductKernel {
+    /// Within WebGPU's default limits: four rows x one vec4 an invocation.
+    Plain,
+    /// Maps and weights in textures, activations shared by subgroup broadcasts, a register tile of
+    /// rows x vec4s a lane: for software adapters.
+    Texture { rows: u32, vecs: u32 },
+}
+
+impl std::fmt::Display for ProductKernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Plain => f.write_str("plain"),
+            Self::Texture { rows, vecs } => write!(f, "texture {rows}x{vecs}"),
+        }
+    }
+}
+
+impl ProductKernel {
+    pub(super) fn storage(self) -> WeightStorage {
+        match self {
+            Self::Plain => WeightStorage::Buffer,
+            Self::Texture { .. } => WeightStorage::Texture,
+        }
+    }
+}
+
+/// What is done to a sum before it is stored.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Epilogue<'a> {
+    /// BatchNorm's gains and biases (forward).
+    pub affine: Option<&'a wgpu::Buffer>,
+    /// Its rows may be shared by samples.
+    pub residual: Option<Tensor>,
+    pub relu: bool,
+    /// The ReLU output whose mask applies (backward).
+    pub mask: Option<Tensor>,
+    /// BatchNorm's gains of the layer below (backward).
+    pub gain: Option<&'a wgpu::Buffer>,
+}
+
+/// What a kernel is recorded with.
+#[derive(Default)]
+pub(super) struct Recorded {
+    pub bind: Vec<(&'static str, Slot)>,
+    pub params: Vec<(&'static str, Value)>,
+    pub variables: Vec<(&'static str, u32)>,
+}
+
+impl Epilogue<'_> {
+    /// Bindings, parameters and variables of `conv/epilogue`.
+    pub fn record(&self, graph: &mut Graph, out: Tensor, into: &mut Recorded) {
+        into.bind.push(("out", out.slot));
+        into.params
+            .extend([("batch", u(out.rows)), ("out_quads", u(out.map.quads()))]);
+        if let Some(affine) = self.affine.or(self.gain) {
+            into.bind
+                .push(("affine", graph.builder.buffer("affine", affine)));
+        }
+        if let Some(residual) = self.residual {
+            into.bind.push(("residual", residual.slot));
+            into.params
+                .push(("residual_share", u(out.rows / residual.rows)));
+        }
+        if let Some(mask) = self.mask {
+            into.bind.push(("activation", mask.slot));
+        }
+        into.variables.extend([
+            out.textured(),
+            ("affine", u32::from(self.affine.is_some())),
+            ("gain", u32::from(self.gain.is_some())),
+            ("residual", u32::from(self.residual.is_some())),
+            ("relu", u32::from(self.relu)),
+            ("mask", u32::from(self.mask.is_some())),
+        ]);
+    }
+}
+
+/// What a sum begins with.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    /// Rows times weights.
+    Weighted {
+        input: Tensor,
+        weight: Slot,
+        /// Each output position has a matrix of its own, and there are no taps.
+        per_position: bool,
+    },
+    /// That product, computed before; its rows may be shared by samples.
+    Base(Tensor),
+}
+
+pub(super) struct Product<'a> {
+    pub label: String,
+    pub start: Start,
+    pub backward: bool,
+    /// Kernel, stride and padding.
+    pub geometry: [usize; 3],
+    /// The map that taps lead to.
+    pub from: Map,
+    pub out: Tensor,
+    pub adapter: Option<LowRank>,
+    pub epilogue: Epilogue<'a>,
+    /// Rows of the output for each of the base and of the low-rank activations.
+    pub share: usize,
+    /// Pairs of positions that a tap connects.
+    pub taps: usize,
+}
+
+impl Graph {
+    pub(super) fn product(&mut self, product: Product, kernel: ProductKernel) {
+        let Product {
+            start,
+            backward,
+            out,
+            taps,
+            ..
+        } = product;
+        let mut recorded = Recorded::default();
+        product.epilogue.record(self, out, &mut recorded);
+        let Recorded {
+            mut bind,
+            mut params,
+            mut variables,
+        } = recorded;
+        let [kernel_size, stride, pad] = product.geometry;
+        params.extend([
+            ("in_height", u(product.from.height)),
+            ("in_width", u(product.from.width)),
+            ("out_width", u(out.map.width)),
+            ("kernel", u(kernel_size)),
+            ("stride", u(stride)),
+            ("pad", u(pad)),
+        ]);
+        variables.extend([
+            ("backward", u32::from(backward)),
+            ("adapter", u32::from(product.adapter.is_some())),
+        ]);
+        let mut depth = match start {
+            Start::Weighted {
+                input,
+                weight,
+                per_position,
+            } => {
+                bind.extend([("x", input.slot), ("weight", weight)]);
+                params.push(("in_quads", u(input.map.quads())));
+                variables.extend([("weighted", 1), ("per_position", u32::from(per_position))]);
+                taps * input.map.quads() * 4
+            }
+            Start::Base(base) => {
+                bind.push(("base", base.slot));
+                variables.push(("weighted", 0));
+                0
+            }
+        };
+        let weighted = matches!(start, Start::Weighted { .. });
+        if product.adapter.is_some() || !weighted {
+            params.push(("share", u(product.share)));
+        }
+        if let Some(adapter) = product.adapter {
+            bind.extend([
+                ("low", adapter.low),
+                ("gates", adapter.gates),
+                ("up", adapter.up),
+            ]);
+            params.extend([("rank", u(adapter.rank)), ("scale", adapter.scale.into())]);
+            // The adapter adds one 1x1 (forward) or one k x k term.
+            let reach = if backward { taps } else { out.map.positions() };
+            depth += reach * adapter.rank;
+        }
+        let (rows, cols, positions) = (out.rows, out.map.quads(), out.map.positions());
+        let (shader, workgroups) = match kernel {
+            ProductKernel::Plain => {
+                const ROWS: usize = 4;
+                variables.push(("rows", ROWS as u32));
+                params.push(("positions", u(positions)));
+                let items = cols * rows.div_ceil(ROWS) * positions;
+                ("conv/plain", items.div_ceil(64))
+            }
+            ProductKernel::Texture { rows: tall, vecs } => {
+                let lanes = self.kernels.lanes.expect("maps live in textures");
+                variables.extend([("lanes", lanes), ("rows", tall), ("vecs", vecs)]);
+                let wide = (lanes * vecs) as usize;
+                let tiles = cols.div_ceil(wide) * rows.div_ceil(tall as usize) * positions;
+                ("conv/texture", tiles)
+            }
+        };
+        let kernel = self
+            .builder
+            .gpu()
+            .kernel(shader, Variables::new(&variables));
+        self.builder.dispatch(Dispatch {
+            label: product.label,
+            kernel,
+            bind: &bind,
+            params: &params,
+            workgroups: workgroups as u64,
+            flops: 2 * (depth * cols * 4 * rows) as u64,
+        });
+    }
+}

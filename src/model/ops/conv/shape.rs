@@ -1,0 +1,83 @@
+//! What decides how fast a convolution's kernels are.
+
+use serde::Serialize;
+
+use crate::model::ConvSpec;
+use crate::model::graph::Map;
+
+/// A convolution as kernels see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ConvShape {
+    /// The gradient with respect to the input, not the output.
+    pub backward: bool,
+    pub kernel: usize,
+    pub stride: usize,
+    pub pad: usize,
+    /// What is read: height, width, channels.
+    pub input: [usize; 3],
+    /// What is written.
+    pub output: [usize; 3],
+    /// Rows written.
+    pub rows: usize,
+    /// Whether an adapter's term is added.
+    pub adapted: bool,
+}
+
+impl ConvShape {
+    /// 3x3, stride 1, padding 1: what F(2x2, 3x3) is for.
+    pub(in crate::model) fn suits_winograd(&self) -> bool {
+        (self.kernel, self.stride, self.pad) == (3, 1, 1)
+    }
+
+    /// Bytes of the larger of the tensors in the Winograd domain.
+    pub(in crate::model) fn winograd_bytes(&self) -> u64 {
+        let [tall, wide] = self.winograd_tiles();
+        let channels = self.input[2].max(self.output[2]).next_multiple_of(4);
+        4 * (16 * tall * wide * self.rows * channels) as u64
+    }
+
+    /// Tiles of 2x2 outputs that cover the output, height and width.
+    pub(super) fn winograd_tiles(&self) -> [usize; 2] {
+        [self.output[0].div_ceil(2), self.output[1].div_ceil(2)]
+    }
+}
+
+impl std::fmt::Display for ConvShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self {
+            kernel,
+            stride,
+            input: [in_height, in_width, in_channels],
+            output: [out_height, out_width, out_channels],
+            rows,
+            ..
+        } = self;
+        write!(
+            f,
+            "{} {kernel}x{kernel}/{stride} {in_channels}@{in_height}x{in_width} > \
+             {out_channels}@{out_height}x{out_width}, {rows} rows",
+            if self.backward { "gradient" } else { "forward" },
+        )?;
+        if self.adapted {
+            f.write_str(", adapted")?;
+        }
+        Ok(())
+    }
+}
+
+impl ConvSpec {
+    /// Pairs of an output and an input position that a tap connects, padding left out.
+    pub(crate) fn taps(&self, input: Map, out: Map) -> usize {
+        let along = |input: usize, out: usize| {
+            let hits = |o: usize| {
+                let reads = |k: &usize| {
+                    let at = o * self.stride + k;
+                    at >= self.pad && at - self.pad < input
+                };
+                (0..self.kernel).filter(reads).count()
+            };
+            (0..out).map(hits).sum::<usize>()
+        };
+        along(input.height, out.height) * along(input.width, out.width)
+    }
+}
