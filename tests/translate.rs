@@ -23,6 +23,7 @@ const INCLUDES: &[&str] = &[
     "common/map",
     "common/philox",
     "common/ranks",
+    "common/reach",
     "common/step",
     "common/taps",
     "conv/epilogue",
@@ -94,8 +95,15 @@ fn cases() -> Vec<Case> {
         push("conv/plain", &[&product[..], &plain].concat(), false);
         for lanes in LANES {
             for (rows, vecs) in [(8, 1), (16, 1), (32, 1), (32, 2), (64, 1)] {
-                let tile = [TEXTURES, ("lanes", lanes), ("rows", rows), ("vecs", vecs)];
-                push("conv/texture", &[&product[..], &tile].concat(), true);
+                for narrow in [0, 3] {
+                    let memory = [TEXTURES, ("narrow", narrow)];
+                    let tile = [("lanes", lanes), ("rows", rows), ("vecs", vecs)];
+                    push(
+                        "conv/texture",
+                        &[&product[..], &memory, &tile].concat(),
+                        true,
+                    );
+                }
             }
         }
     }

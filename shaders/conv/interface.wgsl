@@ -58,7 +58,6 @@ struct Params {
 //# endif
 
 //# include "conv/epilogue"
-//# include "common/taps"
 
 // What a sum begins with.
 fn start(position: u32, row: u32, col: u32) -> vec4f {

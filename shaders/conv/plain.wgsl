@@ -2,6 +2,7 @@
 
 //# set textured = false
 //# include "conv/interface"
+//# include "common/taps"
 
 //# macro adapter_term(pixel, tap)
     // One rank after the other: a zero rank then adds exactly nothing, and to prune it changes no bit,

@@ -1,35 +1,49 @@
 // Convolution for software adapters: a register tile of {{ rows }} rows x {{ vecs }} vec4 a lane, the
 // left operand shared by subgroupBroadcast, frozen weights in a texture. A tile holds rows of one
-// output position, so taps in the padding are skipped uniformly.
+// output position, so taps in the padding are skipped uniformly. Where there are fewer than four input
+// channels, `narrow` is their number.
 
 //# set textured = true
 //# include "conv/interface"
+//# include "common/reach"
 
-//# macro multiply_accumulate()
+//# macro multiply_accumulate(depth)
 //# for r in range(rows)
     let b{{ r }} = subgroupBroadcast(left{{ r // lanes }}, {{ r % lanes }}u);
 //# for v in range(vecs)
-    acc{{ r }}_{{ v }} = fma(vec4f(b{{ r }}.x), w0_{{ v }}, acc{{ r }}_{{ v }});
-    acc{{ r }}_{{ v }} = fma(vec4f(b{{ r }}.y), w1_{{ v }}, acc{{ r }}_{{ v }});
-    acc{{ r }}_{{ v }} = fma(vec4f(b{{ r }}.z), w2_{{ v }}, acc{{ r }}_{{ v }});
-    acc{{ r }}_{{ v }} = fma(vec4f(b{{ r }}.w), w3_{{ v }}, acc{{ r }}_{{ v }});
+//# for i in range(depth)
+    acc{{ r }}_{{ v }} = fma(vec4f(b{{ r }}.{{ "xyzw"[i] }}), w{{ i }}_{{ v }}, acc{{ r }}_{{ v }});
+//# endfor
 //# endfor
 //# endfor
 //# endmacro
 
 //# set loads = (rows + lanes - 1) // lanes
 
-//# macro adapter_term(pixel, tap)
-    for (var i = 0u; i < (params.rank + 3u) / 4u; i++) {
+//# macro weighted_term(quad, depth)
+        let k = (tap * params.in_quads + {{ quad }}) * 4u;
 //# for j in range(loads)
-        let left{{ j }} = gated({{ pixel }}, row_{{ j }}, i);
+        let left{{ j }} = x_at(start{{ j }} + {{ quad }});
+//# endfor
+//# for v in range(vecs)
+//# for i in range(depth)
+        let w{{ i }}_{{ v }} = textureLoad(weight, vec2u(texel{{ v }}, k + {{ i }}u));
+//# endfor
+//# endfor
+        {{ multiply_accumulate(depth) }}
+//# endmacro
+
+//# macro adapter_term(pixel, tap)
+    for (var quad = 0u; quad < (params.rank + 3u) / 4u; quad++) {
+//# for j in range(loads)
+        let left{{ j }} = gated({{ pixel }}, row_{{ j }}, quad);
 //# endfor
 //# for v in range(vecs)
 //# for k in range(4)
-        let w{{ k }}_{{ v }} = raised(i * 4u + {{ k }}u, {{ tap }}, texel{{ v }});
+        let w{{ k }}_{{ v }} = raised(quad * 4u + {{ k }}u, {{ tap }}, texel{{ v }});
 //# endfor
 //# endfor
-        {{ multiply_accumulate() }}
+        {{ multiply_accumulate(4) }}
     }
 //# endmacro
 
@@ -64,43 +78,44 @@ fn main(
 //# endfor
 
 //# if weighted or backward
-    for (var ky = 0; ky < i32(params.kernel); ky++) {
-        let iy = tapped(oy, ky, params.in_height);
-        if (iy < 0) { continue; }
-        for (var kx = 0; kx < i32(params.kernel); kx++) {
-            let ix = tapped(ox, kx, params.in_width);
-            if (ix < 0) { continue; }
-            let pixel = u32(iy) * params.in_width + u32(ix);
-//# if weighted and per_position
-            let tap = position;
-//# else
-            let tap = u32(ky) * params.kernel + u32(kx);
+    let down = reach(oy, params.in_height);
+    let across = reach(ox, params.in_width);
+    let taps = u32(down.count * across.count);
 //# endif
 //# if weighted
-//# for j in range(loads)
-            let start{{ j }} = (pixel * params.batch + row_{{ j }}) * params.in_quads;
-//# endfor
-            for (var c = 0u; c < params.in_quads; c++) {
-                let k = (tap * params.in_quads + c) * 4u;
-//# for j in range(loads)
-                let left{{ j }} = x_at(start{{ j }} + c);
-//# endfor
-//# for v in range(vecs)
-//# for i in range(4)
-                let w{{ i }}_{{ v }} = textureLoad(weight, vec2u(texel{{ v }}, k + {{ i }}u));
-//# endfor
-//# endfor
-                {{ multiply_accumulate() }}
-            }
+    var at = Place();
+    for (var n = taps; n > 0u; n--) {
+        let pixel = pixel_of(down, across, at);
+//# if per_position
+        let tap = position;
+//# else
+        let tap = tap_of(down, across, at);
 //# endif
-//# if adapter and backward
-            {{ adapter_term("pixel", "tap") }}
-//# endif
+//# for j in range(loads)
+        let start{{ j }} = (pixel * params.batch + row_{{ j }}) * params.in_quads;
+//# endfor
+//# if narrow
+        {{ weighted_term("0u", narrow) }}
+//# else
+        for (var quad = 0u; quad < params.in_quads; quad++) {
+            {{ weighted_term("quad", 4) }}
         }
+//# endif
+        at = next(at, across.count);
     }
 //# endif
-//# if adapter and not backward
+//# if adapter
+//# if backward
+    var term = Place();
+    for (var n = taps; n > 0u; n--) {
+        let pixel = pixel_of(down, across, term);
+        let tap = tap_of(down, across, term);
+        {{ adapter_term("pixel", "tap") }}
+        term = next(term, across.count);
+    }
+//# else
     {{ adapter_term("position", "0u") }}
+//# endif
 //# endif
 
 //# for v in range(vecs)

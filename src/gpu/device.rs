@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::kernel::Kernel;
 use super::shaders::Variables;
-use super::{AdapterChoice, Adapters, GpuError};
+use super::{AdapterChoice, Adapters, Choices, GpuError};
 
 /// How to open a device. The default takes the best adapter with all that it offers.
 #[derive(Clone, Debug)]
@@ -45,6 +45,7 @@ struct Inner {
     info: wgpu::AdapterInfo,
     options: GpuOptions,
     kernels: Mutex<HashMap<(String, Variables), Arc<Kernel>>>,
+    choices: Choices,
 }
 
 impl Gpu {
@@ -101,6 +102,7 @@ impl Gpu {
             info,
             options,
             kernels: Mutex::default(),
+            choices: Choices::default(),
         }))
     }
 
@@ -118,6 +120,11 @@ impl Gpu {
 
     pub fn options(&self) -> &GpuOptions {
         &self.0.options
+    }
+
+    /// Which kernels have been found fastest here.
+    pub fn choices(&self) -> &Choices {
+        &self.0.choices
     }
 
     pub fn limits(&self) -> wgpu::Limits {

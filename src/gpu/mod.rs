@@ -10,6 +10,7 @@ mod memory;
 mod plan;
 mod profile;
 pub mod shaders;
+mod tuning;
 
 pub use adapter::{AdapterChoice, Adapters, install_hint, prepare_environment};
 pub use builder::{Builder, Dispatch, Value, largest_texture};
@@ -20,3 +21,4 @@ pub use memory::TEXTURE_WIDTH;
 pub use plan::{DispatchInfo, Plan, Slot};
 pub use profile::Timing;
 pub use shaders::Variables;
+pub use tuning::{Candidate, Choices, TuningObserver, ranked};

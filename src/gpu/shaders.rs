@@ -48,6 +48,7 @@ embedded![
     "common/map",
     "common/philox",
     "common/ranks",
+    "common/reach",
     "common/step",
     "common/taps",
     "conv/epilogue",

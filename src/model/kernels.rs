@@ -1,8 +1,9 @@
 //! Which variant of each operation runs on a device.
 
 use std::fmt;
+use std::str::FromStr;
 
-use super::{ConvShape, ProductKernel};
+use super::{ConvShape, ProductKernel, tuning};
 use crate::gpu::{Gpu, largest_texture};
 
 /// How a convolution runs.
@@ -12,6 +13,18 @@ pub enum ConvKernel {
     Direct(ProductKernel),
     /// 3x3 of stride 1 in the Winograd domain F(2x2, 3x3): 16 products for 36.
     Winograd(ProductKernel),
+}
+
+impl FromStr for ConvKernel {
+    type Err = ();
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.strip_prefix("winograd, ") {
+            Some(product) => product.parse().map(Self::Winograd),
+            None => text.parse().map(Self::Direct),
+        }
+    }
 }
 
 impl fmt::Display for ConvKernel {
@@ -63,7 +76,8 @@ impl KernelChoice {
         all
     }
 
-    fn with(self, kernel: ConvKernel) -> Self {
+    /// With this kernel for all convolutions that it can compute.
+    pub(super) fn with(self, kernel: ConvKernel) -> Self {
         Self {
             conv: Some(kernel),
             ..self
@@ -102,8 +116,50 @@ impl KernelChoice {
         let largest = self.largest_tensor(gpu);
         match self.conv {
             Some(kernel) if kernel.can_run(shape, largest) => kernel,
-            _ => ConvKernel::Direct(self.product(shape.rows, shape.output[2].div_ceil(4))),
+            Some(_) => self.unmeasured(shape, largest),
+            None => self.measured(gpu, shape, largest),
         }
+    }
+
+    /// What has been found fastest, or is found now where the device tunes.
+    fn measured(&self, gpu: &Gpu, shape: &ConvShape, largest: u64) -> ConvKernel {
+        let subject = format!("convolution {shape}");
+        let known = gpu.choices().get(&subject);
+        if let Some(kernel) = known.and_then(|name| name.parse::<ConvKernel>().ok())
+            && kernel.product().textured() == self.textured()
+            && kernel.can_run(shape, largest)
+        {
+            return kernel;
+        }
+        let default = self.unmeasured(shape, largest);
+        if !gpu.choices().wants(&subject) {
+            return default;
+        }
+        // A device that fails here will say so when the plan runs.
+        let ranking = tuning::rank_kernels(gpu, *self, shape).unwrap_or_default();
+        let kernel = ranking.first().map_or(default, |(kernel, _)| *kernel);
+        gpu.choices().insert(&subject, &kernel.to_string());
+        kernel
+    }
+
+    /// All kernels that compute a shape.
+    pub(super) fn candidates(&self, gpu: &Gpu, shape: &ConvShape) -> Vec<ConvKernel> {
+        let largest = self.largest_tensor(gpu);
+        let cols = shape.output[2].div_ceil(4);
+        let direct = ProductKernel::candidates(self.lanes, shape.rows, cols);
+        let [tall, wide] = shape.winograd_tiles();
+        let winograd = ProductKernel::candidates(self.lanes, shape.rows * tall * wide, cols);
+        let direct = direct.into_iter().map(ConvKernel::Direct);
+        let winograd = winograd.into_iter().map(ConvKernel::Winograd);
+        direct
+            .chain(winograd)
+            .filter(|kernel| kernel.can_run(shape, largest))
+            .collect()
+    }
+
+    /// What is likely to be fast.
+    fn unmeasured(&self, shape: &ConvShape, _largest: u64) -> ConvKernel {
+        ConvKernel::Direct(self.product(shape.rows, shape.output[2].div_ceil(4)))
     }
 
     /// How a product of these rows and vec4 columns runs, unmeasured.
@@ -151,6 +207,19 @@ impl KernelChoice {
 }
 
 impl ConvKernel {
+    fn product(self) -> ProductKernel {
+        match self {
+            Self::Direct(product) | Self::Winograd(product) => product,
+        }
+    }
+
+    /// Largest difference from the plain kernel's result that rounding explains, relative to the
+    /// largest element: sums of up to 4608 products in another order, and the cancellation in
+    /// Winograd's transforms.
+    pub(super) fn tolerance(self) -> f64 {
+        1e-5
+    }
+
     /// Whether it computes this shape, no tensor of its own being larger than `largest` bytes.
     fn can_run(self, shape: &ConvShape, largest: u64) -> bool {
         match self {

@@ -13,6 +13,7 @@ mod prefix;
 mod resnet;
 mod step;
 mod suffix;
+mod tuning;
 mod winograd;
 
 pub use adapters::{
@@ -31,3 +32,4 @@ pub use prefix::{PrefixInput, largest_chunk, prefix};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};
 pub use step::{GateMode, Purpose, StepValues};
 pub use suffix::{Activations, AdapterSlots, LayerSlots, backward, forward};
+pub use tuning::rank_kernels;

@@ -1,6 +1,9 @@
 //! The product that convolutions come down to: rows times weights, tap by tap, with the adapter's
 //! term and the epilogue.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::super::low_rank::LowRank;
 use crate::gpu::{Dispatch, Slot, Value, Variables};
 use crate::model::frozen::WeightStorage;
@@ -16,8 +19,26 @@ pub enum ProductKernel {
     Texture { rows: u32, vecs: u32 },
 }
 
-impl std::fmt::Display for ProductKernel {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+impl FromStr for ProductKernel {
+    type Err = ();
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |text: &str| text.parse().map_err(drop);
+        match text.split_once(' ') {
+            None if text == "plain" => Ok(Self::Plain),
+            Some(("texture", tile)) => {
+                let (rows, vecs) = tile.split_once('x').ok_or(())?;
+                let (rows, vecs) = (number(rows)?, number(vecs)?);
+                Ok(Self::Texture { rows, vecs })
+            }
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for ProductKernel {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Plain => f.write_str("plain"),
             Self::Texture { rows, vecs } => write!(f, "texture {rows}x{vecs}"),
@@ -26,6 +47,30 @@ impl std::fmt::Display for ProductKernel {
 }
 
 impl ProductKernel {
+    /// What may be fast for products of these rows and vec4 columns; `lanes` where maps live in
+    /// textures.
+    pub(in crate::model) fn candidates(lanes: Option<u32>, rows: usize, cols: usize) -> Vec<Self> {
+        let Some(lanes) = lanes else {
+            return vec![Self::Plain];
+        };
+        let tile = |rows, vecs| Self::Texture { rows, vecs };
+        let mut all = match rows {
+            0..=8 => vec![tile(8, 1)],
+            9..=16 => vec![tile(16, 1)],
+            17..=32 => vec![tile(32, 1)],
+            _ => vec![tile(32, 1), tile(64, 1)],
+        };
+        if cols > lanes as usize && rows > 8 {
+            all.push(tile(if rows > 16 { 32 } else { 16 }, 2));
+        }
+        all
+    }
+
+    /// Whether it takes maps and weights from textures.
+    pub(in crate::model) fn textured(self) -> bool {
+        matches!(self, Self::Texture { .. })
+    }
+
     pub(super) fn storage(self) -> WeightStorage {
         match self {
             Self::Plain => WeightStorage::Buffer,
@@ -189,6 +234,10 @@ impl Graph {
             ProductKernel::Texture { rows: tall, vecs } => {
                 let lanes = self.kernels.lanes.expect("maps live in textures");
                 variables.extend([("lanes", lanes), ("rows", tall), ("vecs", vecs)]);
+                if let Start::Weighted { input, .. } = start {
+                    let channels = input.map.channels as u32;
+                    variables.push(("narrow", if channels < 4 { channels } else { 0 }));
+                }
                 let wide = (lanes * vecs) as usize;
                 let tiles = cols.div_ceil(wide) * rows.div_ceil(tall as usize) * positions;
                 ("conv/texture", tiles)

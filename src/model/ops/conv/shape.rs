@@ -37,7 +37,7 @@ impl ConvShape {
     }
 
     /// Tiles of 2x2 outputs that cover the output, height and width.
-    pub(super) fn winograd_tiles(&self) -> [usize; 2] {
+    pub(in crate::model) fn winograd_tiles(&self) -> [usize; 2] {
         [self.output[0].div_ceil(2), self.output[1].div_ceil(2)]
     }
 }

@@ -1,0 +1,180 @@
+//! Which kernels compute a convolution fastest: measured on random data of its shape, each candidate
+//! checked against the plain kernel first.
+
+use std::sync::Arc;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::{
+    ConvBackward, ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph,
+    KernelChoice, LowRank, Map, Tensor,
+};
+use crate::gpu::{Candidate, Gpu, GpuError, Plan, Slot, TEXTURE_WIDTH, ranked};
+
+/// The rank of the adapter that is measured along.
+const RANK: usize = 8;
+
+/// The kernels that can compute a shape and give the plain one's result, with their seconds a run,
+/// fastest first.
+///
+/// # Errors
+/// The GPU fails, or has no memory for it.
+pub fn rank_kernels(
+    gpu: &Gpu,
+    kernels: KernelChoice,
+    shape: &ConvShape,
+) -> Result<Vec<(ConvKernel, f64)>, GpuError> {
+    let case = Case::new(gpu, shape);
+    let (plan, result) = case.plan(KernelChoice::PLAIN)?;
+    plan.run();
+    let expected = plan.read(result)?;
+    drop(plan);
+    let candidate = |kernel: ConvKernel| {
+        let (plan, result) = case.plan(kernels.with(kernel))?;
+        Ok(Candidate {
+            kernel,
+            plan,
+            result,
+            tolerance: kernel.tolerance(),
+        })
+    };
+    let candidates = kernels.candidates(gpu, shape).into_iter().map(candidate);
+    ranked(gpu, &expected, candidates.collect::<Result<_, _>>()?)
+}
+
+/// Random data of a shape.
+struct Case<'a> {
+    gpu: &'a Gpu,
+    shape: &'a ConvShape,
+    frozen: FrozenConv,
+    input: Vec<f32>,
+    low: Vec<f32>,
+    gates: Vec<f32>,
+    up: Vec<f32>,
+}
+
+impl<'a> Case<'a> {
+    fn new(gpu: &'a Gpu, shape: &'a ConvShape) -> Self {
+        let mut rng = Pcg64::seed_from_u64(1);
+        let mut random =
+            |len: usize| -> Vec<f32> { (0..len).map(|_| rng.random_range(-1.0..1.0)).collect() };
+        let [[.., from], [.., to]] = [shape.input, shape.output];
+        let (in_channels, out_channels) = match shape.backward {
+            false => (from, to),
+            true => (to, from),
+        };
+        let spec = ConvSpec {
+            name: "tuning".into(),
+            norm: String::new(),
+            in_channels,
+            out_channels,
+            kernel: shape.kernel,
+            stride: shape.stride,
+            pad: shape.pad,
+        };
+        let taps = shape.kernel * shape.kernel;
+        let weights = ConvWeights {
+            weight: random(in_channels * out_channels * taps),
+            gain: vec![1.0; out_channels],
+            bias: vec![0.0; out_channels],
+        };
+        let low_map = Map {
+            channels: RANK,
+            ..map(match shape.backward {
+                false => shape.output,
+                true => shape.input,
+            })
+        };
+        Self {
+            gpu,
+            shape,
+            frozen: FrozenConv::new(gpu, &spec, Arc::new(weights)),
+            input: zero_padded(
+                map(shape.input),
+                random(map(shape.input).floats() * shape.rows),
+            ),
+            low: random(low_map.floats() * shape.rows),
+            gates: random(RANK * shape.rows),
+            up: random(RANK * taps * to.next_multiple_of(4)),
+        }
+    }
+
+    fn plan(&self, kernels: KernelChoice) -> Result<(Plan, Slot), GpuError> {
+        let mut graph = Graph::new(self.gpu, kernels);
+        let input = self.upload(&mut graph);
+        let mut slot = |data: &[f32]| {
+            let buffer = self.gpu.storage_with("tuning", data);
+            graph.builder.buffer("tuning", &buffer)
+        };
+        let adapter = self.shape.adapted.then(|| LowRank {
+            low: slot(&self.low),
+            gates: slot(&self.gates),
+            up: slot(&self.up),
+            rank: RANK,
+            scale: 1.0,
+        });
+        let frozen = &self.frozen;
+        let out = match self.shape.backward {
+            false => graph.conv_forward(ConvForward {
+                frozen,
+                input,
+                rows: self.shape.rows,
+                adapter,
+                residual: None,
+                relu: false,
+            }),
+            true => graph.conv_backward(ConvBackward {
+                frozen,
+                grad: input,
+                map: map(self.shape.output),
+                adapter,
+                residual: None,
+                mask: None,
+                gain: None,
+            }),
+        };
+        graph.builder.keep(out.slot);
+        Ok((graph.builder.build()?, out.slot))
+    }
+
+    fn upload(&self, graph: &mut Graph) -> Tensor {
+        let textured = graph.kernels.textured();
+        let slot = if textured {
+            let row = TEXTURE_WIDTH as usize * 4;
+            let mut texels = self.input.clone();
+            texels.resize(texels.len().next_multiple_of(row), 0.0);
+            let height = (texels.len() / row) as u32;
+            let texture = self
+                .gpu
+                .texture_with("tuning", TEXTURE_WIDTH, height, &texels);
+            graph.builder.texture("tuning", &texture)
+        } else {
+            let buffer = self.gpu.storage_with("tuning", &self.input);
+            graph.builder.buffer("tuning", &buffer)
+        };
+        Tensor {
+            slot,
+            map: map(self.shape.input),
+            rows: self.shape.rows,
+            textured,
+        }
+    }
+}
+
+fn map([height, width, channels]: [usize; 3]) -> Map {
+    Map {
+        height,
+        width,
+        channels,
+    }
+}
+
+/// Padding channels hold zero, as in every tensor.
+fn zero_padded(map: Map, mut data: Vec<f32>) -> Vec<f32> {
+    let wide = map.quads() * 4;
+    for channels in data.chunks_mut(wide) {
+        channels[map.channels..].fill(0.0);
+    }
+    data
+}
