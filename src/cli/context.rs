@@ -1,6 +1,7 @@
 //! What the commands share: the device, Ctrl-C, progress bars.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,29 +10,46 @@ use bayeslora::data::{Dataset, SkippedImage};
 use bayeslora::gpu::{AdapterChoice, Gpu, GpuOptions};
 use bayeslora::model::Backbone;
 use bayeslora::train::Progress;
+use bayeslora::wgpu;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The options of the whole program, and whether Ctrl-C has been pressed.
 pub struct Context {
     adapter: AdapterChoice,
+    tune: bool,
     stop: Arc<AtomicBool>,
 }
 
 impl Context {
-    pub fn new(adapter: Option<String>) -> Self {
+    pub fn new(adapter: Option<String>, tune: bool) -> Self {
         let adapter = adapter.unwrap_or_default().parse().unwrap_or_default();
         Self {
             adapter,
+            tune,
             stop: Arc::default(),
         }
     }
 
-    /// Opens the chosen adapter.
+    /// Opens the chosen adapter, with the kernel choices measured on it before.
     pub fn gpu(&self) -> Result<Gpu> {
-        Ok(Gpu::open(GpuOptions {
+        let gpu = Gpu::open(GpuOptions {
             adapter: self.adapter.clone(),
             ..Default::default()
-        })?)
+        })?;
+        if let Some(file) = kernel_cache(gpu.info()).filter(|_| self.tune) {
+            gpu.choices().keep_in(file);
+        }
+        Ok(gpu)
+    }
+
+    /// The same for long work, which pays for measuring the kernels of unknown shapes first. Software
+    /// adapters have measured defaults, and compile too slowly for it.
+    pub fn tuned_gpu(&self) -> Result<Gpu> {
+        let gpu = self.gpu()?;
+        if self.tune && !gpu.is_software() {
+            tune(&gpu);
+        }
+        Ok(gpu)
     }
 
     pub fn adapter(&self) -> &AdapterChoice {
@@ -78,6 +96,43 @@ impl Context {
             }
         }
     }
+}
+
+/// Has the kernels of unknown shapes measured, telling so on standard error.
+pub fn tune(gpu: &Gpu) {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+    let style = ProgressStyle::with_template("{spinner} measuring kernels, once: {msg}");
+    bar.set_style(style.expect("a valid template"));
+    let show = move |subject: Option<&str>| match subject {
+        None => bar.finish_and_clear(),
+        Some(subject) => {
+            bar.reset();
+            bar.set_message(subject.to_owned());
+            bar.tick();
+        }
+    };
+    gpu.choices().tune(Box::new(show));
+}
+
+/// Where the choices of an adapter with its driver are kept; `None` where there is no home for it.
+pub fn kernel_cache(info: &wgpu::AdapterInfo) -> Option<PathBuf> {
+    let folders = directories::ProjectDirs::from("", "", "bayeslora")?;
+    let name = [
+        info.name.as_str(),
+        &info.driver,
+        &info.driver_info,
+        env!("CARGO_PKG_VERSION"),
+    ]
+    .join(" ");
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = name.chars().map(plain).collect();
+    Some(folders.cache_dir().join("kernels").join(name + ".json"))
 }
 
 /// One line of progress on standard error, gone when it is done; nothing where that is no terminal.

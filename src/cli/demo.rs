@@ -37,7 +37,7 @@ pub struct DemoArgs {
 }
 
 pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
-    let gpu = context.gpu()?;
+    let gpu = context.tuned_gpu()?;
     let say = |line: String| {
         if !args.json {
             println!("{line}");

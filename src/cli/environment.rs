@@ -25,6 +25,7 @@ pub fn describe(gpu: &Gpu) -> Value {
         "driver": info.driver,
         "driver_info": info.driver_info,
         "kernels": kernels,
+        "convolutions": gpu.choices().used(),
         "bayeslora": env!("CARGO_PKG_VERSION"),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "threads": std::thread::available_parallelism().map_or(1, usize::from),

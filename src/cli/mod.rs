@@ -32,6 +32,9 @@ struct Cli {
         value_name = "NAME|INDEX|cpu|gpu"
     )]
     adapter: Option<String>,
+    /// Take the default kernels instead of those measured fastest on this GPU
+    #[arg(long, global = true)]
+    no_tune: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -67,7 +70,7 @@ pub fn main() -> ExitCode {
     // First of all: drivers read the environment once, and no thread runs yet.
     bayeslora::gpu::prepare_environment();
     let cli = Cli::parse();
-    let context = context::Context::new(cli.adapter);
+    let context = context::Context::new(cli.adapter, !cli.no_tune);
     let result = match &cli.command {
         Command::Demo(args) => demo::run(&context, args),
         Command::Train(args) => train::run(&context, args),

@@ -45,7 +45,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         true => resumed(args, &flags)?,
         false => fresh(args, flags)?,
     };
-    let gpu = context.gpu()?;
+    let gpu = context.tuned_gpu()?;
     let backbone = context::backbone(&inputs.backbone)?;
     let bar = context::Bar::default();
     let splits = inputs.open(config.resolution, &|done, total| {

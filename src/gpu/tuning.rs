@@ -1,79 +1,108 @@
 //! Measured choices between kernels: what was fastest on this device, by subject.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Gpu, GpuError, Plan, Slot};
 
-/// Told what is about to be measured.
-pub type TuningObserver = Box<dyn Fn(&str) + Send + Sync>;
+/// Told what is about to be measured, and `None` when that is done.
+pub type TuningObserver = Box<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// The choices of a device, shared by all its plans. A subject is an operation with its shape, a
 /// choice the name of a kernel.
 #[derive(Default)]
-pub struct Choices {
-    table: Mutex<BTreeMap<String, String>>,
-    tuning: Mutex<Option<TuningObserver>>,
+pub struct Choices(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Those of the run that goes on; they come first.
+    given: BTreeMap<String, String>,
+    measured: BTreeMap<String, String>,
+    used: BTreeMap<String, String>,
+    file: Option<PathBuf>,
+    observer: Option<TuningObserver>,
 }
 
 impl Choices {
-    /// The choice for a subject, if there is one.
+    /// The choice for a subject, if one has been given or measured.
     pub fn get(&self, subject: &str) -> Option<String> {
-        self.lock().get(subject).cloned()
+        let state = self.lock();
+        let given = state.given.get(subject);
+        given.or_else(|| state.measured.get(subject)).cloned()
     }
 
-    pub fn insert(&self, subject: &str, choice: &str) {
-        self.lock().insert(subject.into(), choice.into());
+    /// Every choice that has been measured.
+    pub fn measured(&self) -> BTreeMap<String, String> {
+        self.lock().measured.clone()
     }
 
-    /// All choices there are.
-    pub fn all(&self) -> BTreeMap<String, String> {
-        self.lock().clone()
+    /// What plans have been made of, measured or not.
+    pub fn used(&self) -> BTreeMap<String, String> {
+        self.lock().used.clone()
     }
 
-    pub fn extend(&self, choices: &BTreeMap<String, String>) {
-        self.lock().extend(choices.clone());
+    /// Notes what a plan is made of.
+    pub fn note(&self, subject: &str, choice: &str) {
+        self.lock().used.insert(subject.into(), choice.into());
+    }
+
+    /// Takes over the choices of the run that goes on, which come before those measured here.
+    pub fn give(&self, choices: &BTreeMap<String, String>) {
+        self.lock().given.extend(choices.clone());
+    }
+
+    /// Takes the choices in a JSON file, and writes those made from now on into it. A file that is
+    /// not there, is damaged or cannot be written does no harm: all can be measured again.
+    pub fn keep_in(&self, file: PathBuf) {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let known: BTreeMap<String, String> = serde_json::from_str(&text).unwrap_or_default();
+        let mut state = self.lock();
+        state.measured.extend(known);
+        state.file = Some(file);
     }
 
     /// From now on, a plan that needs a choice nobody has made has it measured.
     pub fn tune(&self, observer: TuningObserver) {
-        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner) = Some(observer);
+        self.lock().observer = Some(observer);
     }
 
     /// Whether to measure `subject`; tells the observer.
     pub fn wants(&self, subject: &str) -> bool {
-        let tuning = self.tuning.lock().unwrap_or_else(PoisonError::into_inner);
-        tuning.as_ref().map(|observer| observer(subject)).is_some()
+        let state = self.lock();
+        if let Some(observer) = &state.observer {
+            observer(Some(subject));
+        }
+        state.observer.is_some()
     }
 
-    /// Adds the choices that [`Choices::write`] left in a file; none where there is no file or it is
-    /// damaged, since they can be measured again.
-    pub fn read(&self, path: &Path) {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        if let Ok(choices) = serde_json::from_str(&text) {
-            self.extend(&choices);
+    /// Keeps what has been measured.
+    pub fn insert(&self, subject: &str, choice: &str) {
+        let mut state = self.lock();
+        state.measured.insert(subject.into(), choice.into());
+        if let Some(observer) = &state.observer {
+            observer(None);
+        }
+        if let Some(file) = &state.file {
+            // A cache: who cannot write it measures again next time.
+            let _ = write(file, &state.measured);
         }
     }
 
-    /// Writes all choices to a file, as JSON.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        // Whoever reads meanwhile sees the old file or the new one.
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
-        std::fs::write(&partial, serde_json::to_string_pretty(&self.all())?)?;
-        std::fs::rename(partial, path)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whoever reads meanwhile sees the old file or the new one.
+fn write(file: &Path, choices: &BTreeMap<String, String>) -> std::io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
     }
+    let partial = file.with_extension(format!("{}.partial", std::process::id()));
+    std::fs::write(&partial, serde_json::to_string_pretty(choices)?)?;
+    std::fs::rename(partial, file)
 }
 
 /// A kernel to be measured: a plan of the work with it, and where its result is.

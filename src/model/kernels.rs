@@ -116,29 +116,33 @@ impl KernelChoice {
         let largest = self.largest_tensor(gpu);
         match self.conv {
             Some(kernel) if kernel.can_run(shape, largest) => kernel,
-            Some(_) => self.unmeasured(shape, largest),
-            None => self.measured(gpu, shape, largest),
+            Some(_) => self.unmeasured(shape),
+            None => {
+                let subject = format!("convolution {shape}");
+                let kernel = self.measured(gpu, &subject, shape, largest);
+                gpu.choices().note(&subject, &kernel.to_string());
+                kernel
+            }
         }
     }
 
     /// What has been found fastest, or is found now where the device tunes.
-    fn measured(&self, gpu: &Gpu, shape: &ConvShape, largest: u64) -> ConvKernel {
-        let subject = format!("convolution {shape}");
-        let known = gpu.choices().get(&subject);
+    fn measured(&self, gpu: &Gpu, subject: &str, shape: &ConvShape, largest: u64) -> ConvKernel {
+        let known = gpu.choices().get(subject);
         if let Some(kernel) = known.and_then(|name| name.parse::<ConvKernel>().ok())
             && kernel.product().textured() == self.textured()
             && kernel.can_run(shape, largest)
         {
             return kernel;
         }
-        let default = self.unmeasured(shape, largest);
-        if !gpu.choices().wants(&subject) {
+        let default = self.unmeasured(shape);
+        if !gpu.choices().wants(subject) {
             return default;
         }
         // A device that fails here will say so when the plan runs.
         let ranking = tuning::rank_kernels(gpu, *self, shape).unwrap_or_default();
         let kernel = ranking.first().map_or(default, |(kernel, _)| *kernel);
-        gpu.choices().insert(&subject, &kernel.to_string());
+        gpu.choices().insert(subject, &kernel.to_string());
         kernel
     }
 
@@ -158,7 +162,7 @@ impl KernelChoice {
     }
 
     /// What is likely to be fast.
-    fn unmeasured(&self, shape: &ConvShape, _largest: u64) -> ConvKernel {
+    fn unmeasured(&self, shape: &ConvShape) -> ConvKernel {
         ConvKernel::Direct(self.product(shape.rows, shape.output[2].div_ceil(4)))
     }
 

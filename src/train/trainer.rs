@@ -440,6 +440,7 @@ impl Trainer {
             kernels: kernels
                 .into_iter()
                 .map(|(name, value)| (name.into(), value))
+                .chain(self.gpu.choices().used())
                 .collect(),
             extra: serde_json::Value::Null,
         })
@@ -461,12 +462,15 @@ impl Trainer {
             let message = format!("its seed is {}, not {}", checkpoint.seed, self.config.seed);
             return Err(TrainError::Checkpoint(message));
         }
+        // The run's own kernels, whatever this device would choose by now.
+        self.gpu.choices().give(&checkpoint.kernels);
         self.replace(layout, &state)?;
         self.epoch = checkpoint.epoch;
         let here = self.network.kernels.describe();
         let differ = here
             .iter()
             .any(|(name, value)| checkpoint.kernels.get(*name) != Some(value));
-        Ok(differ.then(|| format!("{:?}", checkpoint.kernels)))
+        let there = here.map(|(name, _)| checkpoint.kernels.get(name).cloned().unwrap_or_default());
+        Ok(differ.then(|| there.join("; ")))
     }
 }
