@@ -10,7 +10,6 @@ use bayeslora::data::{Dataset, SkippedImage};
 use bayeslora::gpu::{AdapterChoice, Gpu, GpuOptions};
 use bayeslora::model::Backbone;
 use bayeslora::train::Progress;
-use bayeslora::wgpu;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The options of the whole program, and whether Ctrl-C has been pressed.
@@ -34,10 +33,11 @@ impl Context {
     pub fn gpu(&self) -> Result<Gpu> {
         let gpu = Gpu::open(GpuOptions {
             adapter: self.adapter.clone(),
+            cache: cache_folder(),
             ..Default::default()
         })?;
-        if let Some(file) = kernel_cache(gpu.info()).filter(|_| self.tune) {
-            gpu.choices().keep_in(file);
+        if self.tune {
+            gpu.keep_choices();
         }
         Ok(gpu)
     }
@@ -98,6 +98,12 @@ impl Context {
     }
 }
 
+/// Where this user's caches are; `None` where there is no home for them.
+pub fn cache_folder() -> Option<PathBuf> {
+    let folders = directories::ProjectDirs::from("", "", "bayeslora")?;
+    Some(folders.cache_dir().to_owned())
+}
+
 /// Has the kernels of unknown shapes measured, telling so on standard error.
 pub fn tune(gpu: &Gpu) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
@@ -112,27 +118,6 @@ pub fn tune(gpu: &Gpu) {
         }
     };
     gpu.choices().tune(Box::new(show));
-}
-
-/// Where the choices of an adapter with its driver are kept; `None` where there is no home for it.
-pub fn kernel_cache(info: &wgpu::AdapterInfo) -> Option<PathBuf> {
-    let folders = directories::ProjectDirs::from("", "", "bayeslora")?;
-    let name = [
-        info.name.as_str(),
-        &info.driver,
-        &info.driver_info,
-        env!("CARGO_PKG_VERSION"),
-    ]
-    .join(" ");
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '.' {
-            c
-        } else {
-            '-'
-        }
-    };
-    let name: String = name.chars().map(plain).collect();
-    Some(folders.cache_dir().join("kernels").join(name + ".json"))
 }
 
 /// One line of progress on standard error, gone when it is done; nothing where that is no terminal.

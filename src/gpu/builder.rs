@@ -342,6 +342,7 @@ impl Builder {
             homes,
             locations,
         };
+        plan.gpu.keep_pipelines();
         if plan.gpu.options().poison {
             plan.poison();
         }

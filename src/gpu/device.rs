@@ -1,11 +1,15 @@
 //! An open device: capabilities, buffers, textures, the kernel cache, reading back.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::kernel::Kernel;
 use super::shaders::Variables;
-use super::{AdapterChoice, Adapters, Choices, GpuError};
+use super::{AdapterChoice, Adapters, Choices, GpuError, cache};
+
+/// The cache file of compiled pipelines.
+const PIPELINES: &str = "pipelines";
 
 /// How to open a device. The default takes the best adapter with all that it offers.
 #[derive(Clone, Debug)]
@@ -19,6 +23,9 @@ pub struct GpuOptions {
     /// Keep naga's bounds checks and loop bounds in the shaders. The shaders do not rely on
     /// them; they cost time on real GPUs.
     pub runtime_checks: bool,
+    /// A folder for compiled pipelines and measured kernel choices, so that the next start is faster;
+    /// nothing is kept without.
+    pub cache: Option<PathBuf>,
     /// Fill every buffer of a plan with NaN before use, guard bands behind it included (tests).
     pub poison: bool,
 }
@@ -30,6 +37,7 @@ impl Default for GpuOptions {
             extras: true,
             limits: None,
             runtime_checks: false,
+            cache: None,
             poison: false,
         }
     }
@@ -46,6 +54,7 @@ struct Inner {
     options: GpuOptions,
     kernels: Mutex<HashMap<(String, Variables), Arc<Kernel>>>,
     choices: Choices,
+    pipelines: Option<wgpu::PipelineCache>,
 }
 
 impl Gpu {
@@ -58,7 +67,9 @@ impl Gpu {
     pub async fn open_async(options: GpuOptions) -> Result<Self, GpuError> {
         let adapter = Adapters::enumerate().await.choose(&options.adapter)?;
         let info = adapter.get_info();
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::PIPELINE_CACHE;
         let required_features = match options.extras {
             true => adapter.features() & wanted,
             false => wgpu::Features::empty(),
@@ -96,6 +107,9 @@ impl Gpu {
         info: wgpu::AdapterInfo,
         options: GpuOptions,
     ) -> Self {
+        let file = options.cache.as_deref();
+        let file = file.map(|folder| cache::file(folder, &info, PIPELINES));
+        let pipelines = cache::pipelines(&device, file.as_deref());
         Self(Arc::new(Inner {
             device,
             queue,
@@ -103,6 +117,7 @@ impl Gpu {
             options,
             kernels: Mutex::default(),
             choices: Choices::default(),
+            pipelines,
         }))
     }
 
@@ -120,6 +135,28 @@ impl Gpu {
 
     pub fn options(&self) -> &GpuOptions {
         &self.0.options
+    }
+
+    /// Takes the choices kept in the cache folder, and keeps there what is measured from now on.
+    pub fn keep_choices(&self) {
+        if let Some(folder) = &self.0.options.cache {
+            let file = cache::file(folder, &self.0.info, "kernels.json");
+            self.0.choices.keep_in(file);
+        }
+    }
+
+    pub(super) fn pipelines(&self) -> Option<&wgpu::PipelineCache> {
+        self.0.pipelines.as_ref()
+    }
+
+    /// Writes the compiled pipelines to the cache folder.
+    pub(super) fn keep_pipelines(&self) {
+        let Some(folder) = &self.0.options.cache else {
+            return;
+        };
+        if let Some(data) = self.pipelines().and_then(wgpu::PipelineCache::get_data) {
+            cache::write(&cache::file(folder, &self.0.info, PIPELINES), &data);
+        }
     }
 
     /// Which kernels have been found fastest here.

@@ -93,7 +93,7 @@ impl Kernel {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
-                cache: None,
+                cache: gpu.pipelines(),
             });
         Self {
             name: shader.to_owned(),

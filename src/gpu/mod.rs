@@ -2,6 +2,7 @@
 
 mod adapter;
 mod builder;
+mod cache;
 mod device;
 mod error;
 mod kernel;

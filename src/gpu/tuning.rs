@@ -1,11 +1,11 @@
 //! Measured choices between kernels: what was fastest on this device, by subject.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{Gpu, GpuError, Plan, Slot};
+use super::{Gpu, GpuError, Plan, Slot, cache};
 
 /// Told what is about to be measured, and `None` when that is done.
 pub type TuningObserver = Box<dyn Fn(Option<&str>) + Send + Sync>;
@@ -55,7 +55,7 @@ impl Choices {
 
     /// Takes the choices in a JSON file, and writes those made from now on into it. A file that is
     /// not there, is damaged or cannot be written does no harm: all can be measured again.
-    pub fn keep_in(&self, file: PathBuf) {
+    pub(super) fn keep_in(&self, file: PathBuf) {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let known: BTreeMap<String, String> = serde_json::from_str(&text).unwrap_or_default();
         let mut state = self.lock();
@@ -85,24 +85,14 @@ impl Choices {
             observer(None);
         }
         if let Some(file) = &state.file {
-            // A cache: who cannot write it measures again next time.
-            let _ = write(file, &state.measured);
+            let text = serde_json::to_vec_pretty(&state.measured);
+            cache::write(file, &text.expect("strings are JSON"));
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whoever reads meanwhile sees the old file or the new one.
-fn write(file: &Path, choices: &BTreeMap<String, String>) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let partial = file.with_extension(format!("{}.partial", std::process::id()));
-    std::fs::write(&partial, serde_json::to_string_pretty(choices)?)?;
-    std::fs::rename(partial, file)
 }
 
 /// A kernel to be measured: a plan of the work with it, and where its result is.
