@@ -39,7 +39,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "BASELINE.json")]
     compare: Option<PathBuf>,
     /// The least ratio of a speed to the baseline's that passes
-    #[arg(long, value_name = "RATIO", default_value_t = 0.8, value_parser = ratio)]
+    #[arg(long, value_name = "RATIO", default_value_t = 0.8, allow_negative_numbers = true, value_parser = ratio)]
     fail_below: f64,
     /// Also write the report as JSON to FILE
     #[arg(long, value_name = "FILE")]
