@@ -178,12 +178,12 @@ impl<'a> Step<'a> {
     ///
     /// # Panics
     /// When it is no training step.
-    pub(super) fn start(&mut self) -> wgpu::SubmissionIndex {
+    pub(super) fn start(&mut self) {
         self.upload();
-        self.submit()
+        self.submit();
     }
 
-    fn submit(&self) -> wgpu::SubmissionIndex {
+    fn submit(&self) {
         let Planned::Train(step) = &self.planned else {
             panic!("a prediction is waited for");
         };
@@ -196,7 +196,7 @@ impl<'a> Step<'a> {
             correction2,
             ..StepValues::prediction(1, 0, GateMode::PerExample)
         };
-        step.run(self.subject.labels(), &self.examples, &values)
+        step.run(self.subject.labels(), &self.examples, &values);
     }
 
     fn upload(&mut self) {
