@@ -36,12 +36,12 @@ struct Args {
     json: bool,
 }
 
-/// Runs that compile, tune and warm up.
+/// Runs that compile, tune and warm up; their times are shown and not counted.
 const WARM_UP: usize = 3;
 
 fn main() {
     let args = Args::parse();
-    let device = Device::webgpu(match args.cpu {
+    let device = Device::wgpu(match args.cpu {
         true => DeviceKind::Cpu,
         false => DeviceKind::DefaultDevice,
     });
@@ -56,7 +56,7 @@ fn main() {
 
     let frozen = Frozen::new(&device);
     let head = Trained::new(args.rank, &device);
-    let forward = measure(&args, || {
+    let forward = measure(&args, "forward", || {
         let logits = head.classify(frozen.features(upload(&device), None));
         let _ = logits.into_data();
     });
@@ -67,7 +67,7 @@ fn main() {
     let mut optimizer = AdamWConfig::new().with_weight_decay(0.01).init();
     let loss = CrossEntropyLossConfig::new().init(&training);
     let labels = vec![3i32; args.batch];
-    let train = measure(&args, || {
+    let train = measure(&args, "train", || {
         let model = trained.take().expect("put back below");
         let targets = TensorData::new(labels.clone(), [args.batch]);
         let targets = Tensor::<1, Int>::from_data(targets, &training);
@@ -100,16 +100,19 @@ fn main() {
     }
 }
 
-/// Images a second, the median of the runs.
-fn measure(args: &Args, mut run: impl FnMut()) -> f64 {
-    (0..WARM_UP).for_each(|_| run());
-    let mut seconds: Vec<f64> = (0..args.runs.max(1))
-        .map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
+/// Images a second, the median of the runs. Says on standard error how it goes: tuning may take minutes.
+fn measure(args: &Args, what: &str, mut run: impl FnMut()) -> f64 {
+    let mut time = |number: usize| {
+        let start = Instant::now();
+        run();
+        let seconds = start.elapsed().as_secs_f64();
+        eprintln!("{what}, run {number}: {seconds:.3} s");
+        seconds
+    };
+    for number in 1..=WARM_UP {
+        time(number);
+    }
+    let mut seconds: Vec<f64> = (1..=args.runs.max(1)).map(&mut time).collect();
     seconds.sort_by(f64::total_cmp);
     args.batch as f64 / seconds[seconds.len() / 2]
 }

@@ -60,7 +60,11 @@ fn adapted() -> Vec<(usize, usize, usize, usize)> {
     let mut shapes = Vec::new();
     for stage in ADAPTED_FROM..WIDTHS.len() {
         let (below, width) = (WIDTHS[stage - 1], WIDTHS[stage]);
-        shapes.extend([(below, width, 3, 2), (width, width, 3, 1), (below, width, 1, 2)]);
+        shapes.extend([
+            (below, width, 3, 2),
+            (width, width, 3, 1),
+            (below, width, 1, 2),
+        ]);
         shapes.extend([(width, width, 3, 1), (width, width, 3, 1)]);
     }
     shapes
