@@ -35,8 +35,9 @@
 //!
 //! The rooms, each of which knows only those before it: [`gpu`] (device, kernels, plans),
 //! [`formats`], [`metrics`], [`model`] (ResNet-18, adapters, the operations), [`data`],
-//! [`predict`], [`train`].
+//! [`predict`], [`train`], [`mod@bench`].
 
+pub mod bench;
 pub mod data;
 pub mod formats;
 pub mod gpu;

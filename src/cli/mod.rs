@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod bench;
 mod context;
 mod demo;
 mod devices;
@@ -57,9 +58,11 @@ enum Command {
     Devices(devices::DevicesArgs),
     /// Show what a training step or a prediction runs on the GPU
     Plan(plan::PlanArgs),
+    /// Measure this program on this machine, and compare with an earlier time
+    Bench(bench::BenchArgs),
 }
 
-/// Wrong input, as opposed to 1 for a failure of the program.
+/// Wrong input, as opposed to 1 for a failure of the program or of a comparison.
 const BAD_INPUT: u8 = 2;
 
 /// Stopped by Ctrl-C, as shells report it.
@@ -80,13 +83,17 @@ pub fn main() -> ExitCode {
         Command::Score(args) => score::run(args),
         Command::Devices(args) => devices::run(&context, args),
         Command::Plan(args) => plan::run(&context, args),
+        Command::Bench(args) => bench::run(&context, args),
     };
     match result {
         Ok(()) if context.interrupted() => ExitCode::from(INTERRUPTED),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(BAD_INPUT)
+            match error.is::<bench::Slower>() {
+                true => ExitCode::FAILURE,
+                false => ExitCode::from(BAD_INPUT),
+            }
         }
     }
 }

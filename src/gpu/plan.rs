@@ -119,6 +119,12 @@ impl Plan {
         })
     }
 
+    /// The same for one dispatch, by its place in the list.
+    pub fn time_one(&self, index: usize) -> Result<Timing, GpuError> {
+        let times = super::profile::time(&self.gpu, 1, |_, pass| self.steps[index].record(pass))?;
+        Ok(times[0])
+    }
+
     /// The contents of a slot, as far as they are still alive ([`Builder::keep`](super::Builder::keep)).
     pub fn read(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
         let location = &self.locations[slot.0];

@@ -95,7 +95,10 @@ impl Bootstrap {
 }
 
 /// Quantile q of sorted values, linear between neighbours (NumPy's default).
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+///
+/// # Panics
+/// If there are no values.
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let place = q.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

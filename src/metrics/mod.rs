@@ -19,7 +19,7 @@ mod selective;
 mod temperature;
 mod uncertainty;
 
-pub use bootstrap::{Bootstrap, Interval};
+pub use bootstrap::{Bootstrap, Interval, quantile};
 pub use calibration::{
     DEFAULT_BINS, ReliabilityBin, adaptive_bins, adaptive_calibration_error,
     classwise_calibration_error, expected_calibration_error, reliability_bins, signed_gap,

@@ -47,6 +47,11 @@ impl Batch {
         }
     }
 
+    /// Bytes of GPU memory.
+    pub fn bytes(&self) -> u64 {
+        self.input.size() + self.views.size() + self.examples.size()
+    }
+
     /// Where a plan starts.
     pub fn prefix_input(&self, graph: &mut Graph) -> PrefixInput {
         let input = graph.builder.buffer("input", &self.input);

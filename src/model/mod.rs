@@ -8,6 +8,7 @@ mod features;
 mod frozen;
 mod graph;
 mod kernels;
+mod merge;
 mod ops;
 mod prefix;
 mod resnet;

@@ -1,0 +1,42 @@
+//! What `bayeslora bench` and `cargo bench` measure: whole steps, single convolutions, memory, a cold
+//! start, what pruning and merging give, and what the host costs.
+
+mod compare;
+mod host;
+mod kernels;
+mod measure;
+mod memory;
+mod merged;
+mod pruned;
+mod report;
+mod start;
+mod steps;
+mod subject;
+mod suite;
+mod targets;
+
+pub use compare::{Comparison, Incomparable, Ratio};
+pub use kernels::{LayerShape, conv_shapes};
+pub use measure::{Better, Effort, Kind, Row, Spread};
+pub use report::{Report, SCHEMA};
+pub use steps::{Step, Work};
+pub use subject::{Settings, Subject};
+pub use suite::{Scenario, Suite};
+pub use targets::{Target, Verdict, targets};
+
+use crate::data::DataError;
+use crate::gpu::GpuError;
+use crate::model::BackboneError;
+
+/// Why a measurement failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("the cold start cannot be measured: {0}")]
+    Start(String),
+}

@@ -1,0 +1,302 @@
+//! `bench`: what this program reaches on this machine, and against an earlier report.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bayeslora::bench::{
+    Better, Comparison, Incomparable, Kind, Report, Row, SCHEMA, Scenario, Settings, Spread,
+    Subject, Suite, Target, Verdict, targets,
+};
+use clap::Args;
+use comfy_table::Table;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::context::{Bar, Context};
+use super::{environment, output, tables};
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Only scenarios whose name contains TEXT: forward, train, train-cached, predictive, kernels,
+    /// memory, start, pruned, merged, host
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Images of a batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least::<1>)]
+    batch: usize,
+    /// Side of the network's input in pixels
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<32>)]
+    size: usize,
+    /// Ranks of every adapter
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least::<1>)]
+    rank: usize,
+    /// Gate samples an image of the predictive
+    #[arg(long, value_name = "S", default_value_t = 8, value_parser = at_least::<1>)]
+    samples: usize,
+    /// Compare with an earlier report (of --out or --json); status 1 if a speed has fallen too far
+    #[arg(long, value_name = "BASELINE.json")]
+    compare: Option<PathBuf>,
+    /// The least ratio of a speed to the baseline's that passes
+    #[arg(long, value_name = "RATIO", default_value_t = 0.8, allow_negative_numbers = true, value_parser = ratio)]
+    fail_below: f64,
+    /// Also write the report as JSON to FILE
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count >= LEAST => Ok(count),
+        _ => Err(format!("expected a whole number, at least {LEAST}")),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("expected a ratio above 0, such as 0.8".into()),
+    }
+}
+
+/// A comparison that has failed, which is no wrong input.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of {} speeds fell below {} of the baseline: {}", .slow.len(), .of, .bound, .slow.join(", "))]
+pub struct Slower {
+    slow: Vec<String>,
+    of: usize,
+    bound: f64,
+}
+
+/// The report, and what follows from it.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// On llvmpipe at the default settings, else empty.
+    targets: Vec<Target>,
+    comparison: Option<&'a Comparison>,
+}
+
+pub fn run(context: &Context, args: &BenchArgs) -> Result<()> {
+    let scenarios = scenarios(args.filter.as_deref())?;
+    // Before anything long starts.
+    let baseline = args.compare.as_deref().map(read).transpose()?;
+    let settings = Settings {
+        batch: args.batch,
+        size: args.size,
+        rank: args.rank,
+        samples: args.samples,
+        ..Settings::default()
+    };
+    let gpu = context.tuned_gpu()?;
+    let mut report = Report {
+        schema: SCHEMA,
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        environment: match environment::describe(&gpu) {
+            Value::Object(fields) => fields.into_iter().collect(),
+            _ => unreachable!("an environment is an object"),
+        },
+        settings: settings.clone(),
+        results: Vec::new(),
+    };
+    if let (Some(baseline), Some(path)) = (&baseline, &args.compare) {
+        match Comparison::new(baseline, &report, args.fail_below) {
+            Ok(_) | Err(Incomparable::NothingShared) => {}
+            Err(error) => bail!("--compare {}: {error}", path.display()),
+        }
+    }
+    let subject = Subject::new(&gpu, settings)?;
+    let bar = Bar::default();
+    let suite = Suite {
+        subject: &subject,
+        scenarios,
+        executable: std::env::current_exe().context("this program's own path")?,
+    };
+    report.results = suite.run(&mut |what, done, total| bar.show(what, done, total))?;
+
+    let comparison = baseline.map(|baseline| Comparison::new(&baseline, &report, args.fail_below));
+    let comparison = comparison
+        .transpose()
+        .with_context(|| format!("--compare {}", shown(args.compare.as_deref())))?;
+    let default = Settings::default() == report.settings;
+    let targets = match default && report.is_llvmpipe() {
+        true => targets(&report.results),
+        false => Vec::new(),
+    };
+    let document = Document {
+        report: &report,
+        targets,
+        comparison: comparison.as_ref(),
+    };
+    if let Some(path) = &args.out {
+        let text = serde_json::to_string_pretty(&document)? + "\n";
+        fs::write(path, text).with_context(|| format!("--out {}", path.display()))?;
+    }
+    match args.json {
+        true => output::json(&document)?,
+        false => output::text(&describe(&document))?,
+    }
+    comparison.map_or(Ok(()), |comparison| judge(&comparison))
+}
+
+fn shown(path: Option<&Path>) -> String {
+    path.map_or(String::new(), |path| path.display().to_string())
+}
+
+fn scenarios(filter: Option<&str>) -> Result<Vec<Scenario>> {
+    let wanted = filter.unwrap_or_default();
+    let mut chosen = Scenario::ALL.to_vec();
+    chosen.retain(|scenario| scenario.name().contains(wanted));
+    let names = Scenario::ALL.map(Scenario::name).join(", ");
+    ensure!(
+        !chosen.is_empty(),
+        "--filter {wanted}: no scenario has that in its name; there are {names}"
+    );
+    Ok(chosen)
+}
+
+fn read(path: &Path) -> Result<Report> {
+    let option = || format!("--compare {}", path.display());
+    let text = fs::read_to_string(path).with_context(option)?;
+    serde_json::from_str(&text)
+        .context("not a report of `bayeslora bench --out` or `--json`")
+        .with_context(option)
+}
+
+fn judge(comparison: &Comparison) -> Result<()> {
+    let slow: Vec<String> = comparison
+        .failures()
+        .map(|row| format!("{} ({:.2})", row.name, row.ratio))
+        .collect();
+    if slow.is_empty() {
+        return Ok(());
+    }
+    let speeds = comparison.rows.iter();
+    Err(Slower {
+        slow,
+        of: speeds.filter(|row| row.kind == Kind::Speed).count(),
+        bound: comparison.fail_below,
+    }
+    .into())
+}
+
+fn describe(document: &Document) -> String {
+    let report = document.report;
+    let settings = &report.settings;
+    let mut text = format!(
+        "{} ({}, {}), bayeslora {}, {}\nResNet-18 at {size}x{size}, batch {}, rank {} on {}, \
+         {} samples\n{}\n\nspread: quartiles of the runs; of percentages, a 95 % bootstrap interval \
+         over paired runs",
+        report.environment("adapter"),
+        report.environment("backend"),
+        report.environment("driver_info"),
+        report.environment("bayeslora"),
+        report.date,
+        settings.batch,
+        settings.rank,
+        settings.targets.join(" and "),
+        settings.samples,
+        results(&report.results).trim_fmt(),
+        size = settings.size,
+    );
+    if !document.targets.is_empty() {
+        let table = target_table(&document.targets, &report.results).trim_fmt();
+        text += &format!("\n\ntargets for llvmpipe on two CPU cores\n{table}");
+    }
+    if let Some(comparison) = document.comparison {
+        text += &format!("\n\n{}", compared(comparison));
+    }
+    text
+}
+
+fn results(rows: &[Row]) -> Table {
+    let mut table = tables::new(&["", "median", "unit", "spread", "runs"], &[1, 3, 4]);
+    for row in rows {
+        let (spread, runs) = match row.spread {
+            Spread::Exact => (String::new(), String::new()),
+            _ => (
+                format!("{} .. {}", number(row.low), number(row.high)),
+                row.runs.to_string(),
+            ),
+        };
+        let cells = [
+            row.name.clone(),
+            number(row.value),
+            row.unit.clone(),
+            spread,
+            runs,
+        ];
+        table.add_row(cells);
+    }
+    table
+}
+
+fn target_table(targets: &[Target], rows: &[Row]) -> Table {
+    let mut table = tables::new(&["", "measured", "unit", "floor", "aim", ""], &[1, 3, 4]);
+    for target in targets {
+        let row = rows.iter().find(|row| row.name == target.name);
+        let (unit, better) = row.map_or(("", Better::Higher), |row| (&row.unit, row.better));
+        let bound = |value: f64| match better {
+            Better::Higher => format!(">= {value}"),
+            Better::Lower => format!("<= {value}"),
+        };
+        let verdict = match target.verdict {
+            Verdict::AimMet => "aim met",
+            Verdict::FloorMet => "floor met",
+            Verdict::BelowFloor => "below the floor",
+        };
+        table.add_row([
+            target.name.into(),
+            number(target.value),
+            unit.into(),
+            bound(target.floor),
+            target.aim.map_or(String::new(), bound),
+            verdict.into(),
+        ]);
+    }
+    table
+}
+
+fn compared(comparison: &Comparison) -> String {
+    let mut table = tables::new(&["", "baseline", "now", "unit", "ratio", ""], &[1, 2, 4]);
+    for row in &comparison.rows {
+        table.add_row([
+            row.name.clone(),
+            number(row.baseline),
+            number(row.now),
+            row.unit.clone(),
+            format!("{:.2}", row.ratio),
+            if row.failed { "too slow" } else { "" }.into(),
+        ]);
+    }
+    let drivers = match &comparison.drivers {
+        Some([old, new]) => format!(", driver then {old}, now {new}"),
+        None => String::new(),
+    };
+    format!(
+        "against the baseline of {}{drivers}; a ratio above 1 is better, speeds fail below {}\n{}\n\
+         {} rows of the baseline were not measured now, {} are new",
+        comparison.baseline_date,
+        comparison.fail_below,
+        table.trim_fmt(),
+        comparison.missing,
+        comparison.new
+    )
+}
+
+/// Three significant digits or more.
+fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        0.0 => 0,
+        size if size < 1.0 => 3,
+        size if size < 10.0 => 2,
+        size if size < 1000.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$}")
+}
