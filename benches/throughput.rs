@@ -55,7 +55,7 @@ fn main() {
     };
 
     for (name, input) in [
-        ("training step", images),
+        ("training step", images.clone()),
         ("training step, cached", features),
     ] {
         let layout = layout(RANK);
@@ -63,7 +63,7 @@ fn main() {
         let trainable = Trainable::upload(&gpu, layout, &state);
         let spec = StepSpec {
             cut,
-            input,
+            input: input.clone(),
             batch: BATCH,
             chunk: BATCH,
             scale: SCALE,
@@ -83,7 +83,7 @@ fn main() {
             ..StepValues::prediction(1, 0, GateMode::PerExample)
         };
         report(name, step.plan(), || {
-            upload(&step.batch, input);
+            upload(&step.batch, &input);
             step.run(&[3; BATCH], &[7; BATCH], &values);
             gpu.wait().expect("the GPU works");
         });
@@ -94,7 +94,7 @@ fn main() {
         let (trace, examples) = (false, BATCH);
         let spec = ForwardSpec {
             cut,
-            input: images,
+            input: images.clone(),
             examples,
             samples,
             scale: SCALE,
@@ -103,13 +103,13 @@ fn main() {
         let plan = ForwardPlan::new(&network, &layout, &parameters, spec).expect("a plan");
         let values = StepValues::prediction(1, 0, GateMode::PerExample);
         report(name, plan.plan(), || {
-            upload(&plan.batch, images);
+            upload(&plan.batch, &images);
             plan.run(&[7; BATCH], &values).expect("the GPU works");
         });
     }
 }
 
-fn upload(batch: &Batch, input: BatchInput) {
+fn upload(batch: &Batch, input: &BatchInput) {
     match input {
         BatchInput::Images { side, .. } => {
             batch.write_images(&vec![100; BATCH * side * side * 3], &[PLAIN_VIEW; BATCH]);
@@ -117,6 +117,7 @@ fn upload(batch: &Batch, input: BatchInput) {
         BatchInput::Features { map } => {
             batch.write_features(&vec![half::f16::ONE; map.floats() * BATCH]);
         }
+        BatchInput::Resident { .. } => unreachable!("the bench uploads"),
     }
 }
 
