@@ -154,7 +154,7 @@ fn beyond_the_budget_images_are_uploaded_with_each_batch() {
     let directory = tempfile::tempdir().unwrap();
     write_folder(directory.path());
     let bytes = (43 * SIDE * SIDE * 3) as u64;
-    for (budget, resident) in [(bytes - 1, false), (bytes + 16, true)] {
+    for (budget, resident) in [(bytes - 1, false), (bytes, true)] {
         let sets = open(directory.path(), 1 << 20);
         let trainer = trainer(&GPU, sets, config(0, budget));
         assert_eq!(trainer.training_set().is_resident(), resident);

@@ -154,11 +154,15 @@ impl Dataset {
         if n >= self.len() {
             return Ok(self);
         }
-        let kept = self.subset(&balanced_prefix(&self.labels, n));
-        Ok(Dataset {
-            skipped: self.skipped,
-            ..kept
-        })
+        let indices = balanced_prefix(&self.labels, n);
+        let mut kept = self.subset(&indices);
+        if self.is_in_memory() {
+            // A copy, so that the rest is not held on to.
+            let pixels = self.read(&indices)?;
+            kept = Dataset::new(self.side, pixels, kept.labels, kept.classes);
+        }
+        kept.skipped = self.skipped;
+        Ok(kept)
     }
 
     /// Sets the share `fraction` of every class aside: `(train, validation)`, each in file order.

@@ -2,7 +2,7 @@
 
 use super::graph::Graph;
 use super::ops::ImageChunk;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, GpuError};
 
 /// Square RGB images `[images, side, side, 3]` on the GPU, in as few buffers as its bindings allow.
 pub struct ResidentImages {
@@ -46,8 +46,11 @@ impl ResidentImages {
     }
 
     /// Uploads images from number `first` on, a multiple of four, and waits until the GPU has them:
-    /// what is written waits in memory of the host until then.
-    pub fn write(&self, first: usize, pixels: &[u8]) -> Result<(), crate::gpu::GpuError> {
+    /// what is written takes host memory until then.
+    ///
+    /// # Errors
+    /// The device is lost.
+    pub fn write(&self, first: usize, pixels: &[u8]) -> Result<(), GpuError> {
         let bytes = self.side * self.side * 3;
         let mut first = first;
         let mut pixels = pixels;
@@ -65,11 +68,6 @@ impl ResidentImages {
         }
         let submission = self.gpu.queue().submit([]);
         self.gpu.wait_for(submission)
-    }
-
-    /// Bytes of GPU memory.
-    pub fn bytes(&self) -> u64 {
-        self.buffers.iter().map(wgpu::Buffer::size).sum()
     }
 
     pub fn side(&self) -> usize {

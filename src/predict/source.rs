@@ -50,7 +50,7 @@ pub enum Inputs {
 }
 
 /// Images of an upload, a multiple of four.
-const UPLOAD: usize = 512;
+const UPLOAD: usize = 128;
 
 impl Source {
     /// Images that are uploaded with each batch, for sets that are gone through once or twice.
@@ -86,7 +86,7 @@ impl Source {
             Rows::Features(Arc::new((cache, views.to_vec())))
         } else if images <= budget.images {
             let resident = resident(&network.gpu, &dataset, progress)?;
-            budget.images -= resident.as_ref().map_or(0, |images| images.bytes());
+            budget.images -= resident.as_ref().map_or(0, |_| images);
             resident.map_or(Rows::Images, |images| Rows::Resident(Arc::new(images)))
         } else {
             Rows::Images
