@@ -29,7 +29,7 @@ fn steps(criterion: &mut Criterion, subject: &Subject) {
         .measurement_time(Duration::from_secs(4))
         .throughput(Throughput::Elements(subject.settings.batch as u64));
     for work in Work::ALL {
-        let mut step = Step::new(subject, work).expect("a plan");
+        let step = Step::new(subject, work).expect("a plan");
         group.bench_function(work.name(), |bencher| {
             bencher.iter(|| step.run().expect("the GPU works"));
         });
@@ -38,7 +38,7 @@ fn steps(criterion: &mut Criterion, subject: &Subject) {
 
 /// Elements are floating-point operations executed.
 fn convolutions(criterion: &mut Criterion, subject: &Subject) {
-    let mut step = Step::new(subject, Work::Train).expect("a plan");
+    let step = Step::new(subject, Work::Train).expect("a plan");
     step.run().expect("the GPU works");
     let mut group = criterion.benchmark_group("convolutions");
     group

@@ -99,6 +99,8 @@ fn a_run_is_written_whole() {
         "rank",
         "ranks",
         "images_per_second",
+        "utilisation",
+        "input_wait_seconds",
         "prune",
     ] {
         assert!(!lines[1][key].is_null() || key == "prune", "{key}");
@@ -303,4 +305,37 @@ fn ctrl_c_leaves_a_run_that_goes_on() {
     train(&cut, "--resume").assert().success();
     assert_eq!(lines(&cut).len(), 6);
     assert_eq!(weights(&cut), weights(&whole));
+}
+
+#[test]
+fn a_folder_beyond_the_memory_trains_as_it_does_within() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("photos");
+    for part in ["train", "test"] {
+        for (class, level) in [("dark", 40u8), ("light", 200)] {
+            let folder = data.join(part).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for number in 0..6 {
+                let colour = image::Rgb([level + 5 * number, level, level]);
+                let image = image::RgbImage::from_pixel(40, 36, colour);
+                image.save(folder.join(format!("{number}.jpg"))).unwrap();
+            }
+        }
+    }
+    let run = |name: &str, memory: &str, says: &'static str| {
+        let out = directory.path().join(name);
+        let options = format!(
+            "--data {} --rank 2 --targets layer4.1 --resolution 32 --validation 0.2 --epochs 1 \
+             --prefix-cache 0 {memory}",
+            data.display()
+        );
+        let assert = train(&out, &options).assert().success();
+        assert.stdout(contains(says)).stdout(contains("GPU busy"));
+        weights(&out)
+    };
+    let within = run("within", "", "images on the GPU");
+    let uploaded = run("uploaded", "--resident-images 0", "images uploaded with it");
+    let beyond = "--host-memory 0 --resident-images 0";
+    let beyond = run("beyond", beyond, "images decoded every epoch");
+    assert!(within == uploaded && within == beyond);
 }

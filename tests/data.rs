@@ -4,7 +4,9 @@ mod data {
     mod cifar;
     mod files;
     mod folder;
+    mod idx;
     mod image;
     mod parts;
+    mod prefetch;
     mod sample;
 }

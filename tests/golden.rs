@@ -5,8 +5,9 @@ mod common;
 use bayeslora::formats::TensorFile;
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
-    self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
-    GateMode, Graph, KernelChoice, LayerState, PrefixInput, Prior, Purpose, StepValues, Tensor,
+    self, AdapterLayout, AdapterSlots, AdapterState, Backbone, Batch, BatchInput, Cut,
+    FrozenNetwork, GateMode, Graph, KernelChoice, LayerState, PLAIN_VIEW, Prior, Purpose,
+    StepValues, Tensor,
 };
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use common::relative_error;
@@ -140,8 +141,8 @@ fn features_and_logits() {
         for (name, step) in [("sampled", Some(0)), ("mean", None)] {
             let parameters = gpu.storage_with("parameters", &layout.pack(&state));
             let gates = gpu.storage_with("gates", &golden.gates(&layout, &state, step));
-            let images = gpu.storage_with("images", &golden.images());
-            let views = gpu.storage("views", 16 * EXAMPLES as u64);
+            let batch = Batch::new(&gpu, BatchInput::Images { side: 32, size: 64 }, EXAMPLES);
+            batch.write_images(&golden.images(), &[PLAIN_VIEW; EXAMPLES]);
             let (_, starts, _) = layout.rank_table(EXAMPLES, |_| 0.0);
             let mut graph = Graph::new(&gpu, kernels);
             let slots = AdapterSlots::new(
@@ -153,12 +154,7 @@ fn features_and_logits() {
                 &starts,
                 EXAMPLES,
             );
-            let input = PrefixInput::Images {
-                images: graph.builder.buffer("images", &images),
-                views: graph.builder.buffer("views", &views),
-                side: 32,
-                size: 64,
-            };
+            let input = batch.prefix_input(&mut graph);
             let mut kept = Vec::new();
             // Cuts above the stem give the prefix's stages; chunks of three leave a partial one.
             for (cut, stage) in [(0, "stem"), (2, "layer1"), (4, "layer2")] {
@@ -166,7 +162,7 @@ fn features_and_logits() {
                     &mut graph,
                     &network,
                     Cut::Block(cut),
-                    input,
+                    input.clone(),
                     EXAMPLES,
                     3 + cut,
                 );

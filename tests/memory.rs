@@ -30,15 +30,10 @@ fn memory() -> (usize, Option<(u64, usize)>) {
 #[test]
 fn ten_thousand_steps_leave_no_trace() {
     let (side, images) = (32, 2 * STEPS_PER_EPOCH);
-    let dataset = Dataset {
-        side,
-        pixels: (0..images * side * side * 3)
-            .map(|i| (i % 251) as u8)
-            .collect(),
-        labels: (0..images as u32).map(|index| index % 2).collect(),
-        classes: ["even".to_owned(), "odd".to_owned()].into(),
-        skipped: Vec::new(),
-    };
+    let pixels = (0..images * side * side * 3).map(|i| (i % 251) as u8);
+    let labels = (0..images as u32).map(|index| index % 2);
+    let classes = ["even".to_owned(), "odd".to_owned()].into();
+    let dataset = Dataset::new(side, pixels.collect(), labels.collect(), classes);
     let config = TrainConfig {
         resolution: side,
         epochs: 10_000 / STEPS_PER_EPOCH,

@@ -18,7 +18,7 @@ fn logits(backbone: &Backbone, layout: &AdapterLayout, parameters: &[f32]) -> Ve
         .iter()
         .filter_map(|layer| layer.conv)
         .collect();
-    let network = upload(&GPU, backbone, &convs);
+    let network = upload(&GPU, backbone);
     let spec = ForwardSpec {
         cut: network.resnet.cut(&convs),
         input: BatchInput::Images {

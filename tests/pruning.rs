@@ -7,8 +7,8 @@ mod properties;
 use bayeslora::formats::{Adapter, Checkpoint, Head, LayerAdapter, RunDir, TensorFile};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
-    self, AdapterLayout, AdapterSlots, AdapterState, BatchInput, Cut, FrozenNetwork, GateMode,
-    GateTable, Graph, KernelChoice, LayerState, PrefixInput, Prior, Purpose, StepValues,
+    self, AdapterLayout, AdapterSlots, AdapterState, Batch, BatchInput, Cut, FrozenNetwork,
+    GateMode, GateTable, Graph, KernelChoice, LayerState, PLAIN_VIEW, Prior, Purpose, StepValues,
 };
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use properties::{Draw, GPU, bits, kernels, random_state, state_bits, tiny_backbone};
@@ -53,8 +53,15 @@ fn logits(
     let (table, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
     let parameters = gpu.storage_with("parameters", &layout.pack(state));
     let gates = gpu.storage("gates", gate_len as u64 * 4);
-    let images = gpu.storage_with("images", &images());
-    let views = gpu.storage("views", 16 * ROWS as u64);
+    let batch = Batch::new(
+        gpu,
+        BatchInput::Images {
+            side: SIDE,
+            size: SIZE,
+        },
+        ROWS,
+    );
+    batch.write_images(&images(), &[PLAIN_VIEW; ROWS]);
     let examples = gpu.storage_with("examples", &(50..50 + ROWS as u32).collect::<Vec<_>>());
     let step = StepValues::buffer(gpu);
     let draw = Draw {
@@ -88,12 +95,7 @@ fn logits(
         &starts,
         rows,
     );
-    let input = PrefixInput::Images {
-        images: graph.builder.buffer("images", &images),
-        views: graph.builder.buffer("views", &views),
-        side: SIDE,
-        size: SIZE,
-    };
+    let input = batch.prefix_input(&mut graph);
     // The same cut whatever is adapted: only the adapters may differ.
     let x = model::prefix(&mut graph, network, Cut::Stem, input, ROWS, ROWS);
     let out = model::forward(&mut graph, network, Cut::Stem, layout, &slots, x, rows).logits;

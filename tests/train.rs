@@ -32,13 +32,8 @@ fn dataset(images: usize, side: usize, seed: u64) -> Dataset {
             .collect();
         values
     });
-    Dataset {
-        side,
-        pixels: pixels.collect(),
-        labels: labels.clone(),
-        classes: Arc::from(["red".to_owned(), "green".to_owned(), "blue".to_owned()]),
-        skipped: Vec::new(),
-    }
+    let classes = Arc::from(["red".to_owned(), "green".to_owned(), "blue".to_owned()]);
+    Dataset::new(side, pixels.collect(), labels.clone(), classes)
 }
 
 fn config() -> TrainConfig {

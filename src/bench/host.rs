@@ -9,8 +9,8 @@ use crate::metrics::Bootstrap;
 
 /// Of the step from cached features, the shortest one, which leaves the host the least time.
 pub(super) fn rows(subject: &Subject) -> Result<Vec<Row>, BenchError> {
-    let mut step = Step::new(subject, Work::TrainCached)?;
-    Ok(vec![encode(subject, &step)?, share(subject, &mut step)?])
+    let step = Step::new(subject, Work::TrainCached)?;
+    Ok(vec![encode(subject, &step)?, share(subject, &step)?])
 }
 
 /// Microseconds a dispatch from the first call until a plan is submitted, on an idle device.
@@ -34,11 +34,11 @@ fn encode(subject: &Subject, step: &Step) -> Result<Row, BenchError> {
 /// host prepares a step while the device does the one before: the device waits where this passes
 /// 100 %. (Whether it is idle cannot be asked: some drivers hold a submission back until the one
 /// before is over.)
-fn share(subject: &Subject, step: &mut Step) -> Result<Row, BenchError> {
+fn share(subject: &Subject, step: &Step) -> Result<Row, BenchError> {
     let (mut host, mut device) = (Vec::new(), Vec::new());
-    Effort::default().sample(|| -> Result<(), GpuError> {
+    Effort::default().sample(|| -> Result<(), BenchError> {
         let start = Instant::now();
-        step.start();
+        step.start()?;
         host.push(start.elapsed().as_secs_f64());
         subject.gpu.wait()?;
         device.push(start.elapsed().as_secs_f64() - host[host.len() - 1]);

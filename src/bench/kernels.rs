@@ -85,7 +85,7 @@ pub(super) fn rows(
     subject: &Subject,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Row>, BenchError> {
-    let mut step = Step::new(subject, Work::Train)?;
+    let step = Step::new(subject, Work::Train)?;
     step.run()?;
     let shapes = conv_shapes(subject, &step);
     let mut rows = Vec::new();

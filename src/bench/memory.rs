@@ -2,7 +2,8 @@
 
 use super::measure::Row;
 use super::{BenchError, Step, Subject, Work};
-use crate::model::{BatchInput, FeatureCache};
+use crate::model::BatchInput;
+use crate::predict::FeatureCache;
 
 /// Plans, weights, parameters and data apart; the host's cached features an image.
 pub(super) fn rows(subject: &Subject) -> Result<Vec<Row>, BenchError> {

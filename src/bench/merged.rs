@@ -15,8 +15,8 @@ pub(super) fn rows(subject: &Subject) -> Result<Vec<Row>, BenchError> {
     }
     let merged = subject.backbone.merged(&layout, &state, SCALE);
     let merged = upload(&subject.gpu, &merged);
-    let mut plain = Step::forward(subject, &subject.network, 0, 1)?;
-    let mut merged = Step::forward(subject, &merged, 0, 1)?;
+    let plain = Step::forward(subject, &subject.network, 0, 1)?;
+    let merged = Step::forward(subject, &merged, 0, 1)?;
     let effort = Effort {
         least: 11,
         seconds: 5.0,

@@ -27,6 +27,7 @@ pub use targets::{Target, Verdict, targets};
 use crate::data::DataError;
 use crate::gpu::GpuError;
 use crate::model::BackboneError;
+use crate::predict::PredictError;
 
 /// Why a measurement failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,8 @@ pub enum BenchError {
     Gpu(#[from] GpuError),
     #[error(transparent)]
     Backbone(#[from] BackboneError),
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     #[error(transparent)]
     Data(#[from] DataError),
     #[error("the cold start cannot be measured: {0}")]

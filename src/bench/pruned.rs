@@ -18,13 +18,13 @@ pub(super) fn rows(subject: &Subject) -> Result<Vec<Row>, BenchError> {
         (layout, state)
     };
     let build = |(layout, state)| Step::train(subject, source.clone(), layout, &state);
-    let mut many = build(fresh(MANY))?;
-    let mut few = build(fresh(FEW))?;
+    let many = build(fresh(MANY))?;
+    let few = build(fresh(FEW))?;
     let (layout, mut state) = fresh(MANY);
     let kept: Vec<usize> = (0..MANY).step_by(MANY / FEW).collect();
     let kept = vec![kept; layout.layers.len()];
     state.keep(&layout, &kept);
-    let mut pruned = build((layout.keep(&subject.backbone.resnet, &kept), state))?;
+    let pruned = build((layout.keep(&subject.backbone.resnet, &kept), state))?;
 
     let effort = Effort {
         least: 11,

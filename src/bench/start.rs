@@ -43,7 +43,7 @@ pub(super) fn rows(subject: &Subject, executable: &Path) -> Result<Vec<Row>, Ben
 
     let images = subject.images().dataset;
     let side = images.side as u32;
-    image::RgbImage::from_raw(side, side, images.image(0).to_vec())
+    image::RgbImage::from_raw(side, side, images.image(0)?.into_owned())
         .expect("an image of the sample")
         .save(&image)
         .map_err(|error| BenchError::Start(error.to_string()))?;

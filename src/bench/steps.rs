@@ -1,7 +1,5 @@
 //! Whole steps: forward, training, Monte Carlo predictive; uploads and the host's part included.
 
-use half::f16;
-
 use super::{BenchError, Subject};
 use crate::gpu::Plan;
 use crate::model::{
@@ -55,7 +53,6 @@ pub struct Step<'a> {
     planned: Planned,
     indices: Vec<usize>,
     examples: Vec<u32>,
-    scratch: Vec<f16>,
 }
 
 impl<'a> Step<'a> {
@@ -136,7 +133,6 @@ impl<'a> Step<'a> {
             planned,
             indices: (0..batch).collect(),
             examples: (0..batch as u32).collect(),
-            scratch: Vec::new(),
         }
     }
 
@@ -159,8 +155,8 @@ impl<'a> Step<'a> {
     ///
     /// # Errors
     /// The GPU fails.
-    pub fn run(&mut self) -> Result<(), BenchError> {
-        self.upload();
+    pub fn run(&self) -> Result<(), BenchError> {
+        self.upload()?;
         match &self.planned {
             Planned::Train(_) => {
                 self.submit();
@@ -176,11 +172,15 @@ impl<'a> Step<'a> {
 
     /// Uploads the batch and submits a training step without waiting for it.
     ///
+    /// # Errors
+    /// None: the images are in memory.
+    ///
     /// # Panics
     /// When it is no training step.
-    pub(super) fn start(&mut self) {
-        self.upload();
+    pub(super) fn start(&self) -> Result<(), BenchError> {
+        self.upload()?;
         self.submit();
+        Ok(())
     }
 
     fn submit(&self) {
@@ -199,13 +199,13 @@ impl<'a> Step<'a> {
         step.run(self.subject.labels(), &self.examples, &values);
     }
 
-    fn upload(&mut self) {
+    fn upload(&self) -> Result<(), BenchError> {
         let batch = match &self.planned {
             Planned::Train(step) => &step.batch,
             Planned::Forward(forward) => &forward.batch,
         };
         let rows = self.indices.len();
-        self.source
-            .upload(batch, rows, &self.indices, None, &mut self.scratch);
+        self.source.fetch(rows, &self.indices, None)?.write(batch);
+        Ok(())
     }
 }

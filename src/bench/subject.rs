@@ -8,7 +8,7 @@ use super::BenchError;
 use crate::data::{self, Dataset};
 use crate::gpu::Gpu;
 use crate::model::{AdapterLayout, Backbone, Cut, FrozenNetwork, PLAIN_VIEW};
-use crate::predict::Source;
+use crate::predict::{Budget, Source};
 use crate::train::upload;
 
 /// s = lora_alpha / r of the adapters, the commands' default.
@@ -99,7 +99,10 @@ impl Subject {
     /// The GPU fails.
     pub fn features(&self) -> Result<Source, BenchError> {
         Ok(Source::within(
-            &mut u64::MAX.clone(),
+            &mut Budget {
+                features: u64::MAX,
+                images: 0,
+            },
             &self.network,
             self.cut,
             self.images.clone(),

@@ -82,7 +82,7 @@ impl Suite<'_> {
     }
 
     fn step(&self, work: Work) -> Result<Row, BenchError> {
-        let mut step = Step::new(self.subject, work)?;
+        let step = Step::new(self.subject, work)?;
         let seconds = Effort::default().sample(|| step.run())?;
         Ok(Row::images(
             work.name(),

@@ -78,7 +78,7 @@ impl Context {
         let stop = self.stop.clone();
         move |progress| {
             match progress {
-                Progress::Caching { done, total } => bar.show("caching features", done, total),
+                Progress::Caching { done, total } => bar.show("caching", done, total),
                 Progress::Evaluating { done, total } => bar.show("evaluating", done, total),
                 Progress::Training {
                     epoch,

@@ -71,7 +71,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         .map_err(anyhow::Error::msg)?;
     let network = train::upload(&gpu, &backbone);
     let mut observe = context.observer();
-    let mut budget = config.prefix_cache;
+    let mut budget = config.budget();
     let mut open = |dataset: Dataset, views: &[_]| {
         let (total, cut) = (dataset.len(), network.resnet.cut(&convs));
         let progress = |done| {
@@ -134,7 +134,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     );
     print_table(&rows);
     println!("\nBayesLoRA is least sure of these ({}):", strip.display());
-    print_least_sure(bayes, &least_sure, &test.dataset);
+    print_least_sure(bayes, &least_sure, &test.dataset)?;
     let (run, examples) = (run.display(), examples.display());
     println!("\nwritten to {}; now try", out.display());
     println!("  bayeslora predict --run {run} {examples}");
@@ -232,20 +232,20 @@ fn probabilities(scores: &Evaluated, test: &Dataset, index: usize) -> Vec<f32> {
     row.iter().map(|value| value.exp()).collect()
 }
 
-fn pictures(indices: &[usize], test: &Dataset) -> Vec<RgbImage> {
-    let picture = |index: &usize| thumbnails::square(test.image(*index), test.side);
+fn pictures(indices: &[usize], test: &Dataset) -> Result<Vec<RgbImage>> {
+    let picture = |index: &usize| Ok(thumbnails::square(&test.image(*index)?, test.side));
     indices.iter().map(picture).collect()
 }
 
 fn write_least_sure(indices: &[usize], test: &Dataset, out: &Path) -> Result<PathBuf> {
     let path = out.join("least-sure.png");
-    thumbnails::write_strip(&pictures(indices, test), &path)?;
+    thumbnails::write_strip(&pictures(indices, test)?, &path)?;
     Ok(path)
 }
 
-fn print_least_sure(scores: &Evaluated, indices: &[usize], test: &Dataset) {
+fn print_least_sure(scores: &Evaluated, indices: &[usize], test: &Dataset) -> Result<()> {
     if std::io::stdout().is_terminal() {
-        print!("{}", thumbnails::terminal(&pictures(indices, test)));
+        print!("{}", thumbnails::terminal(&pictures(indices, test)?));
     }
     for &index in indices {
         let probs = probabilities(scores, test, index);
@@ -265,6 +265,7 @@ fn print_least_sure(scores: &Evaluated, indices: &[usize], test: &Dataset) {
             (probs.len() as f64).ln()
         );
     }
+    Ok(())
 }
 
 /// A few test images as files, to try `predict` on.
@@ -274,7 +275,7 @@ fn write_examples(test: &Dataset, out: &Path) -> Result<PathBuf> {
     for index in 0..test.classes.len() {
         let class = &test.classes[test.labels[index] as usize];
         let path = directory.join(format!("{class}.png"));
-        let image = thumbnails::square(test.image(index), test.side);
+        let image = thumbnails::square(&test.image(index)?, test.side);
         image
             .save(&path)
             .with_context(|| path.display().to_string())?;

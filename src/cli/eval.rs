@@ -14,7 +14,8 @@ use super::{output, tables};
 pub struct EvalArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout, or a folder of class folders
+    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or a
+    /// folder of class folders
     #[arg(long, value_name = "D")]
     data: String,
     /// Monte Carlo samples of the gates; 0 takes the mean weights

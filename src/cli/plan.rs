@@ -195,7 +195,7 @@ impl Built {
                 let trainable = Trainable::upload(gpu, layout.clone(), &state);
                 let spec = StepSpec {
                     cut,
-                    input,
+                    input: input.clone(),
                     batch: subject.batch,
                     chunk: largest_chunk(gpu, network, size),
                     scale: subject.scale,
@@ -211,7 +211,7 @@ impl Built {
                 let parameters = gpu.storage_with("parameters", &layout.pack(&subject.state));
                 let spec = ForwardSpec {
                     cut,
-                    input,
+                    input: input.clone(),
                     examples: subject.batch,
                     samples: subject.samples,
                     scale: subject.scale,
@@ -242,11 +242,11 @@ impl Built {
         match &self.work {
             Work::Train(step) => {
                 (values.purpose, values.count) = (Purpose::Train, subject.batch);
-                fill(&step.batch, self.input, subject.batch);
+                fill(&step.batch, &self.input, subject.batch);
                 step.run(&vec![0; subject.batch], &examples, &values);
             }
             Work::Forward(forward) => {
-                fill(&forward.batch, self.input, subject.batch);
+                fill(&forward.batch, &self.input, subject.batch);
                 forward.run(&examples, &values)?;
             }
         }
@@ -263,7 +263,7 @@ impl Built {
 }
 
 /// Grey images under the plain view. (Cached features stay zero; times do not depend on values.)
-fn fill(batch: &Batch, input: BatchInput, rows: usize) {
+fn fill(batch: &Batch, input: &BatchInput, rows: usize) {
     if let BatchInput::Images { side, .. } = input {
         batch.write_images(&vec![128; rows * side * side * 3], &vec![PLAIN_VIEW; rows]);
     }

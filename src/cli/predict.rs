@@ -132,13 +132,8 @@ fn decode(files: &[PathBuf], side: usize, classes: &[String]) -> Result<Dataset>
             all.join("\n  ")
         ),
     }
-    Ok(Dataset {
-        side,
-        pixels,
-        labels: vec![0; files.len()],
-        classes: classes.into(),
-        skipped: Vec::new(),
-    })
+    let labels = vec![0; files.len()];
+    Ok(Dataset::new(side, pixels, labels, classes.into()))
 }
 
 fn answer(

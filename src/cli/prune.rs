@@ -232,9 +232,9 @@ impl Bench {
             .filter_map(|layer| layer.conv)
             .collect();
         let (cut, size) = (network.resnet.cut(&convs), run.adapter.resolution);
-        let (mut budget, total) = (run.config.prefix_cache, dataset.len());
+        let (mut budget, total) = (run.config.budget(), dataset.len());
         // Every attempt goes through the same frozen layers.
-        let progress = |done| bar.show("caching features", done, total);
+        let progress = |done| bar.show("caching", done, total);
         let views = &[PLAIN_VIEW];
         let source = Source::within(&mut budget, &network, cut, dataset, size, views, progress)?;
         Ok(Self {

@@ -8,7 +8,7 @@ use bayeslora::data::{Dataset, Splits};
 use bayeslora::formats::RunDir;
 use bayeslora::gpu::Gpu;
 use bayeslora::model::PLAIN_VIEW;
-use bayeslora::predict::{Evaluated, Samples, Source};
+use bayeslora::predict::{Budget, Evaluated, Samples, Source};
 use bayeslora::train::{EpochOutcome, EpochReport, Method, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
@@ -107,7 +107,7 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<(Option<RunDir>, Inputs, Trai
     let (inputs, config) = parse_config(table, &source)?;
     ensure!(
         !inputs.data.is_empty(),
-        "--data is missing: `sample`, a CIFAR directory, or a folder of class folders"
+        "--data is missing: `sample`, a CIFAR or MNIST directory, or a folder of class folders"
     );
     refuse_filled(&args.out)?;
     Ok((None, inputs, config))
@@ -198,12 +198,12 @@ pub fn run_epochs(
 }
 
 const HEADER: &str =
-    "epoch      loss   train acc |    acc     NLL     ECE | ranks   soft |  images/s";
+    "epoch      loss   train acc |    acc     NLL     ECE | ranks   soft |  images/s  GPU busy";
 
 fn print_epoch(report: &EpochReport, epochs: usize) {
     let score = |value: Option<f64>| value.map_or("     -".into(), |value| format!("{value:.4}"));
     println!(
-        "{:>2}/{epochs:<3} {:>8.4} {:>11.4} | {:>6}  {:>6}  {:>6} | {:>5} {:>6.1} | {:>9.0}",
+        "{:>2}/{epochs:<3} {:>8.4} {:>11.4} | {:>6}  {:>6}  {:>6} | {:>5} {:>6.1} | {:>9.0} {:>7.0} %",
         report.epoch,
         report.loss,
         report.train_accuracy,
@@ -213,6 +213,7 @@ fn print_epoch(report: &EpochReport, epochs: usize) {
         report.rank,
         report.soft_rank,
         report.images_per_second,
+        100.0 * report.utilisation,
     );
     if let Some(event) = &report.prune {
         let cost = match (&event.before, &event.after) {
@@ -246,9 +247,14 @@ fn method_line(trainer: &Trainer) -> String {
         Method::Lora => "LoRA",
         Method::BayesLora => "BayesLoRA",
     };
-    let cached = match trainer.training_set().is_cached() {
-        true => "frozen layers computed once",
-        false => "frozen layers computed every step",
+    let train = trainer.training_set();
+    let cached = match (train.is_cached(), train.is_resident()) {
+        (true, _) => "frozen layers computed once",
+        (_, true) => "frozen layers computed every step, images on the GPU",
+        _ if train.dataset.is_in_memory() => {
+            "frozen layers computed every step, images uploaded with it"
+        }
+        _ => "frozen layers computed every step, images decoded every epoch",
     };
     format!(
         "method    {method}, rank {} on {}, batch {}, {} epochs; {cached}",
@@ -306,7 +312,11 @@ pub fn test_source(
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Source> {
     let (cut, total) = (trainer.predictor().cut(), test.len());
-    let mut budget = trainer.config().prefix_cache;
+    // Gone through at most twice: not worth a place on the GPU.
+    let mut budget = Budget {
+        images: 0,
+        ..trainer.config().budget()
+    };
     let size = trainer.config().resolution;
     let progress = |done| {
         let _ = observe(Progress::Caching { done, total });

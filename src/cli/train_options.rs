@@ -14,7 +14,8 @@ use toml::Table;
 #[derive(Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Options {
-    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout, or a folder of class folders
+    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or a
+    /// folder of class folders
     #[arg(long, value_name = "D")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
@@ -130,6 +131,16 @@ pub struct Options {
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_cache: Option<u64>,
+    /// GPU memory for the images where their features are not cached; larger sets are uploaded batch
+    /// by batch [default: 1GiB]
+    #[arg(long, value_parser = bytes, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resident_images: Option<u64>,
+    /// Host memory for a folder's images; larger ones are decoded anew every epoch [default: half of
+    /// what is free]
+    #[arg(long, value_parser = bytes, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_memory: Option<u64>,
     /// [default: 1]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,6 +172,8 @@ pub struct Inputs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_test: Option<usize>,
     pub skip_bad_images: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_memory: Option<u64>,
 }
 
 impl Default for Inputs {
@@ -171,17 +184,19 @@ impl Default for Inputs {
             limit_train: None,
             limit_test: None,
             skip_bad_images: false,
+            host_memory: None,
         }
     }
 }
 
 impl Inputs {
-    const KEYS: [&str; 5] = [
+    const KEYS: [&str; 6] = [
         "data",
         "backbone",
         "limit-train",
         "limit-test",
         "skip-bad-images",
+        "host-memory",
     ];
 
     /// Opens the images, at the size that folders are resized to.
@@ -191,6 +206,7 @@ impl Inputs {
             skip_bad_images: self.skip_bad_images,
             limit_train: self.limit_train,
             limit_test: self.limit_test,
+            host_memory: self.host_memory,
             progress: Some(progress),
         };
         data::open(&self.data, &options).with_context(|| format!("--data {}", self.data))

@@ -59,25 +59,25 @@ impl Layout {
                 expected: self.files().collect::<Vec<_>>().join(", "),
             });
         }
-        let mut data = Dataset {
-            side: SIDE,
-            pixels: Vec::new(),
-            labels: Vec::new(),
-            classes: self.names(dir)?,
-            skipped: Vec::new(),
-        };
+        let classes = self.names(dir)?;
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for file in files {
-            self.append(&dir.join(file), &mut data)?;
+            self.append(&dir.join(file), &mut pixels, &mut labels)?;
         }
-        if data.is_empty() {
+        if labels.is_empty() {
             return Err(DataError::NoImages {
                 path: dir.join(files[0]),
             });
         }
-        Ok(data)
+        Ok(Dataset::new(SIDE, pixels, labels, classes))
     }
 
-    fn append(&self, path: &Path, data: &mut Dataset) -> Result<(), DataError> {
+    fn append(
+        &self,
+        path: &Path,
+        pixels: &mut Vec<u8>,
+        found: &mut Vec<u32>,
+    ) -> Result<(), DataError> {
         let bytes = std::fs::read(path).map_err(|error| DataError::unreadable(path, error))?;
         let record_bytes = self.label_bytes + 3 * PIXELS;
         if !bytes.len().is_multiple_of(record_bytes) {
@@ -88,7 +88,7 @@ impl Layout {
                 set: self.name,
             });
         }
-        data.pixels.reserve(bytes.len() / record_bytes * 3 * PIXELS);
+        pixels.reserve(bytes.len() / record_bytes * 3 * PIXELS);
         for (index, record) in bytes.chunks_exact(record_bytes).enumerate() {
             let (labels, planes) = record.split_at(self.label_bytes);
             let label = labels[self.label_bytes - 1];
@@ -101,11 +101,11 @@ impl Layout {
                     set: self.name,
                 });
             }
-            data.labels.push(u32::from(label));
+            found.push(u32::from(label));
             let (red, rest) = planes.split_at(PIXELS);
             let (green, blue) = rest.split_at(PIXELS);
             for ((&r, &g), &b) in red.iter().zip(green).zip(blue) {
-                data.pixels.extend_from_slice(&[r, g, b]);
+                pixels.extend_from_slice(&[r, g, b]);
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
-//! Labelled images in host memory and the ways to take parts of them.
+//! Labelled images and the ways to take parts of them.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,14 +8,17 @@ use rand::seq::SliceRandom;
 
 use super::DataError;
 use super::batches::keyed_rng;
+use super::pixels::Pixels;
 
-/// Square RGB images of one size with their labels, resident in host memory.
+/// Square RGB images of one size with their labels. The pixels are in host memory, or in files that
+/// are decoded when they are read; parts of a set share them.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// Height and width of every image, in pixels.
     pub side: usize,
-    /// `[n, side, side, 3]`: image, row, column, channel (red, green, blue), 0 to 255 as stored (sRGB).
-    pub pixels: Vec<u8>,
+    pixels: Pixels,
+    /// `[n]`, the place of each image among `pixels`.
+    places: Vec<usize>,
     /// `[n]`, each below `classes.len()`.
     pub labels: Vec<u32>,
     /// Class names, by label.
@@ -31,6 +35,42 @@ pub struct SkippedImage {
 }
 
 impl Dataset {
+    /// Images in host memory: `pixels` is `[n, side, side, 3]`, image, row, column, channel (red,
+    /// green, blue), 0 to 255 as stored (sRGB); `labels` is `[n]`.
+    ///
+    /// # Panics
+    ///
+    /// If there is not one label an image.
+    pub fn new(side: usize, pixels: Vec<u8>, labels: Vec<u32>, classes: Arc<[String]>) -> Self {
+        assert_eq!(
+            pixels.len(),
+            labels.len() * side * side * 3,
+            "bytes of pixels"
+        );
+        Self::over(side, Pixels::Memory(Arc::new(pixels)), labels, classes)
+    }
+
+    /// Images that are decoded from `files` to `side` pixels whenever they are read.
+    pub(super) fn on_disk(
+        side: usize,
+        files: Vec<PathBuf>,
+        labels: Vec<u32>,
+        classes: Arc<[String]>,
+    ) -> Self {
+        Self::over(side, Pixels::Files(Arc::new(files)), labels, classes)
+    }
+
+    fn over(side: usize, pixels: Pixels, labels: Vec<u32>, classes: Arc<[String]>) -> Self {
+        Self {
+            side,
+            pixels,
+            places: (0..labels.len()).collect(),
+            labels,
+            classes,
+            skipped: Vec::new(),
+        }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -45,14 +85,41 @@ impl Dataset {
         self.side * self.side * 3
     }
 
+    /// Whether the pixels are in host memory.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.pixels, Pixels::Memory(_))
+    }
+
     /// Image `i` as `[side, side, 3]`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::BadImage`] where it has to be decoded and its file has changed.
     ///
     /// # Panics
     ///
     /// If `i` is not below [`len`](Self::len).
-    pub fn image(&self, i: usize) -> &[u8] {
+    pub fn image(&self, i: usize) -> Result<Cow<'_, [u8]>, DataError> {
         let bytes = self.image_bytes();
-        &self.pixels[i * bytes..][..bytes]
+        match &self.pixels {
+            Pixels::Memory(pixels) => Ok(pixels[self.places[i] * bytes..][..bytes].into()),
+            Pixels::Files(_) => self.read(&[i]).map(Cow::from),
+        }
+    }
+
+    /// The images at `indices` as `[indices, side, side, 3]`; those in files are decoded by all
+    /// cores.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::BadImage`] where a file has changed since the set was opened.
+    ///
+    /// # Panics
+    ///
+    /// If an index is not below [`len`](Self::len).
+    pub fn read(&self, indices: &[usize]) -> Result<Vec<u8>, DataError> {
+        let places: Vec<usize> = indices.iter().map(|&i| self.places[i]).collect();
+        self.pixels.read(&places, self.side)
     }
 
     /// The images at `indices`, in that order; an index may occur more than once.
@@ -61,13 +128,10 @@ impl Dataset {
     ///
     /// If an index is not below [`len`](Self::len).
     pub fn subset(&self, indices: &[usize]) -> Dataset {
-        let mut pixels = Vec::with_capacity(indices.len() * self.image_bytes());
-        for &i in indices {
-            pixels.extend_from_slice(self.image(i));
-        }
         Dataset {
             side: self.side,
-            pixels,
+            pixels: self.pixels.clone(),
+            places: indices.iter().map(|&i| self.places[i]).collect(),
             labels: indices.iter().map(|&i| self.labels[i]).collect(),
             classes: self.classes.clone(),
             skipped: Vec::new(),
@@ -90,11 +154,15 @@ impl Dataset {
         if n >= self.len() {
             return Ok(self);
         }
-        let kept = self.subset(&balanced_prefix(&self.labels, n));
-        Ok(Dataset {
-            skipped: self.skipped,
-            ..kept
-        })
+        let indices = balanced_prefix(&self.labels, n);
+        let mut kept = self.subset(&indices);
+        if self.is_in_memory() {
+            // A copy, so that the rest is not held on to.
+            let pixels = self.read(&indices)?;
+            kept = Dataset::new(self.side, pixels, kept.labels, kept.classes);
+        }
+        kept.skipped = self.skipped;
+        Ok(kept)
     }
 
     /// Sets the share `fraction` of every class aside: `(train, validation)`, each in file order.

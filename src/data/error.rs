@@ -67,6 +67,53 @@ pub enum DataError {
         set: &'static str,
     },
 
+    #[error(
+        "{path}: begins with {found}; expected {expected:08x}, unsigned bytes in {dimensions} \
+         dimension(s): another file under this name, or one that has to be unpacked",
+        path = .path.display()
+    )]
+    IdxMagic {
+        path: PathBuf,
+        found: String,
+        expected: u32,
+        dimensions: u32,
+    },
+
+    #[error(
+        "{path}: its header says {shape} bytes and {found} follow; the file is truncated or \
+         damaged: download it again",
+        path = .path.display()
+    )]
+    IdxLength {
+        path: PathBuf,
+        shape: String,
+        found: usize,
+    },
+
+    #[error(
+        "{images}: {count} images, but {labels} has {label_count} labels; expected two files of \
+         one set",
+        images = .images.display(),
+        labels = .labels.display()
+    )]
+    IdxCounts {
+        images: PathBuf,
+        count: usize,
+        labels: PathBuf,
+        label_count: usize,
+    },
+
+    #[error(
+        "{path}: images of {height} x {width} pixels; expected square ones: write them as image \
+         files in class folders instead",
+        path = .path.display()
+    )]
+    IdxShape {
+        path: PathBuf,
+        height: usize,
+        width: usize,
+    },
+
     #[error("{path}: {found} class names; expected {expected}, one a line", path = .path.display())]
     ClassNames {
         path: PathBuf,
@@ -146,5 +193,5 @@ impl DataError {
 }
 
 const EXPECTED: &str = "`sample`, a directory with data_batch_1.bin to data_batch_5.bin and \
-    test_batch.bin (CIFAR-10), one with train.bin and test.bin (CIFAR-100), or a folder of class \
-    folders such as DIR/train/CLASS/*.png with DIR/test/CLASS/*.png, or DIR/CLASS/*.png";
+    test_batch.bin (CIFAR-10), one with train.bin and test.bin (CIFAR-100), one with \
+    train-images-idx3-ubyte and so on (MNIST), or a folder of class folders such as DIR/train/CLASS/*.png with DIR/test/CLASS/*.png, or DIR/CLASS/*.png";

@@ -46,9 +46,12 @@ pub(super) fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Splits, Dat
             found: train.classes.len(),
         });
     }
+    let mut memory = options.memory();
     Ok(Splits {
-        train: train.limit(options.limit_train).decode(options)?,
-        test: test.limit(options.limit_test).decode(options)?,
+        train: train
+            .limit(options.limit_train)
+            .open(options, &mut memory)?,
+        test: test.limit(options.limit_test).open(options, &mut memory)?,
         name: name(root),
         note,
     })
@@ -64,7 +67,8 @@ pub(super) fn open_test(root: &Path, options: &OpenOptions<'_>) -> Result<Datase
         (Some(_), None) => return Err(missing_part(root, "test or val")),
         (None, None) => Listing::read(root, None)?.split()?.1,
     };
-    test.limit(options.limit_test).decode(options)
+    let mut memory = options.memory();
+    test.limit(options.limit_test).open(options, &mut memory)
 }
 
 /// The image files of one part, not yet decoded.
@@ -139,57 +143,68 @@ impl Listing {
         }
     }
 
-    /// Decodes on all cores into one allocation, then closes the gaps that bad images left.
-    fn decode(self, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
+    /// Decodes every image once, on all cores, which finds the bad ones. The pixels stay where they
+    /// fit into `memory`, which they are taken off; else they are decoded again when they are read.
+    fn open(self, options: &OpenOptions<'_>, memory: &mut u64) -> Result<Dataset, DataError> {
         let total = self.files.len();
         let image_bytes = options.side * options.side * 3;
-        let mut pixels = vec![0; total * image_bytes];
+        let bytes = total * image_bytes;
         let done = AtomicUsize::new(0);
-        let outcomes: Vec<Result<(), String>> = pixels
-            .par_chunks_exact_mut(image_bytes)
-            .zip(&self.files)
-            .map(|(out, path)| {
-                let outcome = decode(path, options.side).map_err(|error| error.to_string());
-                if let Some(progress) = options.progress {
-                    progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                }
-                outcome.map(|image| out.copy_from_slice(&image))
-            })
-            .collect();
+        let look = |path: &PathBuf| {
+            let image = decode(path, options.side).map_err(|error| error.to_string());
+            if let Some(progress) = options.progress {
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            }
+            image
+        };
+        let in_memory = bytes as u64 <= *memory;
+        let mut pixels = Vec::new();
+        let outcomes: Vec<Result<(), String>> = match in_memory {
+            true => {
+                *memory -= bytes as u64;
+                pixels.resize(bytes, 0);
+                pixels
+                    .par_chunks_exact_mut(image_bytes)
+                    .zip(&self.files)
+                    .map(|(out, path)| look(path).map(|image| out.copy_from_slice(&image)))
+                    .collect()
+            }
+            false => self
+                .files
+                .par_iter()
+                .map(|path| look(path).map(drop))
+                .collect(),
+        };
 
-        let mut labels = Vec::with_capacity(total);
+        let mut good = Vec::with_capacity(total);
         let mut skipped = Vec::new();
-        for (i, (outcome, path)) in outcomes.into_iter().zip(&self.files).enumerate() {
+        for (index, outcome) in outcomes.into_iter().enumerate() {
             match outcome {
-                Ok(()) => {
-                    let from = i * image_bytes;
-                    pixels.copy_within(from..from + image_bytes, labels.len() * image_bytes);
-                    labels.push(self.labels[i]);
-                }
+                Ok(()) => good.push(index),
                 Err(reason) => skipped.push(SkippedImage {
-                    path: path.clone(),
+                    path: self.files[index].clone(),
                     reason,
                 }),
             }
         }
-        pixels.truncate(labels.len() * image_bytes);
         if !skipped.is_empty() {
             if !options.skip_bad_images {
                 return Err(bad_images(&skipped, total));
             }
-            self.check_no_class_vanished(&labels)?;
+            self.check_no_class_vanished(&good)?;
         }
-        Ok(Dataset {
-            side: options.side,
-            pixels,
-            labels,
-            classes: self.classes,
-            skipped,
-        })
+        let (side, labels, classes) = (options.side, self.labels, self.classes);
+        let all = match in_memory {
+            true => Dataset::new(side, pixels, labels, classes),
+            false => Dataset::on_disk(side, self.files, labels, classes),
+        };
+        let mut kept = all.subset(&good);
+        kept.skipped = skipped;
+        Ok(kept)
     }
 
-    fn check_no_class_vanished(&self, left: &[u32]) -> Result<(), DataError> {
-        let left: HashSet<&u32> = left.iter().collect();
+    fn check_no_class_vanished(&self, good: &[usize]) -> Result<(), DataError> {
+        let left: HashSet<&u32> = good.iter().map(|&i| &self.labels[i]).collect();
         match self.labels.iter().find(|label| !left.contains(label)) {
             Some(vanished) => Err(DataError::AllSkipped {
                 path: self.dir.join(&self.classes[*vanished as usize]),
@@ -261,7 +276,8 @@ fn is_image(path: &Path) -> bool {
     EXTENSIONS.contains(&extension.to_lowercase().as_str()) && path.is_file()
 }
 
-fn name(path: &Path) -> String {
+/// What a directory is called.
+pub(super) fn name(path: &Path) -> String {
     // `.` and `..` have no file name of their own.
     let resolved = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     let named = path.file_name().or(resolved.file_name());

@@ -8,7 +8,7 @@
 //! let (train, validation) = splits.train.split_validation(0.1, 0)?;
 //! assert_eq!((train.len(), validation.len(), splits.test.len()), (90, 10, 1000));
 //! for batch in EpochOrder::new(train.len(), 7, 0).batches(32) {
-//!     let images: Vec<&[u8]> = batch.iter().map(|&i| train.image(i)).collect();
+//!     let images = train.read(batch)?; // u8, [batch, side, side, rgb]
 //!     # let _ = images;
 //! }
 //! # Ok::<(), data::DataError>(())
@@ -19,7 +19,11 @@ mod cifar;
 mod dataset;
 mod error;
 mod folder;
+mod idx;
 mod image;
+mod memory;
+mod pixels;
+mod prefetch;
 mod sample;
 mod source;
 
@@ -28,4 +32,5 @@ pub use dataset::{Dataset, SkippedImage};
 pub use error::DataError;
 pub use folder::image_files;
 pub use image::decode_image;
+pub use prefetch::{Prefetched, prefetch};
 pub use source::{OpenOptions, Progress, Splits, open, open_test};

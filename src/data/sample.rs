@@ -31,11 +31,6 @@ fn unpack(webp: &[u8]) -> Dataset {
             }
         }
     }
-    Dataset {
-        side: SIDE,
-        pixels,
-        labels: (0..columns as u32).cycle().take(rows * columns).collect(),
-        classes: CIFAR10.default_names(),
-        skipped: Vec::new(),
-    }
+    let labels = (0..columns as u32).cycle().take(rows * columns).collect();
+    Dataset::new(SIDE, pixels, labels, CIFAR10.default_names())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::cifar::{CIFAR10, CIFAR100, Layout};
-use super::{DataError, Dataset, folder, sample};
+use super::{DataError, Dataset, folder, idx, memory, sample};
 
 /// Called from any thread with `(images done, images in this set)` while a folder is decoded; the
 /// count starts anew for the test set.
@@ -14,7 +14,7 @@ pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 pub struct Splits {
     pub train: Dataset,
     pub test: Dataset,
-    /// `cifar10-sample`, `cifar10`, `cifar100`, or the folder's own name.
+    /// `cifar10-sample`, `cifar10`, `cifar100`, or the directory's own name.
     pub name: String,
     /// What was decided on the user's behalf and should be shown to them.
     pub note: Option<String>,
@@ -24,7 +24,7 @@ pub struct Splits {
 #[derive(Clone, Copy)]
 pub struct OpenOptions<'a> {
     /// Height and width in pixels that a folder's images are brought to, as [`decode_image`] does
-    /// it; CIFAR images stay at 32.
+    /// it; CIFAR and IDX images stay as they are.
     ///
     /// [`decode_image`]: super::decode_image
     pub side: usize,
@@ -35,6 +35,10 @@ pub struct OpenOptions<'a> {
     pub limit_train: Option<usize>,
     /// The same for test images.
     pub limit_test: Option<usize>,
+    /// Bytes of host memory for a folder's images. Where they take more, they are decoded whenever
+    /// they are read, to the same bits; opening still decodes each once, to find the bad ones. By
+    /// default half of what is free. CIFAR and IDX sets are always read into memory.
+    pub host_memory: Option<u64>,
     pub progress: Option<Progress<'a>>,
 }
 
@@ -46,6 +50,7 @@ impl Default for OpenOptions<'_> {
             skip_bad_images: false,
             limit_train: None,
             limit_test: None,
+            host_memory: None,
             progress: None,
         }
     }
@@ -61,6 +66,8 @@ impl Default for OpenOptions<'_> {
 ///   `test_batch.bin`, optionally `batches.meta.txt`), or with CIFAR-100 (`train.bin`, `test.bin`,
 ///   optionally `fine_label_names.txt`; fine labels), or the directory above
 ///   `cifar-10-batches-bin` or `cifar-100-binary`;
+/// * a directory with MNIST's four IDX files, or those of another set under the same names
+///   (`train-images-idx3-ubyte` and so on, plain or `.gz`): grey images, classes by number;
 /// * `DIR/train/CLASS/*` with `DIR/test/CLASS/*` or `DIR/val/CLASS/*` (`test` where both are there),
 ///   or `DIR/CLASS/*`, of which 20 % of each class are set aside as the test set, always the
 ///   same ones, which [`Splits::note`] says. Images are PNG, JPEG, WebP or BMP; other files, names
@@ -78,14 +85,13 @@ pub fn open(spec: &str, options: &OpenOptions<'_>) -> Result<Splits, DataError> 
             layout.read_test(&dir)?,
             layout.name,
         ),
+        Source::Idx(dir) => {
+            let (train, test) = idx::read(&dir)?;
+            return splits(train, test, &folder::name(&dir), options);
+        }
         Source::Folder(root) => return folder::open(&root, options),
     };
-    Ok(Splits {
-        train: limited(train, options.limit_train)?,
-        test: limited(test, options.limit_test)?,
-        name: name.to_string(),
-        note: None,
-    })
+    splits(train, test, name, options)
 }
 
 /// Opens only the test set of what [`open`] takes; the training files need not be there.
@@ -101,6 +107,7 @@ pub fn open_test(spec: &str, options: &OpenOptions<'_>) -> Result<Dataset, DataE
     let test = match Source::locate(spec)? {
         Source::Sample => sample::test(),
         Source::Cifar(layout, dir) => layout.read_test(&dir)?,
+        Source::Idx(dir) => idx::read_test(&dir)?,
         Source::Folder(root) => return folder::open_test(&root, options),
     };
     limited(test, options.limit_test)
@@ -117,6 +124,24 @@ impl OpenOptions<'_> {
         .find(|(_, is_zero)| *is_zero);
         zero.map_or(Ok(()), |(option, _)| Err(DataError::Zero { option }))
     }
+
+    pub(super) fn memory(&self) -> u64 {
+        self.host_memory.unwrap_or_else(memory::default_budget)
+    }
+}
+
+fn splits(
+    train: Dataset,
+    test: Dataset,
+    name: &str,
+    options: &OpenOptions<'_>,
+) -> Result<Splits, DataError> {
+    Ok(Splits {
+        train: limited(train, options.limit_train)?,
+        test: limited(test, options.limit_test)?,
+        name: name.to_string(),
+        note: None,
+    })
 }
 
 fn limited(data: Dataset, limit: Option<usize>) -> Result<Dataset, DataError> {
@@ -129,6 +154,7 @@ fn limited(data: Dataset, limit: Option<usize>) -> Result<Dataset, DataError> {
 enum Source {
     Sample,
     Cifar(&'static Layout, PathBuf),
+    Idx(PathBuf),
     Folder(PathBuf),
 }
 
@@ -147,6 +173,9 @@ impl Source {
         let layouts = [&CIFAR10, &CIFAR100];
         if let Some(layout) = layouts.into_iter().find(|layout| layout.is_in(path)) {
             return Ok(Source::Cifar(layout, path.into()));
+        }
+        if idx::is_in(path) {
+            return Ok(Source::Idx(path.into()));
         }
         match layouts.map(|layout| path.join(layout.directory).is_dir()) {
             [true, true] => Err(DataError::Ambiguous {

@@ -1,4 +1,4 @@
-//! An open device: capabilities, buffers, textures, the kernel cache, reading back.
+//! An open device: capabilities, buffers, textures, the kernel cache.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -314,71 +314,9 @@ impl Gpu {
             })
     }
 
-    /// Copies `bytes` of a buffer from `offset` on to the host, waiting for the work before it.
-    pub fn read<T: bytemuck::Pod>(
-        &self,
-        buffer: &wgpu::Buffer,
-        offset: u64,
-        bytes: u64,
-    ) -> Result<Vec<T>, GpuError> {
-        let staging = self.staging(bytes);
-        let mut encoder = self.0.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
-        self.0.queue.submit([encoder.finish()]);
-        self.map(&staging)
-    }
-
-    /// Copies a texture made by [`Gpu::texture_with`] back to the host.
-    pub fn read_texture(&self, texture: &wgpu::Texture) -> Result<Vec<f32>, GpuError> {
-        let row = texture.width() * 16;
-        let pitch = row.next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
-        let staging = self.staging(u64::from(pitch) * u64::from(texture.height()));
-        let mut encoder = self.0.device.create_command_encoder(&Default::default());
-        encoder.copy_texture_to_buffer(
-            texture.as_image_copy(),
-            wgpu::TexelCopyBufferInfo {
-                buffer: &staging,
-                layout: wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some(pitch),
-                    rows_per_image: None,
-                },
-            },
-            texture.size(),
-        );
-        self.0.queue.submit([encoder.finish()]);
-        let padded: Vec<f32> = self.map(&staging)?;
-        let rows = padded.chunks_exact(pitch as usize / 4);
-        Ok(rows
-            .flat_map(|texels| &texels[..row as usize / 4])
-            .copied()
-            .collect())
-    }
-
-    fn staging(&self, bytes: u64) -> wgpu::Buffer {
-        self.0.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
-    }
-
-    fn map<T: bytemuck::Pod>(&self, staging: &wgpu::Buffer) -> Result<Vec<T>, GpuError> {
-        let failed = |reason: String| GpuError::Failed {
-            during: "reading results".into(),
-            reason,
-        };
-        let (sender, receiver) = std::sync::mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            sender.send(result).expect("the receiver waits below");
-        });
-        self.wait()?;
-        let mapped = receiver.recv().map_err(|error| failed(error.to_string()))?;
-        mapped.map_err(|error| failed(error.to_string()))?;
-        let view = staging
-            .get_mapped_range(..)
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&view))
+    /// Whether all submitted work is done.
+    pub fn is_idle(&self) -> bool {
+        let poll = self.0.device.poll(wgpu::PollType::Poll);
+        poll.is_ok_and(|status| status.is_queue_empty())
     }
 }

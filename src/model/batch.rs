@@ -1,20 +1,29 @@
 //! The buffers that a batch goes into, whatever the plan does with it.
 
+use std::sync::Arc;
+
 use half::f16;
 
-use super::{Graph, Map, PrefixInput};
+use super::images::write_bytes;
+use super::{Graph, ImageChunk, Map, PrefixInput, ResidentImages};
 use crate::gpu::Gpu;
 
 /// What the rows of a batch are.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone)]
 pub enum BatchInput {
-    /// u8 images of `side` x `side`, resized to `size` x `size`.
+    /// u8 images of `side` x `side`, uploaded with each batch, resized to `size` x `size`.
     Images { side: usize, size: usize },
+    /// Images that lie on the GPU, resized to `size` x `size`.
+    Resident {
+        images: Arc<ResidentImages>,
+        size: usize,
+    },
     /// f16 features at the cut.
     Features { map: Map },
 }
 
-/// How an image is looked at: crop offset (x, y) and whether it is flipped, before resizing.
+/// How an image is looked at, before resizing: crop offset (x, y), whether it is flipped, and room for
+/// the number of the image, which the batch fills in.
 pub type View = [i32; 4];
 
 /// The view that changes nothing.
@@ -27,6 +36,7 @@ pub const FLIPPED_VIEW: View = [0, 0, 1, 0];
 pub struct Batch {
     gpu: Gpu,
     kind: BatchInput,
+    rows: usize,
     input: wgpu::Buffer,
     views: wgpu::Buffer,
     pub examples: wgpu::Buffer,
@@ -34,13 +44,15 @@ pub struct Batch {
 
 impl Batch {
     pub fn new(gpu: &Gpu, kind: BatchInput, rows: usize) -> Self {
-        let bytes = match kind {
+        let bytes = match &kind {
             BatchInput::Images { side, .. } => rows * side * side * 3,
+            BatchInput::Resident { .. } => 0,
             BatchInput::Features { map } => rows * map.floats() * 2,
         };
         Self {
             gpu: gpu.clone(),
             kind,
+            rows,
             input: gpu.storage("input", bytes as u64),
             views: gpu.storage("views", rows as u64 * 16),
             examples: gpu.storage("examples", rows as u64 * 4),
@@ -54,28 +66,47 @@ impl Batch {
 
     /// Where a plan starts.
     pub fn prefix_input(&self, graph: &mut Graph) -> PrefixInput {
-        let input = graph.builder.buffer("input", &self.input);
-        match self.kind {
-            BatchInput::Features { map } => PrefixInput::Features { halves: input, map },
-            BatchInput::Images { side, size } => {
-                let views = graph.builder.buffer("views", &self.views);
-                PrefixInput::Images {
-                    images: input,
-                    views,
-                    side,
-                    size,
-                }
+        let (images, side, size) = match &self.kind {
+            BatchInput::Features { map } => {
+                let halves = graph.builder.buffer("input", &self.input);
+                return PrefixInput::Features { halves, map: *map };
             }
+            BatchInput::Images { side, size } => {
+                let chunk = ImageChunk {
+                    slot: graph.builder.buffer("input", &self.input),
+                    first: 0,
+                    images: self.rows,
+                };
+                (vec![chunk], *side, *size)
+            }
+            BatchInput::Resident { images, size } => (images.chunks(graph), images.side(), *size),
+        };
+        PrefixInput::Images {
+            images,
+            views: graph.builder.buffer("views", &self.views),
+            side,
+            size,
         }
     }
 
     /// Uploads u8 images `[rows, side, side, 3]` and their views.
     pub fn write_images(&self, images: &[u8], views: &[View]) {
-        let mut padded = images.to_vec();
-        padded.resize(images.len().next_multiple_of(4), 0);
+        write_bytes(&self.gpu, &self.input, 0, images);
+        self.write_views(0..views.len(), views);
+    }
+
+    /// Uploads which of the images on the GPU the rows are, and their views.
+    pub fn write_picks(&self, images: &[usize], views: &[View]) {
+        self.write_views(images.iter().copied(), views);
+    }
+
+    fn write_views(&self, images: impl Iterator<Item = usize>, views: &[View]) {
+        let views: Vec<View> = images
+            .zip(views)
+            .map(|(image, [x, y, flip, _])| [*x, *y, *flip, image as i32])
+            .collect();
         let queue = self.gpu.queue();
-        queue.write_buffer(&self.input, 0, &padded);
-        queue.write_buffer(&self.views, 0, bytemuck::cast_slice(views));
+        queue.write_buffer(&self.views, 0, bytemuck::cast_slice(&views));
     }
 
     /// Uploads features at the cut, `[position, row, channel]`.

@@ -4,9 +4,9 @@ mod adapters;
 mod backbone;
 mod batch;
 pub mod exchange;
-mod features;
 mod frozen;
 mod graph;
+mod images;
 mod kernels;
 mod merge;
 mod ops;
@@ -22,12 +22,13 @@ pub use adapters::{
 };
 pub use backbone::{Backbone, BackboneError, ConvWeights};
 pub use batch::{Batch, BatchInput, FLIPPED_VIEW, PLAIN_VIEW, View};
-pub use features::FeatureCache;
 pub use frozen::{FrozenConv, FrozenNetwork};
 pub use graph::{Graph, Map, Tensor, u};
+pub use images::ResidentImages;
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
 pub use ops::{
-    ConvBackward, ConvForward, ConvShape, GateTable, LowRank, Outer, Prior, ProductKernel, Up,
+    ConvBackward, ConvForward, ConvShape, GateTable, ImageChunk, LowRank, Outer, Prior,
+    ProductKernel, Up,
 };
 pub use prefix::{PrefixInput, largest_chunk, prefix};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};

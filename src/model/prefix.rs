@@ -2,18 +2,18 @@
 
 use super::frozen::FrozenNetwork;
 use super::graph::{Graph, Map, Tensor};
-use super::ops::ConvForward;
+use super::ops::{ConvForward, ImageChunk};
 use super::resnet::Cut;
 use crate::formats::Stem;
 use crate::gpu::{Gpu, Slot};
 
 /// What a plan starts from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum PrefixInput {
-    /// u8 images `[rows, side, side, 3]` and their views (crop x, crop y, flip), to be resized to
-    /// `size`.
+    /// u8 images of `side` pixels and what each row is a view of (crop x, crop y, flip, image), to be
+    /// resized to `size`.
     Images {
-        images: Slot,
+        images: Vec<ImageChunk>,
         views: Slot,
         side: usize,
         size: usize,
@@ -41,7 +41,7 @@ pub fn prefix(
         } => (images, views, side, size),
     };
     let part = |graph: &mut Graph, first: usize, count: usize| {
-        let x = graph.prepare(images, views, side, size, first, count);
+        let x = graph.prepare(&images, views, side, size, first, count);
         match cut {
             Cut::Stem => x,
             Cut::Block(last) => {

@@ -1,13 +1,13 @@
 //! The forward pass as a plan: examples x gate samples to log probabilities.
 
-use crate::gpu::{Gpu, GpuError, Plan};
+use crate::gpu::{Gpu, GpuError, Plan, Reading};
 use crate::model::{
     self, AdapterLayout, AdapterSlots, Batch, BatchInput, Cut, FrozenNetwork, GateTable, Graph,
     StepValues, largest_chunk,
 };
 
 /// What a forward plan computes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct ForwardSpec {
     pub cut: Cut,
     pub input: BatchInput,
@@ -49,7 +49,7 @@ impl ForwardPlan {
         let (table, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
         let gates_buffer = gpu.storage("gates", gate_len as u64 * 4);
         let step_buffer = StepValues::buffer(gpu);
-        let batch = Batch::new(gpu, spec.input, spec.examples);
+        let batch = Batch::new(gpu, spec.input.clone(), spec.examples);
         let log_probs = gpu.storage("log probabilities", (rows * layout.classes * 4) as u64);
         let trace = gpu.storage("trace", spec.examples as u64 * 4);
 
@@ -78,7 +78,9 @@ impl ForwardPlan {
             rows,
         );
         let chunk = match spec.input {
-            BatchInput::Images { size, .. } => largest_chunk(gpu, network, size),
+            BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
+                largest_chunk(gpu, network, size)
+            }
             BatchInput::Features { .. } => spec.examples,
         };
         let x = model::prefix(&mut graph, network, spec.cut, input, spec.examples, chunk);
@@ -111,11 +113,8 @@ impl ForwardPlan {
         })
     }
 
-    /// Runs the batch written before; log probabilities `[examples, samples, classes]`.
-    ///
-    /// # Errors
-    /// The GPU fails.
-    pub fn run(&self, examples: &[u32], values: &StepValues) -> Result<Vec<f32>, GpuError> {
+    /// Submits the batch written before; log probabilities `[examples, samples, classes]`.
+    pub fn submit(&self, examples: &[u32], values: &StepValues) -> Reading<f32> {
         self.batch.write_examples(examples);
         values.write(&self.gpu, &self.step);
         if self.spec.trace {
@@ -124,22 +123,27 @@ impl ForwardPlan {
         }
         self.plan.run();
         let floats = examples.len() * self.spec.samples * self.classes;
-        self.gpu.read(&self.log_probs, 0, floats as u64 * 4)
+        self.gpu.read_later(&self.log_probs, 0, floats as u64 * 4)
     }
 
-    /// The trace of each example of the last run.
+    /// Runs the batch written before, waiting for its log probabilities.
     ///
     /// # Errors
     /// The GPU fails.
-    pub fn trace(&self, examples: usize) -> Result<Vec<f32>, GpuError> {
-        self.gpu.read(&self.trace, 0, examples as u64 * 4)
+    pub fn run(&self, examples: &[u32], values: &StepValues) -> Result<Vec<f32>, GpuError> {
+        self.submit(examples, values).wait()
+    }
+
+    /// The trace of each example of the last run.
+    pub fn trace(&self, examples: usize) -> Reading<f32> {
+        self.gpu.read_later(&self.trace, 0, examples as u64 * 4)
     }
 
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    pub fn spec(&self) -> ForwardSpec {
-        self.spec
+    pub fn spec(&self) -> &ForwardSpec {
+        &self.spec
     }
 }

@@ -1,11 +1,13 @@
 //! The Monte Carlo predictive: gate samples through the suffix alone, averaged in log space.
 
 mod evaluate;
+mod features;
 mod forward;
 mod predictor;
 mod source;
 
 pub use evaluate::{Evaluated, evaluate};
+pub use features::FeatureCache;
 pub use forward::{ForwardPlan, ForwardSpec};
 pub use predictor::{PredictError, Prediction, Predictor, Samples, fitted};
-pub use source::Source;
+pub use source::{Budget, Inputs, Source};

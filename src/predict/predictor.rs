@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{ForwardPlan, ForwardSpec, Source};
-use crate::data::Dataset;
+use crate::data::{DataError, Dataset, prefetch};
 use crate::formats::Adapter;
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::{Gpu, GpuError, Reading};
 use crate::metrics::{PredictionsError, SampledProbabilities, log_mean_exp};
 use crate::model::exchange::{self, Misfit};
 use crate::model::{
@@ -17,6 +17,8 @@ use crate::model::{
 pub enum PredictError {
     #[error(transparent)]
     Gpu(#[from] GpuError),
+    #[error(transparent)]
+    Data(#[from] DataError),
     #[error(transparent)]
     Misfit(#[from] Misfit),
     #[error("the predictions are not usable: {0}")]
@@ -87,6 +89,9 @@ pub struct Prediction {
     /// Trace of equation (16) summed over adapters and positions, `[n]`.
     pub covariance_trace: Vec<f32>,
 }
+
+/// A batch's log probabilities on their way, its images, and the first of its samples.
+type Answer<'a> = (Reading<f32>, &'a [usize], usize);
 
 /// Rows (examples x samples) of a batch: enough to fill a device, few enough for its memory.
 const SOFTWARE_ROWS: usize = 128;
@@ -187,13 +192,13 @@ impl Predictor {
     /// with the number of images done.
     ///
     /// # Errors
-    /// The GPU fails, or a batch does not fit it.
+    /// The GPU fails, or a batch does not fit it; an image file has changed since the set was opened.
     pub fn log_probs(
         &self,
         source: &Source,
         samples: Samples,
         progress: &mut dyn FnMut(usize),
-    ) -> Result<Vec<f32>, GpuError> {
+    ) -> Result<Vec<f32>, PredictError> {
         let (n, classes) = (source.dataset.len(), self.layout.classes);
         let count = samples.count.max(1);
         let rows = match self.network.gpu.is_software() {
@@ -209,25 +214,40 @@ impl Predictor {
             (_, false) => GateMode::PerExample,
         };
         let mut all = vec![0.0; count * n * classes];
-        let mut scratch = Vec::new();
         let indices: Vec<usize> = (0..n).collect();
-        for batch in indices.chunks(examples) {
-            source.upload(&plan.batch, examples, batch, None, &mut scratch);
-            let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
-            for first in (0..count).step_by(at_once) {
-                let values = StepValues::prediction(samples.seed, first as u32, gates);
-                let found = plan.run(&ids, &values)?;
-                let rows = found.chunks_exact(classes).enumerate();
-                for (row, values) in rows {
-                    let (example, sample) = (batch[row / at_once], first + row % at_once);
-                    if sample < count {
-                        let place = (sample * n + example) * classes;
-                        all[place..place + classes].copy_from_slice(values);
-                    }
+        let batches: Vec<&[usize]> = indices.chunks(examples).collect();
+        let mut collect = |(reading, batch, first): Answer| -> Result<(), GpuError> {
+            let found = reading.wait()?;
+            for (row, values) in found.chunks_exact(classes).enumerate() {
+                let (example, sample) = (batch[row / at_once], first + row % at_once);
+                if sample < count {
+                    let place = (sample * n + example) * classes;
+                    all[place..place + classes].copy_from_slice(values);
                 }
             }
-            progress(batch[batch.len() - 1] + 1);
-        }
+            if first + at_once >= count {
+                progress(batch[batch.len() - 1] + 1);
+            }
+            Ok(())
+        };
+        let fetch = |number: usize| source.fetch(examples, batches[number], None);
+        prefetch(batches.len(), fetch, |ahead| {
+            // One answer is on its way while the GPU computes the next.
+            let mut last: Option<Answer> = None;
+            for batch in &batches {
+                let inputs = ahead.next(|| ()).expect("as many as there are batches")?;
+                inputs.write(&plan.batch);
+                let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
+                for first in (0..count).step_by(at_once) {
+                    let values = StepValues::prediction(samples.seed, first as u32, gates);
+                    let reading = plan.submit(&ids, &values);
+                    last.replace((reading, batch, first))
+                        .map_or(Ok(()), &mut collect)?;
+                }
+            }
+            last.map_or(Ok(()), &mut collect)?;
+            Ok::<_, PredictError>(())
+        })?;
         Ok(all)
     }
 
@@ -256,21 +276,26 @@ impl Predictor {
     }
 
     /// The trace of equation (16) of every image: how much the adapters' outputs vary.
-    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, GpuError> {
+    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
         let n = source.dataset.len();
         let examples = SOFTWARE_ROWS.min(n);
         let plan = self.plan(ForwardSpec {
             trace: true,
             ..self.spec(source, examples, 1)
         })?;
-        let (mut all, mut scratch) = (Vec::new(), Vec::new());
         let indices: Vec<usize> = (0..n).collect();
-        for batch in indices.chunks(examples) {
-            source.upload(&plan.batch, examples, batch, None, &mut scratch);
-            let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
-            plan.run(&ids, &StepValues::prediction(0, 0, GateMode::Mean))?;
-            all.extend(plan.trace(batch.len())?);
-        }
-        Ok(all)
+        let batches: Vec<&[usize]> = indices.chunks(examples).collect();
+        let fetch = |number: usize| source.fetch(examples, batches[number], None);
+        prefetch(batches.len(), fetch, |ahead| {
+            let mut all = Vec::new();
+            for batch in &batches {
+                let inputs = ahead.next(|| ()).expect("as many as there are batches")?;
+                inputs.write(&plan.batch);
+                let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
+                plan.submit(&ids, &StepValues::prediction(0, 0, GateMode::Mean));
+                all.extend(plan.trace(batch.len()).wait()?);
+            }
+            Ok(all)
+        })
     }
 }

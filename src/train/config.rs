@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kl::{KlMultiplicity, KlPrior};
 use crate::model::{FLIPPED_VIEW, GateMode, PLAIN_VIEW, View};
+use crate::predict::Budget;
 
 /// What is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +188,8 @@ pub struct TrainConfig {
     pub augment: Augment,
     /// Bytes of host memory for cached features.
     pub prefix_cache: u64,
+    /// Bytes of GPU memory for images where their features are not cached.
+    pub resident_images: u64,
     pub seed: u64,
 }
 
@@ -221,6 +224,7 @@ impl Default for TrainConfig {
             validation: 0.1,
             augment: Augment::Flip,
             prefix_cache: 2 << 30,
+            resident_images: 1 << 30,
             seed: 1,
         }
     }
@@ -236,6 +240,14 @@ pub struct ConfigError {
 }
 
 impl TrainConfig {
+    /// What the sets of a run may take.
+    pub fn budget(&self) -> Budget {
+        Budget {
+            features: self.prefix_cache,
+            images: self.resident_images,
+        }
+    }
+
     /// Fills in what follows from the number of training images (validation taken off), and
     /// checks every value.
     ///

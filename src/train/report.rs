@@ -39,7 +39,8 @@ pub enum TrainError {
 /// What a long operation tells while it runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress {
-    /// Features of the frozen layers are computed: images done, of how many.
+    /// Features of the frozen layers are computed, or images uploaded to stay: images done, of how
+    /// many.
     Caching { done: usize, total: usize },
     /// Steps of an epoch are done: of how many, and the last loss known.
     Training {
@@ -80,6 +81,11 @@ pub struct EpochReport {
     pub ranks: BTreeMap<String, usize>,
     /// Training images a second, the host's part included.
     pub images_per_second: f64,
+    /// Share of the training part of the epoch in which the GPU had work, as
+    /// [`IdleMeter`](crate::gpu::IdleMeter) sees it.
+    pub utilisation: f64,
+    /// Seconds in which it had none because the next batch was not ready.
+    pub input_wait_seconds: f64,
     pub seconds: f64,
     pub prune: Option<PruneEvent>,
 }

@@ -1,7 +1,7 @@
 //! One training step as a plan: input, prefix, gates, suffix, loss, backward, AdamW.
 
 use super::adamw::{Adam, Trainable};
-use crate::gpu::{Gpu, GpuError, Plan};
+use crate::gpu::{Gpu, GpuError, Plan, Reading};
 use crate::model::{
     self, AdapterSlots, Batch, BatchInput, Cut, FrozenNetwork, GateTable, Graph, LayoutLayer,
     Prior, StepValues,
@@ -55,7 +55,7 @@ impl TrainStep {
         let gates_buffer = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
         let gate_gradients = gpu.storage("gate gradients", gate_len as u64 * 4);
         let step_buffer = StepValues::buffer(gpu);
-        let batch = Batch::new(gpu, spec.input, rows);
+        let batch = Batch::new(gpu, spec.input.clone(), rows);
         let labels_buffer = gpu.storage("labels", rows as u64 * 4);
         let statistics_buffer = gpu.storage("statistics", spec.slots as u64 * 16);
         let kl = gpu.storage("kl", table.len() as u64 * 4);
@@ -141,13 +141,9 @@ impl TrainStep {
         self.gpu.read(&self.statistics, 0, steps as u64 * 16)
     }
 
-    /// Statistics of one slot.
-    ///
-    /// # Errors
-    /// The GPU fails.
-    pub fn statistic(&self, slot: usize) -> Result<[f32; 4], GpuError> {
-        let values = self.gpu.read(&self.statistics, slot as u64 * 16, 16)?;
-        Ok([values[0], values[1], values[2], values[3]])
+    /// Statistics of one slot, as the steps submitted so far leave them.
+    pub fn statistic(&self, slot: usize) -> Reading<[f32; 4]> {
+        self.gpu.read_later(&self.statistics, slot as u64 * 16, 16)
     }
 
     pub fn plan(&self) -> &Plan {

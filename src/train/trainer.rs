@@ -1,8 +1,7 @@
 //! The training loop.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -13,14 +12,14 @@ use super::prune::{HeldOut, PruneEvent, kept_ranks};
 use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 use super::setup::{build_step, upload};
 use super::{Adam, Augment, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
-use crate::data::{Dataset, EpochOrder};
+use crate::data::{Dataset, EpochOrder, prefetch};
 use crate::formats::{Adapter, Checkpoint};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, IdleMeter};
 use crate::model::{
     AdapterLayout, Backbone, FrozenNetwork, GateMode, PLAIN_VIEW, Purpose, StepValues, View,
     exchange,
 };
-use crate::predict::{Evaluated, Predictor, Samples, Source, evaluate};
+use crate::predict::{Evaluated, PredictError, Predictor, Samples, Source, evaluate};
 
 /// Trains the adapters of one backbone on one data set.
 pub struct Trainer {
@@ -38,6 +37,13 @@ pub struct Trainer {
 
 /// Mean cross-entropy in nats that no run comes back from.
 const DIVERGED: f32 = 1e3;
+
+/// How long the GPU had nothing to do in an epoch.
+struct Idle {
+    in_all: Duration,
+    /// While the next batch was not ready.
+    for_input: Duration,
+}
 
 /// Steps between looks at the loss.
 const LOOK_EVERY: usize = 16;
@@ -63,7 +69,7 @@ impl Trainer {
             .map_err(TrainError::Targets)?;
         let network = upload(gpu, backbone);
         let (cut, size) = (network.resnet.cut(&convs), config.resolution);
-        let mut budget = config.prefix_cache;
+        let mut budget = config.budget();
         let mut open = |dataset: Dataset, views: &[View]| {
             let total = dataset.len();
             let progress = |done| {
@@ -158,9 +164,9 @@ impl Trainer {
         }
         let start = Instant::now();
         let (epoch, steps) = (self.epoch, self.schedule.steps_per_epoch);
-        if self.run_steps(observe)?.is_break() {
+        let Some(idle) = self.run_steps(observe)? else {
             return Ok(EpochOutcome::Interrupted);
-        }
+        };
         let statistics = self.step.statistics(steps)?;
         let training = start.elapsed().as_secs_f64();
         self.check_finite(&statistics)?;
@@ -206,56 +212,83 @@ impl Trainer {
                 .map(|layer| (layer.name.clone(), layer.rank()))
                 .collect(),
             images_per_second: images / training,
+            utilisation: 1.0 - idle.in_all.as_secs_f64() / training,
+            input_wait_seconds: idle.for_input.as_secs_f64(),
             seconds: start.elapsed().as_secs_f64(),
             prune,
         })))
     }
 
-    /// All steps of an epoch.
-    fn run_steps(&mut self, observe: Observer) -> Result<ControlFlow<()>, TrainError> {
+    /// All steps of an epoch; `None` when the observer stops them.
+    fn run_steps(&self, observe: Observer) -> Result<Option<Idle>, TrainError> {
         let (config, epoch) = (&self.config, self.epoch);
-        let (rows, images) = (
-            config.batch_size.expect("resolved"),
-            self.train.dataset.len(),
-        );
+        let rows = config.batch_size.expect("resolved");
         let steps = self.schedule.steps_per_epoch;
-        let order = EpochOrder::new(images, config.seed, epoch as u64);
+        let mut meter = IdleMeter::new(&self.gpu);
+        let order = EpochOrder::new(self.train.dataset.len(), config.seed, epoch as u64);
         let mut random = Pcg64::new(u128::from(config.seed), epoch as u128);
-        let mut scratch = Vec::new();
-        let mut in_flight = None;
-        let mut loss = f32::NAN;
-        for (number, indices) in order.batches(rows).enumerate() {
-            let done = number * rows;
-            let progress = Progress::Training {
-                epoch: epoch + 1,
-                step: number,
-                steps,
-                images: done,
-                loss,
-            };
-            if observe(progress).is_break() {
-                return Ok(ControlFlow::Break(()));
+        let mut view = |_: &usize| self.view(&mut random);
+        let batches: Vec<(&[usize], Vec<View>)> = order
+            .batches(rows)
+            .map(|indices| (indices, indices.iter().map(&mut view).collect()))
+            .collect();
+        let source = &self.train;
+        let fetch = |number: usize| {
+            let (indices, views) = &batches[number];
+            source.fetch(rows, indices, Some(views))
+        };
+        prefetch(batches.len(), fetch, |ahead| {
+            let mut for_input = Duration::ZERO;
+            let (mut in_flight, mut look) = (None, None);
+            let mut loss = f32::NAN;
+            for (number, (indices, _)) in batches.iter().enumerate() {
+                let progress = Progress::Training {
+                    epoch: epoch + 1,
+                    step: number,
+                    steps,
+                    images: number * rows,
+                    loss,
+                };
+                if observe(progress).is_break() {
+                    return Ok(None);
+                }
+                let mut empty = None;
+                let inputs = ahead.next(|| {
+                    if meter.look() {
+                        empty.get_or_insert_with(Instant::now);
+                    }
+                });
+                for_input += empty.map_or(Duration::ZERO, |since| since.elapsed());
+                let inputs = inputs.expect("as many as there are batches");
+                inputs.map_err(PredictError::from)?.write(&self.step.batch);
+                let labels: Vec<u32> = indices
+                    .iter()
+                    .map(|index| source.dataset.labels[*index])
+                    .collect();
+                let examples: Vec<u32> = indices.iter().map(|index| *index as u32).collect();
+                let values = self.step_values(epoch * steps + number, number, indices.len());
+                meter.submitting();
+                let submission = self.step.run(&labels, &examples, &values);
+                // One step ahead of the GPU is enough to hide the host's part.
+                if let Some(previous) = in_flight.replace(submission) {
+                    self.gpu.wait_for(previous)?;
+                    meter.look();
+                }
+                if number % LOOK_EVERY == LOOK_EVERY - 1 {
+                    look = Some(self.step.statistic(number));
+                } else if number % LOOK_EVERY == 1
+                    && let Some(look) = look.take()
+                {
+                    // By now the step before, which came after the copy, is done: nobody waits.
+                    let [sum, _, _, count] = look.wait()?[0];
+                    loss = sum / count;
+                }
             }
-            let views: Vec<View> = indices.iter().map(|_| self.view(&mut random)).collect();
-            self.train
-                .upload(&self.step.batch, rows, indices, Some(&views), &mut scratch);
-            let labels: Vec<u32> = indices
-                .iter()
-                .map(|index| self.train.dataset.labels[*index])
-                .collect();
-            let examples: Vec<u32> = indices.iter().map(|index| *index as u32).collect();
-            let values = self.step_values(epoch * steps + number, number, indices.len());
-            let submission = self.step.run(&labels, &examples, &values);
-            // One step ahead of the GPU is enough to hide the host's part.
-            if let Some(previous) = in_flight.replace(submission) {
-                self.gpu.wait_for(previous)?;
-            }
-            if number % LOOK_EVERY == LOOK_EVERY - 1 {
-                let [sum, _, _, count] = self.step.statistic(number)?;
-                loss = sum / count;
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+            Ok(Some(Idle {
+                in_all: meter.idle(),
+                for_input,
+            }))
+        })
     }
 
     fn view(&self, random: &mut Pcg64) -> View {

@@ -31,10 +31,10 @@ fn cifar10_is_read_in_file_order_and_interleaved() {
     assert_eq!(splits.train.classes[9], "truck");
     assert_eq!(splits.test.labels, [3, 3]);
     assert_eq!(
-        splits.train.image(12)[..9],
+        splits.train.image(12).unwrap()[..9],
         [22, 23, 24, 255, 23, 24, 22, 23, 24]
     );
-    assert_eq!(splits.test.image(1)[3069..], [101, 102, 103]);
+    assert_eq!(splits.test.image(1).unwrap()[3069..], [101, 102, 103]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn cifar100_uses_fine_labels_and_tests_without_its_training_file() {
     assert_eq!(test.classes.len(), 100);
     assert!(test.classes.is_sorted());
     assert_eq!((&*test.classes[40], &*test.classes[99]), ("lamp", "worm"));
-    assert_eq!(test.image(1)[..6], [2, 3, 4, 255, 3, 4]);
+    assert_eq!(test.image(1).unwrap()[..6], [2, 3, 4, 255, 3, 4]);
 
     let text = message(open(spec(dir.path()), &options()));
     assert_says(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::data::{DataError, OpenOptions};
+use bayeslora::data::{DataError, Dataset, OpenOptions};
 use image::{Rgb, RgbImage};
 
 pub const SIDE: usize = 8;
@@ -44,6 +44,11 @@ pub fn record(labels: &[u8], red: u8) -> Vec<u8> {
     }
     bytes[labels.len() + 1] = 255;
     bytes
+}
+
+/// Every image of a set, one after the other.
+pub fn all_pixels(data: &Dataset) -> Vec<u8> {
+    data.read(&(0..data.len()).collect::<Vec<_>>()).unwrap()
 }
 
 pub fn message<T>(result: Result<T, DataError>) -> String {

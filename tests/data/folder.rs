@@ -2,10 +2,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
-use bayeslora::data::{OpenOptions, open, open_test};
+use bayeslora::data::{Dataset, OpenOptions, open, open_test};
 use tempfile::tempdir;
 
-use super::files::{assert_says, class, message, options, plain, spec};
+use super::files::{all_pixels, assert_says, class, message, options, plain, spec};
 
 /// Two classes with three and two training images, and one test image each under `part`.
 fn write_parts(root: &Path, part: &str) {
@@ -36,9 +36,9 @@ fn train_and_test_folders_with_classes_sorted_by_name() {
         assert_eq!(*splits.train.classes, ["ant", "cat"]);
         assert_eq!(splits.train.labels, [0, 0, 1, 1, 1]);
         assert_eq!(splits.test.labels, [0, 1]);
-        let firsts: Vec<u8> = (0..5).map(|i| splits.train.image(i)[0]).collect();
+        let firsts: Vec<u8> = (0..5).map(|i| splits.train.image(i).unwrap()[0]).collect();
         assert_eq!(firsts, [20, 21, 10, 11, 12]);
-        assert_eq!(splits.test.image(1), [30; 8 * 8 * 3]);
+        assert_eq!(*splits.test.image(1).unwrap(), [30; 8 * 8 * 3]);
     }
 }
 
@@ -65,7 +65,13 @@ fn every_format_size_and_case_of_extension() {
     assert_eq!(train.len(), 7);
     for i in 1..7 {
         let far = |pixel: &[u8]| pixel[0].abs_diff(255).max(pixel[1]).max(pixel[2]);
-        assert!(train.image(i).chunks(3).all(|pixel| far(pixel) <= 2));
+        assert!(
+            train
+                .image(i)
+                .unwrap()
+                .chunks(3)
+                .all(|pixel| far(pixel) <= 2)
+        );
     }
 }
 
@@ -89,14 +95,14 @@ fn an_undivided_folder_is_split_the_same_way_each_time_and_says_so() {
 
     let mut greys: Vec<u8> = [&splits.train, &splits.test]
         .iter()
-        .flat_map(|set| (0..set.len()).map(|i| set.image(i)[0]))
+        .flat_map(|set| (0..set.len()).map(|i| set.image(i).unwrap()[0]))
         .collect();
     greys.sort_unstable();
     let all: Vec<u8> = (0..20).chain(100..110).chain(200..205).collect();
     assert_eq!(greys, all);
 
     let again = open_test(spec(dir.path()), &options()).unwrap();
-    assert_eq!(again.pixels, splits.test.pixels);
+    assert_eq!(all_pixels(&again), all_pixels(&splits.test));
 }
 
 #[test]
@@ -127,9 +133,8 @@ fn bad_images_are_named_and_counted_or_skipped() {
 
     let train = open(spec(dir.path()), &skipping()).unwrap().train;
     assert_eq!(train.labels, [0, 0, 1, 1, 1, 1]);
-    let cats: Vec<u8> = (2..6).map(|i| train.image(i)[0]).collect();
+    let cats: Vec<u8> = (2..6).map(|i| train.image(i).unwrap()[0]).collect();
     assert_eq!(cats, [10, 12, 14, 17]);
-    assert_eq!(train.pixels.len(), 6 * 8 * 8 * 3);
     assert_eq!(train.skipped.len(), 4);
     assert!(train.skipped[3].path.ends_with("cat/6.png"));
     assert!(!train.skipped[3].reason.is_empty());
@@ -222,6 +227,66 @@ fn parts_and_classes_that_do_not_fit_together() {
     ] {
         assert_says(&message(result), &["test or val not found"]);
     }
+}
+
+/// The same images, labels and skipped files, whether the pixels are kept or decoded when read.
+#[test]
+fn a_folder_beyond_the_memory_reads_the_same() {
+    let dir = tempdir().unwrap();
+    write_parts(dir.path(), "test");
+    plain(&dir.path().join("train/ant/wide.jpg"), 31, 17, [9, 99, 199]);
+    fs::write(dir.path().join("train/cat/1.png"), "not a picture").unwrap();
+    let with = |bytes: u64| OpenOptions {
+        host_memory: Some(bytes),
+        ..skipping()
+    };
+    let kept = open(spec(dir.path()), &with(1 << 20)).unwrap();
+    // The training set has six files of 192 bytes, the test set two.
+    for (bytes, train, test) in [(6 * 192 + 383, true, false), (6 * 192 - 1, false, true)] {
+        let splits = open(spec(dir.path()), &with(bytes)).unwrap();
+        assert_eq!(splits.train.is_in_memory(), train);
+        assert_eq!(splits.test.is_in_memory(), test);
+    }
+    let splits = open(spec(dir.path()), &with(0)).unwrap();
+    for (found, expected) in [(&splits.train, &kept.train), (&splits.test, &kept.test)] {
+        assert!(expected.is_in_memory() && !found.is_in_memory());
+        assert_eq!(found.labels, expected.labels);
+        assert_eq!(all_pixels(found), all_pixels(expected));
+        let skipped = |data: &Dataset| {
+            data.skipped
+                .iter()
+                .map(|s| s.path.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(skipped(found), skipped(expected));
+    }
+    let (train, validation) = splits.train.split_validation(0.5, 3).unwrap();
+    let expected = kept.train.split_validation(0.5, 3).unwrap();
+    assert_eq!(all_pixels(&train), all_pixels(&expected.0));
+    assert_eq!(validation.image(1).unwrap(), expected.1.image(1).unwrap());
+    assert_eq!(
+        open_test(spec(dir.path()), &with(0)).unwrap().labels,
+        kept.test.labels
+    );
+
+    // Not skipped but refused where that is asked for, as in memory.
+    let strict = OpenOptions {
+        skip_bad_images: false,
+        ..with(0)
+    };
+    assert_says(
+        &message(open(spec(dir.path()), &strict)),
+        &["1 of 6 images", "cat/1.png"],
+    );
+
+    // A file that goes bad after opening is named.
+    fs::write(dir.path().join("train/cat/2.png"), "no more").unwrap();
+    let every: Vec<usize> = (0..splits.train.len()).collect();
+    assert_says(
+        &message(splits.train.read(&every)),
+        &["cat/2.png", "cannot be decoded"],
+    );
+    assert!(kept.train.read(&every).is_ok());
 }
 
 #[test]

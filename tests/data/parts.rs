@@ -7,20 +7,15 @@ use super::files::{assert_says, message};
 
 /// 1x1 images whose red and green spell their index.
 fn numbered(labels: Vec<u32>, classes: usize) -> Dataset {
-    Dataset {
-        side: 1,
-        pixels: (0..labels.len())
-            .flat_map(|i| [(i / 256) as u8, (i % 256) as u8, 0])
-            .collect(),
-        labels,
-        classes: (0..classes).map(|c| c.to_string()).collect(),
-        skipped: Vec::new(),
-    }
+    let pixels = (0..labels.len()).flat_map(|i| [(i / 256) as u8, (i % 256) as u8, 0]);
+    let classes = (0..classes).map(|c| c.to_string()).collect();
+    Dataset::new(1, pixels.collect(), labels, classes)
 }
 
 fn indices(data: &Dataset) -> Vec<usize> {
     (0..data.len())
-        .map(|i| usize::from(data.image(i)[0]) * 256 + usize::from(data.image(i)[1]))
+        .map(|i| data.image(i).unwrap())
+        .map(|image| usize::from(image[0]) * 256 + usize::from(image[1]))
         .collect()
 }
 

@@ -1,6 +1,6 @@
 //! From bytes to the network's input.
 
-use bayeslora::model::Map;
+use bayeslora::model::{ImageChunk, Map};
 use half::f16;
 
 use crate::bench::{EXACT, everywhere, map_lanes, map_of};
@@ -13,7 +13,7 @@ use crate::reference::tensor::Tensor;
 const PIXELS: f64 = 2e-6;
 
 /// Planar bytes and a view of each image; the corners of the crop's range come first.
-fn images(rows: usize, side: usize) -> (Vec<u8>, Vec<Augmentation>) {
+fn images_and_views(rows: usize, side: usize) -> (Vec<u8>, Vec<Augmentation>) {
     let noise = Tensor::random(&[rows * 3 * side * side], 5);
     let bytes = noise.data.iter().map(|value| (127.9 * (value + 1.0)) as u8);
     let views = (0..rows).map(|n| Augmentation {
@@ -26,38 +26,59 @@ fn images(rows: usize, side: usize) -> (Vec<u8>, Vec<Augmentation>) {
 
 #[test]
 fn prepare() {
-    // Images in the batch, first and number of the chunk, side, size.
-    for (batch, first, rows, side, size) in [
-        (1, 0, 1, 5, 5),
-        (9, 0, 9, 6, 13),
-        (7, 3, 4, 13, 6),
-        (40, 7, 33, 5, 7),
-        (5, 2, 3, 32, 64),
+    // Images, those of a buffer, rows in the batch, first and number of the chunk, side, size.
+    for (images, capacity, batch, first, rows, side, size) in [
+        (1, 1, 1, 0, 1, 5, 5),
+        (9, 9, 9, 0, 9, 6, 13),
+        (7, 4, 7, 3, 4, 13, 6),
+        (40, 12, 40, 7, 33, 5, 7),
+        (11, 3, 5, 2, 3, 32, 64),
     ] {
-        let (planar, views) = images(batch, side);
+        let (planar, _) = images_and_views(images, side);
+        let (_, views) = images_and_views(batch, side);
+        let picks: Vec<usize> = (0..batch).map(|row| (3 * row + 1) % images).collect();
         let plane = side * side;
+        let picked: Vec<u8> = picks
+            .iter()
+            .flat_map(|image| &planar[image * 3 * plane..][..3 * plane])
+            .copied()
+            .collect();
         let shape = [batch, 3, side, side];
-        let all = resize::prepare(&planar, shape, &views, [size, size]);
+        let all = resize::prepare(&picked, shape, &views, [size, size]);
         let row = 3 * size * size;
         let chunk = all.data[first * row..(first + rows) * row].to_vec();
         let expected = Tensor::new(&[rows, 3, size, size], chunk);
-        let mut pixels: Vec<u8> = (0..planar.len())
+        let pixels: Vec<u8> = (0..planar.len())
             .map(|i| planar[(i / (3 * plane) * 3 + i % 3) * plane + i / 3 % plane])
             .collect();
-        pixels.resize(pixels.len().next_multiple_of(4), 255);
         let crops: Vec<u32> = views
             .iter()
-            .flat_map(|view| {
+            .zip(&picks)
+            .flat_map(|(view, image)| {
                 let pad = resize::CROP_PAD as i32;
                 let at = |offset: usize| (offset as i32 - pad) as u32;
-                [at(view.left), at(view.top), u32::from(view.flip), 0]
+                let flip = u32::from(view.flip);
+                [at(view.left), at(view.top), flip, *image as u32]
             })
             .collect();
-        let name = format!("prepare {rows} of {batch} images from {first} {side} to {size}");
+        let name = format!(
+            "prepare {rows} of {batch} rows from {first}, {images} images by {capacity}, {side} to {size}"
+        );
         everywhere(&name, 17, |bench| {
-            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&pixels);
-            let (images, views) = (bench.words(&words), bench.words(&crops));
-            let out = bench.graph.prepare(images, views, side, size, first, rows);
+            let parts = pixels.chunks(capacity * 3 * plane).enumerate();
+            let chunks: Vec<ImageChunk> = parts
+                .map(|(number, part)| {
+                    let mut bytes = part.to_vec();
+                    bytes.resize(bytes.len().next_multiple_of(4), 255);
+                    ImageChunk {
+                        slot: bench.words(&bytemuck::pod_collect_to_vec::<u8, u32>(&bytes)),
+                        first: number * capacity,
+                        images: part.len() / (3 * plane),
+                    }
+                })
+                .collect();
+            let views = bench.words(&crops);
+            let out = bench.graph.prepare(&chunks, views, side, size, first, rows);
             bench.expect("out", out, &expected, PIXELS);
         });
     }

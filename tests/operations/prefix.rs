@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bayeslora::formats::Stem;
 use bayeslora::gpu::{Gpu, GpuError};
 use bayeslora::model::{
-    self, Backbone, ConvWeights, Cut, FrozenNetwork, Graph, KernelChoice, Map, PrefixInput, ResNet,
+    self, Backbone, Batch, BatchInput, ConvWeights, Cut, FrozenNetwork, Graph, KernelChoice, Map,
+    ResNet,
 };
 
 use crate::bench::{default_gpu, lowered_gpu, whole};
@@ -49,16 +50,17 @@ fn features(
     let bytes: Vec<u8> = (0..ROWS * SIDE * SIDE * 3)
         .map(|i| (i * 31 % 251) as u8)
         .collect();
-    let images = gpu.storage_with("images", &bytes);
-    let views = vec![[1i32, -2, 1, 0]; ROWS];
-    let views = gpu.storage_with("views", &views);
+    let batch = Batch::new(
+        gpu,
+        BatchInput::Images {
+            side: SIDE,
+            size: SIDE,
+        },
+        ROWS,
+    );
+    batch.write_images(&bytes, &[[1, -2, 1, 0]; ROWS]);
     let mut graph = Graph::new(gpu, kernels);
-    let input = PrefixInput::Images {
-        images: graph.builder.buffer("images", &images),
-        views: graph.builder.buffer("views", &views),
-        side: SIDE,
-        size: SIDE,
-    };
+    let input = batch.prefix_input(&mut graph);
     let x = model::prefix(&mut graph, &network, cut, input, ROWS, chunk);
     assert_eq!(x.map, network.resnet.cut_map(cut, SIDE));
     graph.builder.keep(x.slot);

@@ -3,11 +3,20 @@
 use crate::gpu::Slot;
 use crate::model::graph::{Graph, Map, Tensor, u};
 
+/// u8 images of consecutive numbers in one buffer, `[images, side, side, 3]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageChunk {
+    pub slot: Slot,
+    pub first: usize,
+    pub images: usize,
+}
+
 impl Graph {
-    /// Rows `first..first + rows` of a batch of u8 images, cropped, flipped, resized, normalised.
+    /// Rows `first..first + rows` of a batch of views of u8 images, cropped, flipped, resized,
+    /// normalised.
     pub fn prepare(
         &mut self,
-        images: Slot,
+        images: &[ImageChunk],
         views: Slot,
         side: usize,
         size: usize,
@@ -16,20 +25,24 @@ impl Graph {
     ) -> Tensor {
         let out = self.tensor("input", Map::square(size, 3), rows);
         let items = size * size * rows;
-        self.elementwise(
-            "prepare images".into(),
-            "input/prepare",
-            &[out.textured()],
-            &[("images", images), ("views", views), ("out", out.slot)],
-            &[
-                ("first", u(first)),
-                ("batch", u(rows)),
-                ("side", u(side)),
-                ("size", u(size)),
-            ],
-            items,
-            (40 * items) as u64,
-        );
+        for chunk in images {
+            self.elementwise(
+                "prepare images".into(),
+                "input/prepare",
+                &[out.textured()],
+                &[("images", chunk.slot), ("views", views), ("out", out.slot)],
+                &[
+                    ("first", u(first)),
+                    ("batch", u(rows)),
+                    ("side", u(side)),
+                    ("size", u(size)),
+                    ("first_image", u(chunk.first)),
+                    ("image_count", u(chunk.images)),
+                ],
+                items,
+                (40 * items / images.len()) as u64,
+            );
+        }
         out
     }
 

@@ -9,4 +9,5 @@ mod pool;
 
 pub use conv::{ConvBackward, ConvForward, ConvShape, ProductKernel};
 pub use gates::{GateTable, Prior};
+pub use input::ImageChunk;
 pub use low_rank::{LowRank, Outer, Up};

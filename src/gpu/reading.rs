@@ -1,0 +1,118 @@
+//! Buffers on their way back to the host.
+
+use std::marker::PhantomData;
+use std::sync::mpsc::{Receiver, channel};
+
+use super::{Gpu, GpuError};
+
+/// A copy of a buffer that the GPU has been told to make; [`wait`](Self::wait) takes it. Work that is
+/// submitted later does not change it, and it is not waited for.
+pub struct Reading<T> {
+    gpu: Gpu,
+    staging: wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
+    mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
+    kind: PhantomData<T>,
+}
+
+impl Gpu {
+    /// Starts to copy `bytes` of a buffer from `offset` on, as they are after the work submitted
+    /// before.
+    pub fn read_later<T: bytemuck::Pod>(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    ) -> Reading<T> {
+        self.read_through(bytes, |encoder, staging| {
+            encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes);
+        })
+    }
+
+    /// Copies `bytes` of a buffer from `offset` on to the host, waiting for the work before it.
+    pub fn read<T: bytemuck::Pod>(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Vec<T>, GpuError> {
+        self.read_later(buffer, offset, bytes).wait()
+    }
+
+    /// Copies a texture made by [`Gpu::texture_with`] back to the host.
+    pub fn read_texture(&self, texture: &wgpu::Texture) -> Result<Vec<f32>, GpuError> {
+        let row = texture.width() * 16;
+        let pitch = row.next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
+        let bytes = u64::from(pitch) * u64::from(texture.height());
+        let reading = self.read_through(bytes, |encoder, buffer| {
+            encoder.copy_texture_to_buffer(
+                texture.as_image_copy(),
+                wgpu::TexelCopyBufferInfo {
+                    buffer,
+                    layout: wgpu::TexelCopyBufferLayout {
+                        offset: 0,
+                        bytes_per_row: Some(pitch),
+                        rows_per_image: None,
+                    },
+                },
+                texture.size(),
+            );
+        });
+        let padded: Vec<f32> = reading.wait()?;
+        let rows = padded.chunks_exact(pitch as usize / 4);
+        Ok(rows
+            .flat_map(|texels| &texels[..row as usize / 4])
+            .copied()
+            .collect())
+    }
+
+    fn read_through<T>(
+        &self,
+        bytes: u64,
+        copy: impl FnOnce(&mut wgpu::CommandEncoder, &wgpu::Buffer),
+    ) -> Reading<T> {
+        let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device().create_command_encoder(&Default::default());
+        copy(&mut encoder, &staging);
+        let submission = self.queue().submit([encoder.finish()]);
+        let (sender, mapped) = channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // A reading that nobody waits for is dropped.
+            let _ = sender.send(result);
+        });
+        Reading {
+            gpu: self.clone(),
+            staging,
+            submission,
+            mapped,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<T: bytemuck::Pod> Reading<T> {
+    /// Waits for the copy.
+    ///
+    /// # Errors
+    /// The device is lost.
+    pub fn wait(self) -> Result<Vec<T>, GpuError> {
+        let failed = |reason: String| GpuError::Failed {
+            during: "reading results".into(),
+            reason,
+        };
+        self.gpu.wait_for(self.submission)?;
+        let mapped = self.mapped.recv();
+        let mapped = mapped.map_err(|error| failed(error.to_string()))?;
+        mapped.map_err(|error| failed(error.to_string()))?;
+        let view = self
+            .staging
+            .get_mapped_range(..)
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(bytemuck::pod_collect_to_vec(&view))
+    }
+}
