@@ -14,8 +14,16 @@ use tempfile::TempDir;
 fn bayeslora() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
     command.env_remove("BAYESLORA_ADAPTER");
+    // Whatever has been measured on this machine, tests take the defaults.
+    command.env("XDG_CACHE_HOME", CACHE.path());
+    // The driver's compiled shaders stay where they are.
+    if let (Some(home), None) = (std::env::home_dir(), std::env::var_os("XDG_CACHE_HOME")) {
+        command.env("MESA_SHADER_CACHE_DIR", home.join(".cache"));
+    }
     command
 }
+
+static CACHE: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
 
 /// A tiny run on the embedded sample: 100 images, one epoch, rank 2 on the last block.
 static TRAINED: LazyLock<TempDir> = LazyLock::new(|| {
@@ -112,13 +120,35 @@ fn devices_lists_adapters() {
     let adapter = &devices["adapters"][0];
     assert_keys(
         adapter,
-        "index name type backend driver features limits kernels error",
+        "index name type backend driver features limits kernels choices error",
     );
     assert_keys(&adapter["kernels"], "convolution low-rank");
     assert_eq!(devices["chosen"], 0);
     let name = adapter["name"].as_str().unwrap();
     let text = bayeslora().arg("devices").assert().success();
     text.stdout(contains(name).and(contains("kernels")));
+}
+
+#[test]
+fn measured_kernels_are_kept_and_shown() {
+    let cache = tempfile::tempdir().unwrap();
+    let choices = |line: &str| {
+        let mut command = bayeslora();
+        command.env("XDG_CACHE_HOME", cache.path());
+        let devices = json(command.args(line.split_whitespace()));
+        devices["adapters"][0]["choices"]
+            .as_object()
+            .unwrap()
+            .clone()
+    };
+    assert!(choices("devices --json").is_empty());
+    let measured = choices("devices --json --tune --batch-size 1 --resolution 32");
+    assert!(
+        measured.keys().any(|key| key.contains("gradient 3x3/1")),
+        "{measured:?}"
+    );
+    assert_eq!(choices("devices --json"), measured);
+    assert!(choices("devices --json --no-tune").is_empty());
 }
 
 #[test]

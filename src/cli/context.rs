@@ -31,8 +31,13 @@ impl Context {
 
     /// Opens the chosen adapter, with the kernel choices measured on it before.
     pub fn gpu(&self) -> Result<Gpu> {
+        self.open(self.adapter.clone())
+    }
+
+    /// The same with another adapter.
+    pub fn open(&self, adapter: AdapterChoice) -> Result<Gpu> {
         let gpu = Gpu::open(GpuOptions {
-            adapter: self.adapter.clone(),
+            adapter,
             cache: cache_folder(),
             ..Default::default()
         })?;

@@ -1,7 +1,10 @@
 //! `devices`: the adapters of this system and what each can do.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use bayeslora::gpu::{AdapterChoice, Adapters, Gpu, GpuOptions};
+use bayeslora::bench::{Settings, Step, Subject, Work};
+use bayeslora::gpu::{AdapterChoice, Adapters};
 use bayeslora::model::KernelChoice;
 use bayeslora::wgpu;
 use clap::Args;
@@ -13,6 +16,16 @@ use super::output;
 
 #[derive(Args)]
 pub struct DevicesArgs {
+    /// Measure which kernels are fastest on the chosen adapter and keep the choices; hardware adapters do
+    /// it by themselves when they first train
+    #[arg(long)]
+    tune: bool,
+    /// Images of a batch that --tune measures
+    #[arg(long, value_name = "N", default_value_t = Settings::default().batch, requires = "tune")]
+    batch_size: usize,
+    /// Side of the network's input that --tune measures, in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = Settings::default().size, requires = "tune")]
+    resolution: usize,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -37,6 +50,8 @@ struct Row {
     limits: Limits,
     /// By operation; null where the adapter refuses to open.
     kernels: Option<Map<String, Value>>,
+    /// What has been measured fastest, by operation and shape.
+    choices: BTreeMap<String, String>,
     error: Option<String>,
 }
 
@@ -61,10 +76,18 @@ struct Limits {
 }
 
 pub fn run(context: &Context, args: &DevicesArgs) -> Result<()> {
+    if args.tune {
+        measure(context, args)?;
+    }
     let found = pollster::block_on(Adapters::enumerate());
     let report = Report {
         chosen: found.index_of(context.adapter())?,
-        adapters: found.list.iter().enumerate().map(row).collect(),
+        adapters: found
+            .list
+            .iter()
+            .enumerate()
+            .map(|(index, adapter)| row(context, index, adapter))
+            .collect(),
     };
     match args.json {
         true => output::json(&report),
@@ -72,13 +95,28 @@ pub fn run(context: &Context, args: &DevicesArgs) -> Result<()> {
     }
 }
 
-fn row((index, adapter): (usize, &wgpu::Adapter)) -> Row {
+/// Builds the plans of a training step, a forward pass and a predictive, which measures all that is
+/// not known yet.
+fn measure(context: &Context, args: &DevicesArgs) -> Result<()> {
+    let gpu = context.gpu()?;
+    super::context::tune(&gpu);
+    let settings = Settings {
+        batch: args.batch_size,
+        size: args.resolution,
+        ..Default::default()
+    };
+    let subject = Subject::new(&gpu, settings)?;
+    for work in Work::ALL {
+        Step::new(&subject, work)?;
+    }
+    Ok(())
+}
+
+fn row(context: &Context, index: usize, adapter: &wgpu::Adapter) -> Row {
     let (info, features, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
     let has = |feature| features.contains(feature);
-    let opened = Gpu::open(GpuOptions {
-        adapter: AdapterChoice::Index(index),
-        ..Default::default()
-    });
+    let opened = context.open(AdapterChoice::Index(index));
+    let choices = opened.as_ref().map(|gpu| gpu.choices().measured());
     let kernels = opened.as_ref().ok().map(|gpu| {
         let choice = KernelChoice::for_gpu(gpu).describe();
         choice
@@ -113,6 +151,7 @@ fn row((index, adapter): (usize, &wgpu::Adapter)) -> Row {
             max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
         },
         kernels,
+        choices: choices.unwrap_or_default(),
         error: opened.err().map(|error| error.to_string()),
     }
 }
@@ -171,7 +210,8 @@ fn describe_row(row: &Row) -> String {
     };
     format!(
         "{}: {}\n   {}, {} ({})\n   features  {}\n   limits    {} storage buffers, {} a binding, \
-         {} a buffer, {} KiB of workgroup memory, {} invocations a workgroup\n   kernels   {kernels}",
+         {} a buffer, {} KiB of workgroup memory, {} invocations a workgroup\n   kernels   {kernels}\n   \
+         measured  {}",
         row.index,
         row.name,
         row.r#type,
@@ -183,5 +223,24 @@ fn describe_row(row: &Row) -> String {
         output::bytes(limits.max_buffer_size),
         limits.max_compute_workgroup_storage_size / 1024,
         limits.max_compute_invocations_per_workgroup,
+        describe_choices(&row.choices),
     )
+}
+
+/// How often each kernel was the fastest.
+fn describe_choices(choices: &BTreeMap<String, String>) -> String {
+    let mut wins: BTreeMap<&str, usize> = BTreeMap::new();
+    for kernel in choices.values() {
+        *wins.entry(kernel).or_default() += 1;
+    }
+    let mut wins: Vec<_> = wins.into_iter().collect();
+    wins.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let wins: Vec<_> = wins
+        .iter()
+        .map(|(kernel, count)| format!("{kernel} for {count}"))
+        .collect();
+    match choices.len() {
+        0 => "nothing yet: default kernels (--tune measures)".into(),
+        count => format!("{count} shapes: {} (--json lists them)", wins.join("; ")),
+    }
 }

@@ -86,31 +86,32 @@ impl Graph {
     }
 
     fn conv(&mut self, conv: Conv) {
-        let kernel = self.kernels.conv(self.builder.gpu(), &conv.shape());
-        // W * x is the same for all samples of an example; and the adapter's term is no 3x3
-        // convolution of x, which is all that Winograd's products can give.
-        let shared = conv.share() > 1;
-        let apart = matches!(kernel, ConvKernel::Winograd(_)) && conv.adapter.is_some();
-        if shared || apart {
-            let label = format!("{} W * x", conv.frozen.spec.name);
-            let base = self.tensor(&label, conv.out.map, conv.input.rows);
-            self.conv(Conv {
-                label: conv.label.clone(),
-                out: base,
-                adapter: None,
-                epilogue: Epilogue::default(),
-                ..conv
-            });
-            let kernel = self.kernels.product(conv.out.rows, conv.out.map.quads());
-            return self.adapted(conv, base, kernel);
+        // W * x is the same for all samples of an example.
+        if conv.share() > 1 {
+            return self.in_two_steps(conv);
         }
-        match kernel {
+        let shape = conv.shape();
+        match self.kernels.conv(self.builder.gpu(), &shape) {
             ConvKernel::Direct(product) => self.direct(conv, product),
-            ConvKernel::Winograd(product) => {
-                let shape = conv.shape();
-                self.winograd(conv, &shape, product);
-            }
+            // The adapter's term is no 3x3 convolution of x, which is all that these products give.
+            ConvKernel::Winograd(_) if shape.adapted => self.in_two_steps(conv),
+            ConvKernel::Winograd(product) => self.winograd(conv, &shape, product),
         }
+    }
+
+    /// W * x, then the adapter's term and the epilogue.
+    fn in_two_steps(&mut self, conv: Conv) {
+        let label = format!("{} W * x", conv.frozen.spec.name);
+        let base = self.tensor(&label, conv.out.map, conv.input.rows);
+        self.conv(Conv {
+            label: conv.label.clone(),
+            out: base,
+            adapter: None,
+            epilogue: Epilogue::default(),
+            ..conv
+        });
+        let kernel = self.kernels.product(conv.out.rows, conv.out.map.quads());
+        self.adapted(conv, base, kernel);
     }
 
     /// The gradient with a layer's BatchNorm gain applied: dY = gain . dOut.
