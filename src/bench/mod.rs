@@ -7,6 +7,7 @@ mod kernels;
 mod measure;
 mod memory;
 mod merged;
+mod peak;
 mod pruned;
 mod report;
 mod start;

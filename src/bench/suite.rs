@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use super::measure::{Effort, Row};
-use super::{BenchError, Step, Subject, Work, host, kernels, memory, merged, pruned, start};
+use super::{BenchError, Step, Subject, Work, host, kernels, memory, merged, peak, pruned, start};
 
 /// Something that can be measured on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     Step(Work),
+    Peak,
     Kernels,
     Memory,
     Start,
@@ -18,11 +19,12 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Step(Work::Forward),
         Self::Step(Work::Train),
         Self::Step(Work::TrainCached),
         Self::Step(Work::Predictive),
+        Self::Peak,
         Self::Kernels,
         Self::Memory,
         Self::Start,
@@ -34,6 +36,7 @@ impl Scenario {
     pub fn name(self) -> &'static str {
         match self {
             Self::Step(work) => work.name(),
+            Self::Peak => "peak",
             Self::Kernels => "kernels",
             Self::Memory => "memory",
             Self::Start => "start",
@@ -70,6 +73,7 @@ impl Suite<'_> {
                 Scenario::Kernels => kernels::rows(self.subject, &mut |shape, shapes| {
                     progress(&format!("kernels, {} of {shapes}", shape + 1), done, count);
                 })?,
+                Scenario::Peak => peak::rows(self.subject)?,
                 Scenario::Memory => memory::rows(self.subject)?,
                 Scenario::Start => start::rows(self.subject, &self.executable)?,
                 Scenario::Pruned => pruned::rows(self.subject)?,
