@@ -84,5 +84,10 @@ fn product(subject: &Subject) -> Result<Row, BenchError> {
     })?;
     // The run that only warms up.
     rates.remove(0);
-    Ok(Row::speed("peak/product", "GFLOP/s", Better::Higher, &rates))
+    Ok(Row::speed(
+        "peak/product",
+        "GFLOP/s",
+        Better::Higher,
+        &rates,
+    ))
 }

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use super::kernel::{Kernel, Member};
-use super::liveness::{Life, assign};
+use super::kernel::Kernel;
 use super::memory::{Memory, MemoryKind, TEXTURE_WIDTH};
-use super::plan::{DispatchInfo, Home, Location, Plan, Slot, Step};
+use super::params::{Value, encode};
+use super::plan::{DispatchInfo, Slot};
 use super::{Gpu, GpuError};
 
-/// Bytes of NaN behind every transient buffer of a poisoned device; none may be overwritten.
-const GUARD: u64 = 256;
-
-enum Resource {
+pub(super) enum Resource {
     /// Memory of the plan's own, shared by slots that are not alive at the same time.
     Transient { kind: MemoryKind, bytes: u64 },
     /// Memory that outlives the plan.
@@ -23,36 +20,17 @@ enum Resource {
 }
 
 impl Resource {
-    fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         match self {
             Self::Transient { bytes, .. } | Self::External { bytes, .. } => *bytes,
         }
     }
 
-    fn kind(&self) -> MemoryKind {
+    pub fn kind(&self) -> MemoryKind {
         match self {
             Self::Transient { kind, .. } => *kind,
             Self::External { memory, .. } => memory.kind(),
         }
-    }
-}
-
-/// The value of a member of a shader's `params`.
-#[derive(Clone, Copy, Debug)]
-pub enum Value {
-    U(u32),
-    F(f32),
-}
-
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Self::U(value)
-    }
-}
-
-impl From<f32> for Value {
-    fn from(value: f32) -> Self {
-        Self::F(value)
     }
 }
 
@@ -71,20 +49,20 @@ pub struct Dispatch<'a> {
     pub flops: u64,
 }
 
-struct Record {
-    info: DispatchInfo,
-    kernel: Arc<Kernel>,
-    bind: Vec<(u32, Slot)>,
-    params: Vec<u8>,
+pub(super) struct Record {
+    pub info: DispatchInfo,
+    pub kernel: Arc<Kernel>,
+    pub bind: Vec<(u32, Slot)>,
+    pub params: Vec<u8>,
 }
 
 /// Records the dispatches of a plan.
 pub struct Builder {
-    gpu: Gpu,
-    resources: Vec<(String, Resource)>,
-    records: Vec<Record>,
-    kept: Vec<Slot>,
-    error: Option<GpuError>,
+    pub(super) gpu: Gpu,
+    pub(super) resources: Vec<(String, Resource)>,
+    pub(super) records: Vec<Record>,
+    pub(super) kept: Vec<Slot>,
+    pub(super) error: Option<GpuError>,
 }
 
 impl Builder {
@@ -252,188 +230,8 @@ impl Builder {
         }
     }
 
-    fn bytes(&self, slot: Slot) -> u64 {
+    pub(super) fn bytes(&self, slot: Slot) -> u64 {
         self.resources[slot.0].1.bytes()
-    }
-
-    /// Assigns memory and makes the bind groups.
-    pub fn build(self) -> Result<Plan, GpuError> {
-        if let Some(error) = self.error {
-            return Err(error);
-        }
-        let (assigned, homes) = self.homes()?;
-        let stride = u64::from(self.gpu.limits().min_uniform_buffer_offset_alignment);
-        let mut offsets = Vec::new();
-        let mut arena = Vec::new();
-        for record in &self.records {
-            arena.resize(arena.len().next_multiple_of(stride as usize), 0u8);
-            offsets.push(arena.len() as u64);
-            arena.extend_from_slice(&record.params);
-        }
-        let params = self.gpu.uniform("params", arena.len().max(16) as u64);
-        arena.resize(params.size() as usize, 0);
-        self.gpu.queue().write_buffer(&params, 0, &arena);
-
-        let locations: Vec<Location> = self
-            .resources
-            .iter()
-            .zip(&assigned)
-            .map(|((_, resource), home)| self.location(resource, home.map(|home| &homes[home])))
-            .collect();
-        let mut steps = Vec::new();
-        let mut infos = Vec::new();
-        for (record, offset) in self.records.into_iter().zip(offsets) {
-            let views: Vec<_> = record
-                .bind
-                .iter()
-                .map(|(_, slot)| match &locations[slot.0].memory {
-                    Some(Memory::Texture(texture)) => {
-                        Some(texture.create_view(&Default::default()))
-                    }
-                    _ => None,
-                })
-                .collect();
-            let mut entries: Vec<_> = record
-                .bind
-                .iter()
-                .zip(&views)
-                .map(|((binding, slot), view)| wgpu::BindGroupEntry {
-                    binding: *binding,
-                    resource: match view {
-                        Some(view) => wgpu::BindingResource::TextureView(view),
-                        None => locations[slot.0].buffer_binding(),
-                    },
-                })
-                .collect();
-            let own = record
-                .kernel
-                .bindings
-                .iter()
-                .find(|binding| binding.name == "params");
-            if let Some(binding) = own {
-                entries.push(wgpu::BindGroupEntry {
-                    binding: binding.index,
-                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: &params,
-                        offset,
-                        size: wgpu::BufferSize::new(record.params.len() as u64),
-                    }),
-                });
-            }
-            let bind_group = self
-                .gpu
-                .device()
-                .create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(&record.info.label),
-                    layout: &record.kernel.layout,
-                    entries: &entries,
-                });
-            steps.push(Step {
-                kernel: record.kernel,
-                bind_group,
-                grid: record.info.grid,
-            });
-            infos.push(record.info);
-        }
-        let plan = Plan {
-            gpu: self.gpu,
-            steps,
-            infos,
-            homes,
-            locations,
-        };
-        plan.gpu.keep_pipelines();
-        if plan.gpu.options().poison {
-            plan.poison();
-        }
-        Ok(plan)
-    }
-
-    fn location(&self, resource: &Resource, home: Option<&Home>) -> Location {
-        match (resource, home) {
-            (
-                Resource::External {
-                    memory,
-                    offset,
-                    bytes,
-                },
-                _,
-            ) => Location {
-                memory: Some(memory.clone()),
-                offset: *offset,
-                bytes: *bytes,
-                bound: *bytes,
-            },
-            (Resource::Transient { bytes, .. }, home) => Location {
-                memory: home.map(|home| home.memory.clone()),
-                offset: 0,
-                bytes: *bytes,
-                bound: home.map_or(0, |home| self.bound(*bytes, home.memory.bytes())),
-            },
-        }
-    }
-
-    /// What of a shared buffer a tensor of `bytes` is bound with. On a poisoned device its guard too:
-    /// some drivers (llvmpipe) drop what goes past a binding, so it would never be touched.
-    fn bound(&self, bytes: u64, home: u64) -> u64 {
-        match self.gpu.options().poison {
-            false => bytes,
-            true => home.min(self.gpu.limits().max_storage_buffer_binding_size),
-        }
-    }
-
-    /// The number of the memory of each transient slot in use, and all such memory.
-    fn homes(&self) -> Result<(Vec<Option<usize>>, Vec<Home>), GpuError> {
-        let mut lives: Vec<Option<Life>> = vec![None; self.resources.len()];
-        for (time, record) in self.records.iter().enumerate() {
-            for (_, slot) in &record.bind {
-                if let Resource::Transient { bytes, .. } = self.resources[slot.0].1 {
-                    let born = Life {
-                        first: time,
-                        last: time,
-                        bytes,
-                    };
-                    lives[slot.0].get_or_insert(born).last = time;
-                }
-            }
-        }
-        for slot in &self.kept {
-            if let Some(life) = &mut lives[slot.0] {
-                life.last = usize::MAX;
-            }
-        }
-        let mut assigned = vec![None; self.resources.len()];
-        let mut sizes: Vec<(MemoryKind, u64)> = Vec::new();
-        for kind in [MemoryKind::Buffer, MemoryKind::Texture] {
-            let of_kind = |(life, (_, resource)): (&Option<Life>, &(String, Resource))| {
-                life.filter(|_| resource.kind() == kind)
-            };
-            let lives: Vec<_> = lives.iter().zip(&self.resources).map(of_kind).collect();
-            let first = sizes.len();
-            for (slot, home) in assign(&lives).into_iter().enumerate() {
-                let Some(home) = home else { continue };
-                assigned[slot] = Some(first + home);
-                sizes.resize(sizes.len().max(first + home + 1), (kind, 0));
-                sizes[first + home].1 = sizes[first + home].1.max(self.bytes(Slot(slot)));
-            }
-        }
-        let guard = if self.gpu.options().poison { GUARD } else { 0 };
-        let scope = self
-            .gpu
-            .device()
-            .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let home = |(kind, bytes): &(MemoryKind, u64)| Home {
-            memory: Memory::new(&self.gpu, *kind, bytes + guard),
-            bytes: *bytes,
-        };
-        let homes = sizes.iter().map(home).collect();
-        match pollster::block_on(scope.pop()) {
-            None => Ok((assigned, homes)),
-            Some(_) => Err(GpuError::OutOfMemory {
-                what: "the intermediate tensors of a plan".into(),
-                wanted: sizes.iter().map(|(_, bytes)| bytes).sum(),
-            }),
-        }
     }
 }
 
@@ -451,37 +249,4 @@ fn fold(workgroups: u64, limit: u32) -> [u32; 2] {
         "{workgroups} workgroups do not fit a {limit} x {limit} grid"
     );
     [columns as u32, rows as u32]
-}
-
-fn encode(label: &str, kernel: &Kernel, params: &[(&str, Value)], workgroups: u64) -> Vec<u8> {
-    let mut bytes = vec![0; kernel.params_size as usize];
-    let mut given = params.len();
-    for Member {
-        name,
-        offset,
-        float,
-    } in &kernel.members
-    {
-        let value = match params.iter().find(|(given, _)| given == name) {
-            Some((_, value)) => *value,
-            None if name == "tiles" => {
-                given += 1;
-                Value::U(u32::try_from(workgroups).expect("tiles fit 32 bits"))
-            }
-            None => panic!("{label}: no parameter {name:?}"),
-        };
-        let word = match (value, float) {
-            (Value::U(value), false) => value.to_le_bytes(),
-            (Value::F(value), true) => value.to_le_bytes(),
-            _ => panic!("{label}: parameter {name:?} has another type"),
-        };
-        bytes[*offset as usize..][..4].copy_from_slice(&word);
-    }
-    assert_eq!(
-        given,
-        kernel.members.len(),
-        "{label}: parameters {} does not know",
-        kernel.name
-    );
-    bytes
 }

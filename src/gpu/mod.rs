@@ -1,6 +1,7 @@
 //! The GPU: adapter choice, device, kernels, plans, profiling. Knows nothing of models.
 
 mod adapter;
+mod build;
 mod builder;
 mod cache;
 mod device;
@@ -9,6 +10,7 @@ mod idle;
 mod kernel;
 mod liveness;
 mod memory;
+mod params;
 mod plan;
 mod profile;
 mod reading;
@@ -16,12 +18,13 @@ pub mod shaders;
 mod tuning;
 
 pub use adapter::{AdapterChoice, Adapters, install_hint, prepare_environment};
-pub use builder::{Builder, Dispatch, Value, largest_texture};
+pub use builder::{Builder, Dispatch, largest_texture};
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
 pub use idle::IdleMeter;
 pub use kernel::{Binding, BindingKind, Kernel};
 pub use memory::TEXTURE_WIDTH;
+pub use params::Value;
 pub use plan::{DispatchInfo, Plan, Slot};
 pub use profile::Timing;
 pub use reading::Reading;
