@@ -3,6 +3,7 @@
 // output position, so taps in the padding are skipped uniformly.
 
 //# set textured = true
+//# set half = false
 //# include "conv/interface"
 
 //# macro multiply_accumulate()

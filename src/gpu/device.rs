@@ -44,6 +44,8 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     options: GpuOptions,
+    /// Side of the adapter's cooperative matrices.
+    matrix: Option<u32>,
     kernels: Mutex<HashMap<(String, Variables), Arc<Kernel>>>,
 }
 
@@ -57,7 +59,10 @@ impl Gpu {
     pub async fn open_async(options: GpuOptions) -> Result<Self, GpuError> {
         let adapter = Adapters::enumerate().await.choose(&options.adapter)?;
         let info = adapter.get_info();
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let required_features = match options.extras {
             true => adapter.features() & wanted,
             false => wgpu::Features::empty(),
@@ -67,11 +72,21 @@ impl Gpu {
             (None, true) => adapter.limits(),
             (None, false) => wgpu::Limits::default(),
         };
+        let experimental_features =
+            match required_features.intersects(wgpu::Features::all_experimental_mask()) {
+                // SAFETY: wgpu asks to acknowledge that what it calls experimental may be unsound. Only
+                // cooperative matrices are asked for; the shaders that use them are our own, load and
+                // store inside their arrays in uniform control flow, and run where the adapter names
+                // their shape.
+                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+                false => wgpu::ExperimentalFeatures::disabled(),
+            };
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("bayeslora"),
                 required_features,
                 required_limits,
+                experimental_features,
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
                 ..Default::default()
             })
@@ -80,13 +95,14 @@ impl Gpu {
                 adapter: info.name.clone(),
                 reason: error.to_string(),
             })?;
-        Ok(Self::assemble(device, queue, info, options))
+        let matrix = matrix_size(&adapter.cooperative_matrix_properties());
+        Ok(Self::assemble(device, queue, info, options, matrix))
     }
 
     /// Wraps a device that the application has opened itself.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
-        Self::assemble(device, queue, info, GpuOptions::default())
+        Self::assemble(device, queue, info, GpuOptions::default(), None)
     }
 
     fn assemble(
@@ -94,12 +110,14 @@ impl Gpu {
         queue: wgpu::Queue,
         info: wgpu::AdapterInfo,
         options: GpuOptions,
+        matrix: Option<u32>,
     ) -> Self {
         Self(Arc::new(Inner {
             device,
             queue,
             info,
             options,
+            matrix,
             kernels: Mutex::default(),
         }))
     }
@@ -137,6 +155,17 @@ impl Gpu {
     pub fn subgroup_size(&self) -> Option<u32> {
         let (min, max) = (self.0.info.subgroup_min_size, self.0.info.subgroup_max_size);
         (self.has(wgpu::Features::SUBGROUP) && min == max).then_some(min)
+    }
+
+    /// The side of square cooperative matrices that multiply f16 and add f32, where the device has
+    /// them and the subgroups that compute them.
+    pub fn cooperative_matrix(&self) -> Option<u32> {
+        let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP;
+        // llvmpipe (Mesa 26.2.6) crashes when it compiles them for subgroups of 16.
+        let fits = |size: &u32| !self.is_software() || self.0.info.subgroup_max_size <= *size;
+        self.0.matrix.filter(|_| self.has(needed)).filter(fits)
     }
 
     /// The kernel made of a shader file and the values of its template variables; compiled once.
@@ -337,4 +366,17 @@ impl Gpu {
             .map_err(|error| failed(error.to_string()))?;
         Ok(bytemuck::pod_collect_to_vec(&view))
     }
+}
+
+/// The largest of the square shapes.
+fn matrix_size(shapes: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
+    let fits = |shape: &&wgpu::CooperativeMatrixProperties| {
+        shape.ab_type == wgpu::CooperativeScalarType::F16
+            && shape.cr_type == wgpu::CooperativeScalarType::F32
+            && shape.m_size == shape.n_size
+            && shape.n_size == shape.k_size
+            && !shape.saturating_accumulation
+    };
+    let sizes = shapes.iter().filter(fits).map(|shape| shape.m_size);
+    sizes.max()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ConvShape, ProductKernel};
+use super::{ConvShape, Map, ProductKernel, Tile};
 use crate::gpu::{Gpu, largest_texture};
 
 /// How a convolution runs.
@@ -30,6 +30,8 @@ pub enum LowRankKernel {
     Plain,
     /// Operands shared by subgroup broadcasts: for software adapters.
     Broadcast,
+    /// Sums shared by the invocations of a workgroup: for GPUs.
+    Tiled,
 }
 
 /// The variants in use; part of a run, since another choice may round differently.
@@ -51,10 +53,26 @@ impl KernelChoice {
         lanes: None,
     };
 
+    /// What suits GPUs: tiles in workgroup memory, and plain loops where a shape would not fill them.
+    pub const TILED: Self = Self {
+        conv: None,
+        low_rank: LowRankKernel::Tiled,
+        lanes: None,
+    };
+
     /// The variants of the convolutions that a device can run beside [`KernelChoice::PLAIN`] and
     /// [`KernelChoice::for_gpu`]'s, each for all shapes that it can compute.
     pub fn variants(gpu: &Gpu) -> Vec<Self> {
         let mut all = vec![Self::PLAIN.with(ConvKernel::Winograd(ProductKernel::Plain))];
+        let [.., wide, _, small] = Tile::ALL;
+        all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Tiled(wide))));
+        all.push(Self::PLAIN.with(ConvKernel::Winograd(ProductKernel::Tiled(small))));
+        if gpu.has(wgpu::Features::SHADER_F16) {
+            all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Half(small))));
+        }
+        if let Some(size) = gpu.cooperative_matrix() {
+            all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Matrix { size })));
+        }
         if let Some(textures) = Self::textures(gpu) {
             let product = |rows, vecs| ProductKernel::Texture { rows, vecs };
             all.push(textures.with(ConvKernel::Direct(product(64, 1))));
@@ -82,14 +100,13 @@ impl KernelChoice {
         })
     }
 
-    /// What suits a device: textures and broadcasts where loads are dear (software), else buffers.
+    /// What suits a device: textures and broadcasts where loads are dear (software), else tiles in
+    /// workgroup memory, which software adapters run slower than plain loops.
     pub fn for_gpu(gpu: &Gpu) -> Self {
-        Self::textures(gpu)
-            .filter(|_| gpu.is_software())
-            .unwrap_or(Self {
-                conv: None,
-                ..Self::PLAIN
-            })
+        match gpu.is_software() {
+            true => Self::textures(gpu).unwrap_or(Self::PLAIN),
+            false => Self::TILED,
+        }
     }
 
     /// Whether feature maps and frozen weights live in textures.
@@ -102,14 +119,26 @@ impl KernelChoice {
         let largest = self.largest_tensor(gpu);
         match self.conv {
             Some(kernel) if kernel.can_run(shape, largest) => kernel,
-            _ => ConvKernel::Direct(self.product(shape.rows, shape.output[2].div_ceil(4))),
+            _ => {
+                let [height, width, channels] = shape.output;
+                let map = Map {
+                    height,
+                    width,
+                    channels,
+                };
+                ConvKernel::Direct(self.product(map, shape.rows, shape.input[2].div_ceil(4)))
+            }
         }
     }
 
-    /// How a product of these rows and vec4 columns runs, unmeasured.
-    pub(super) fn product(&self, rows: usize, cols: usize) -> ProductKernel {
+    /// How a product of these outputs, sums of `depth` quads a tap, runs in f32, unmeasured.
+    pub(super) fn product(&self, out: Map, rows: usize, depth: usize) -> ProductKernel {
+        let cols = out.quads();
         let Some(lanes) = self.lanes else {
-            return ProductKernel::Plain;
+            let chosen = self.conv.map(ConvKernel::product);
+            return chosen
+                .filter(|product| product.roundoff().is_none())
+                .unwrap_or_else(|| ProductKernel::unmeasured(out.positions() * rows, cols, depth));
         };
         let rows = match rows {
             0..=8 => 8,
@@ -119,6 +148,11 @@ impl KernelChoice {
         // Two vec4s a lane halve the throughput where there are too few columns.
         let vecs = if cols > lanes as usize { 2 } else { 1 };
         ProductKernel::Texture { rows, vecs }
+    }
+
+    /// The unit roundoff of what convolutions multiply, where they round their operands.
+    pub fn roundoff(&self) -> Option<f64> {
+        self.conv.and_then(|kernel| kernel.product().roundoff())
     }
 
     /// Bytes of the largest tensor of a plan.
@@ -142,6 +176,7 @@ impl KernelChoice {
         let low_rank = match self.low_rank {
             LowRankKernel::Plain => "plain",
             LowRankKernel::Broadcast => "broadcast",
+            LowRankKernel::Tiled => "tiled",
         };
         [
             ("convolution", conv + &lanes),
@@ -155,7 +190,18 @@ impl ConvKernel {
     fn can_run(self, shape: &ConvShape, largest: u64) -> bool {
         match self {
             Self::Direct(_) => true,
-            Self::Winograd(_) => shape.suits_winograd() && shape.winograd_bytes() <= largest,
+            // Its transforms lose the digits that f16 has not to spare.
+            Self::Winograd(product) => {
+                product.roundoff().is_none()
+                    && shape.suits_winograd()
+                    && shape.winograd_bytes() <= largest
+            }
+        }
+    }
+
+    fn product(self) -> ProductKernel {
+        match self {
+            Self::Direct(product) | Self::Winograd(product) => product,
         }
     }
 }

@@ -25,7 +25,7 @@ pub use frozen::{FrozenConv, FrozenNetwork};
 pub use graph::{Graph, Map, Tensor, u};
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
 pub use ops::{
-    ConvBackward, ConvForward, ConvShape, GateTable, LowRank, Outer, Prior, ProductKernel, Up,
+    ConvBackward, ConvForward, ConvShape, GateTable, LowRank, Outer, Prior, ProductKernel, Tile, Up,
 };
 pub use prefix::{PrefixInput, largest_chunk, prefix};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use bayeslora::model::{ConvBackward, ConvForward, ConvSpec, ConvWeights, FrozenConv, LowRank};
+use bayeslora::gpu::Gpu;
+use bayeslora::model::{
+    ConvBackward, ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv,
+    KernelChoice, LowRank, ProductKernel, Tile,
+};
 
-use crate::bench::{self, Bench, ROUNDING, SUM, a_lanes, b_lanes, every_variant, everywhere};
+use crate::bench::{self, Bench, ROUNDING, a_lanes, b_lanes, every_variant, everywhere};
 use crate::reference::affine::Affine;
 use crate::reference::conv::{Geometry, conv2d, conv2d_input_gradient};
 use crate::reference::tensor::Tensor;
@@ -156,7 +160,8 @@ fn forward(case: Shape, relu: bool, with_residual: bool) {
             residual,
             relu,
         });
-        bench.expect("out", out, &expected, SUM);
+        let tolerance = bench.sum();
+        bench.expect("out", out, &expected, tolerance);
     });
 }
 
@@ -267,7 +272,8 @@ fn backward(case: Shape, fused: Fused) {
             mask,
             gain: (fused == Fused::MaskAndGain).then_some(&below),
         });
-        bench.expect("out", out, &expected, SUM);
+        let tolerance = bench.sum();
+        bench.expect("out", out, &expected, tolerance);
     });
 }
 
@@ -313,5 +319,50 @@ fn gain() {
             let out = bench.graph.gain(&frozen, grad);
             bench.expect("out", out, &expected, ROUNDING);
         });
+    }
+}
+
+/// Without measurements: large tiles for large shapes, small ones where there are few lines, plain loops
+/// where a tile would stay empty.
+#[test]
+fn unmeasured_choices() {
+    let gpu = bench::default_gpu();
+    let chosen = |side: usize, channels: [usize; 2], rows: usize| {
+        let shape = ConvShape {
+            backward: false,
+            kernel: 3,
+            stride: 1,
+            pad: 1,
+            input: [side, side, channels[0]],
+            output: [side, side, channels[1]],
+            rows,
+            adapted: false,
+        };
+        KernelChoice::TILED.conv(&gpu, &shape)
+    };
+    let [large, .., small] = Tile::ALL.map(|tile| ConvKernel::Direct(ProductKernel::Tiled(tile)));
+    let plain = ConvKernel::Direct(ProductKernel::Plain);
+    assert_eq!(chosen(14, [256, 256], 256), large);
+    assert_eq!(chosen(2, [512, 512], 32), small);
+    assert_eq!(chosen(2, [512, 512], 1), plain);
+    assert_eq!(chosen(112, [3, 64], 256), plain);
+}
+
+/// The tuner's list: each once, nothing that the device lacks.
+#[test]
+fn candidates() {
+    let all = |gpu: &Gpu, lines| ProductKernel::candidates(gpu, false, lines, 128);
+    let bare = all(&bench::bare_gpu(), 1024);
+    let exact = |kernels: &[ProductKernel]| kernels.iter().all(|k| k.roundoff().is_none());
+    assert!(exact(&bare) && bare.len() == 1 + Tile::ALL.len());
+    assert_eq!(all(&bench::bare_gpu(), 1), [ProductKernel::Plain]);
+    let gpu = bench::default_gpu();
+    let halves = gpu.has(bayeslora::wgpu::Features::SHADER_F16);
+    assert_eq!(exact(&all(&gpu, 1024)), !halves);
+    let matrix = |kernel: &ProductKernel| matches!(kernel, ProductKernel::Matrix { .. });
+    let offered = gpu.cooperative_matrix();
+    assert_eq!(all(&gpu, 1024).iter().any(matrix), offered.is_some());
+    if offered.is_none() {
+        println!("skipped here: the adapter has no cooperative matrices that take f16 and add f32");
     }
 }
