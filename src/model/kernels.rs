@@ -171,7 +171,7 @@ impl KernelChoice {
         let conv = match (self.conv, self.textured()) {
             (Some(kernel), _) => kernel.to_string(),
             (None, true) => "textures".into(),
-            (None, false) => "buffers".into(),
+            (None, false) => "tiles".into(),
         };
         let low_rank = match self.low_rank {
             LowRankKernel::Plain => "plain",

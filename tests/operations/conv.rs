@@ -205,11 +205,16 @@ enum Fused {
 }
 
 fn backward(case: Shape, fused: Fused) {
+    backward_of(case, fused, 1.0);
+}
+
+/// Gradients up to `size`.
+fn backward_of(case: Shape, fused: Fused, size: f64) {
     let Shape { rows, rank, .. } = case;
     let ([inputs, outputs], [height, width]) = (case.channels, case.side);
     let [out_height, out_width] = case.out_side();
-    let grad = Tensor::random(&[rows, outputs, out_height, out_width], 4);
-    let q = Tensor::random(&[rows, rank, out_height, out_width], 5);
+    let grad = Tensor::random(&[rows, outputs, out_height, out_width], 4).map(|v| size * v);
+    let q = Tensor::random(&[rows, rank, out_height, out_width], 5).map(|v| size * v);
     let z = Tensor::random(&[rows, rank], 6);
     let a = Tensor::random(&[rank, inputs, case.kernel, case.kernel], 7);
     let residual = Tensor::random(&[rows, inputs, height, width], 8);
@@ -237,7 +242,7 @@ fn backward(case: Shape, fused: Fused) {
         (expected, _) = below.backward(&zero, false, &expected);
     }
 
-    let name = format!("conv backward {case:?} {fused:?}");
+    let name = format!("conv backward {case:?} {fused:?} of {size}");
     every_variant(&name, 17, |bench| {
         let frozen = case.upload(bench);
         let below_spec = ConvSpec {
@@ -303,6 +308,12 @@ fn backward_with_adapter() {
     // An even side under stride 2: the last row is read by two taps only.
     backward(shape([4, 4], 3, 2, [4, 6], 3, 1, 3), Fused::ResidualAndMask);
     backward(shape([4, 4], 1, 2, [4, 6], 3, 1, 3), Fused::Nothing);
+}
+
+/// A batch's mean loss has gradients below f16's smallest normal number, 6e-5.
+#[test]
+fn backward_of_small_gradients() {
+    backward_of(shape([5, 6], 3, 1, [3, 2], 64, 1, 3), Fused::Nothing, 1e-6);
 }
 
 #[test]

@@ -34,6 +34,8 @@ const SHAPES: &[Shape] = &[
     // Enough positions for parts of several, and more column quads than lanes.
     (13, 3, 1, [13, 13], 3, 12),
     (70, 3, 2, [4, 6], 17, 8),
+    // Quads for more than 32 invocations that share them.
+    (140, 1, 1, [1, 2], 5, 9),
 ];
 
 #[test]
