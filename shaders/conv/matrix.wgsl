@@ -48,8 +48,8 @@ coop_mat{{ size }}x{{ size }}<{{ number }}, {{ role }}>
     }
 //# endmacro
 
-//# macro pixels()
-{% for j in range(rows * depth // threads) %}, pixel{{ j }}{% endfor %}
+//# macro sources()
+{% for j in range(rows * depth // threads) %}, source{{ j }}{% endfor %}
 //# endmacro
 
 @compute @workgroup_size({{ threads }})
@@ -60,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (number >= params.tiles) { return; }
     let tile = tile_of(number);
 //# for j in range(left_loads)
-    let line{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
+    let staged{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
 //# endfor
     // Subgroups of more than 32 invocations are too few for all blocks at once.
     for (var first_block = 0u; first_block < {{ blocks }}u; first_block += subgroups) {
@@ -76,16 +76,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
             for (var kx = 0u; kx < params.kernel; kx++) {
                 if (!reached(tile, ky, kx)) { continue; }
 //# for j in range(left_loads)
-                let pixel{{ j }} = pixel_of(tile, line{{ j }}, ky, kx);
+                let source{{ j }} = source_of(tile, staged{{ j }}, ky, kx);
 //# endfor
                 let tap = ky * params.kernel + kx;
                 for (var c = 0u; c < params.in_quads; c += {{ depth }}u) {
-                    stage_weighted(tile, local, tap, c{{ pixels() }});
+                    stage_weighted(tile, local, tap, c{{ sources() }});
                     {{ multiply_accumulate() }}
                 }
 //# if adapter and backward
                 for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
-                    stage_adapter(tile, local, tap, i{{ pixels() }});
+                    stage_adapter(tile, local, tap, i{{ sources() }});
                     {{ multiply_accumulate() }}
                 }
 //# endif
@@ -93,10 +93,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         }
 //# if adapter and not backward
 //# for j in range(left_loads)
-        let pixel{{ j }} = select(-1, i32(line{{ j }} / params.batch), line{{ j }} < tile.end);
+        let source{{ j }} = select(-1, i32(staged{{ j }}), staged{{ j }} < tile.end);
 //# endfor
         for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
-            stage_adapter(tile, local, 0u, i{{ pixels() }});
+            stage_adapter(tile, local, 0u, i{{ sources() }});
             {{ multiply_accumulate() }}
         }
 //# endif

@@ -40,8 +40,8 @@ fn set_right(index: u32, value: vec4f) { right[index] = {{ quad }}(value); }
 //# endfor
 //# endmacro
 
-//# macro pixels()
-{% for j in range(rows * depth // threads) %}, pixel{{ j }}{% endfor %}
+//# macro sources()
+{% for j in range(rows * depth // threads) %}, source{{ j }}{% endfor %}
 //# endmacro
 
 @compute @workgroup_size({{ threads }})
@@ -50,15 +50,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let number = group.x + group.y * groups.x;
     if (number >= params.tiles) { return; }
     let tile = tile_of(number);
+//# for j in range(left_loads)
+    let staged{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
+//# endfor
     let col_thread = local % {{ col_threads }}u;
     let row_thread = local / {{ col_threads }}u;
 //# for r in range(tall)
     let line{{ r }} = tile.first + row_thread + {{ r * row_threads }}u;
 //# for v in range(vecs)
-//# if weighted
     var acc{{ r }}_{{ v }} = vec4f();
-//# else
-    var acc{{ r }}_{{ v }} = vec4f();
+//# if not weighted
     if (line{{ r }} < tile.end && tile.col + {{ v * col_threads }}u + col_thread < params.out_quads) {
         acc{{ r }}_{{ v }} = start(line{{ r }} / params.batch, line{{ r }} % params.batch, tile.col + {{ v * col_threads }}u + col_thread);
     }
@@ -71,7 +72,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         for (var kx = 0u; kx < params.kernel; kx++) {
             if (!reached(tile, ky, kx)) { continue; }
 //# for j in range(left_loads)
-            let pixel{{ j }} = pixel_of(tile, tile.first + (local + {{ j * threads }}u) / {{ depth }}u, ky, kx);
+            let source{{ j }} = source_of(tile, staged{{ j }}, ky, kx);
 //# endfor
 //# if weighted and per_position
             let tap = tile.first / params.batch;
@@ -80,13 +81,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 //# endif
 //# if weighted
             for (var c = 0u; c < params.in_quads; c += {{ depth }}u) {
-                stage_weighted(tile, local, tap, c{{ pixels() }});
+                stage_weighted(tile, local, tap, c{{ sources() }});
                 {{ multiply_accumulate() }}
             }
 //# endif
 //# if adapter and backward
             for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
-                stage_adapter(tile, local, tap, i{{ pixels() }});
+                stage_adapter(tile, local, tap, i{{ sources() }});
                 {{ multiply_accumulate() }}
             }
 //# endif
@@ -95,11 +96,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 //# endif
 //# if adapter and not backward
 //# for j in range(left_loads)
-    let line_of{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
-    let pixel{{ j }} = select(-1, i32(line_of{{ j }} / params.batch), line_of{{ j }} < tile.end);
+    let source{{ j }} = select(-1, i32(staged{{ j }}), staged{{ j }} < tile.end);
 //# endfor
     for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
-        stage_adapter(tile, local, 0u, i{{ pixels() }});
+        stage_adapter(tile, local, 0u, i{{ sources() }});
         {{ multiply_accumulate() }}
     }
 //# endif

@@ -36,22 +36,23 @@ fn reached(tile: Tile, ky: u32, kx: u32) -> bool {
     return high - low > 1u || landing(low, ky, kx) >= 0 || landing(high, ky, kx) >= 0;
 }
 
-// The pixel that a tap leads a line to, or -1.
-fn pixel_of(tile: Tile, line: u32, ky: u32, kx: u32) -> i32 {
-    return select(-1, landing(line / params.batch, ky, kx), line < tile.end);
+// The line of the input that a tap leads a line to, or -1.
+fn source_of(tile: Tile, line: u32, ky: u32, kx: u32) -> i32 {
+    let pixel = landing(line / params.batch, ky, kx);
+    let row = i32(line % params.batch);
+    return select(-1, pixel * i32(params.batch) + row, line < tile.end && pixel >= 0);
 }
 
 //# if weighted
-// Quads `c` and on of x at each loaded line's pixel, and the rows of the weight that meet them.
-fn stage_weighted(tile: Tile, local: u32, matrix: u32, c: u32{% for j in range(left_loads) %}, pixel{{ j }}: i32{% endfor %}) {
+// Quads `c` and on of x at each loaded line's source, and the rows of the weight that meet them.
+fn stage_weighted(tile: Tile, local: u32, matrix: u32, c: u32{% for j in range(left_loads) %}, source{{ j }}: i32{% endfor %}) {
     workgroupBarrier();
 //# for j in range(left_loads)
     let left{{ j }} = local + {{ j * threads }}u;
     let quad{{ j }} = c + left{{ j }} % {{ depth }}u;
     var x{{ j }} = vec4f();
-    if (pixel{{ j }} >= 0 && quad{{ j }} < params.in_quads) {
-        let row = (tile.first + left{{ j }} / {{ depth }}u) % params.batch;
-        x{{ j }} = x_at((u32(pixel{{ j }}) * params.batch + row) * params.in_quads + quad{{ j }});
+    if (source{{ j }} >= 0 && quad{{ j }} < params.in_quads) {
+        x{{ j }} = x_at(u32(source{{ j }}) * params.in_quads + quad{{ j }});
     }
 //# if half
     set_left(left{{ j }}, params.lift * x{{ j }});
@@ -75,15 +76,14 @@ fn stage_weighted(tile: Tile, local: u32, matrix: u32, c: u32{% for j in range(l
 
 //# if adapter
 // Quads `i` and on of the gated low-rank activations, and the rows of `up` that meet them.
-fn stage_adapter(tile: Tile, local: u32, tap: u32, i: u32{% for j in range(left_loads) %}, pixel{{ j }}: i32{% endfor %}) {
+fn stage_adapter(tile: Tile, local: u32, tap: u32, i: u32{% for j in range(left_loads) %}, source{{ j }}: i32{% endfor %}) {
     workgroupBarrier();
 //# for j in range(left_loads)
     let left{{ j }} = local + {{ j * threads }}u;
     let quad{{ j }} = i + left{{ j }} % {{ depth }}u;
     var low{{ j }} = vec4f();
-    if (pixel{{ j }} >= 0 && quad{{ j }} * 4u < params.rank) {
-        let row = (tile.first + left{{ j }} / {{ depth }}u) % params.batch;
-        low{{ j }} = gated(u32(pixel{{ j }}), row, quad{{ j }});
+    if (source{{ j }} >= 0 && quad{{ j }} * 4u < params.rank) {
+        low{{ j }} = gated(u32(source{{ j }}) / params.batch, u32(source{{ j }}) % params.batch, quad{{ j }});
     }
 //# if half
     set_left(left{{ j }}, params.lift * low{{ j }});

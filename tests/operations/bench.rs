@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 use bayeslora::gpu::{DispatchInfo, Gpu, GpuOptions, Plan, Slot};
-use bayeslora::model::{Graph, KernelChoice, Map, Tensor};
+use bayeslora::model::{ConvKernel, Graph, KernelChoice, Map, ProductKernel, Tensor};
 use bayeslora::wgpu;
 
 use crate::common;
@@ -443,6 +443,22 @@ pub fn everywhere(
 pub fn every_variant(case: &str, fold: u32, record: impl Fn(&mut Bench)) {
     let variants = KernelChoice::variants(&default_gpu());
     on(&setups(fold, &variants), case, record);
+}
+
+/// Every candidate of the tuner on the default device.
+pub fn every_candidate(case: &str, lines: usize, cols: usize, record: impl Fn(&mut Bench)) {
+    let gpu = default_gpu();
+    let setup = |kernel: ProductKernel| Setup {
+        name: kernel.to_string(),
+        gpu: gpu.clone(),
+        kernels: KernelChoice {
+            conv: Some(ConvKernel::Direct(kernel)),
+            ..KernelChoice::PLAIN
+        },
+    };
+    let candidates = ProductKernel::candidates(&gpu, false, lines, cols);
+    let setups: Vec<_> = candidates.into_iter().map(setup).collect();
+    on(&setups, case, record);
 }
 
 /// The same with every variant of the adapters' products.

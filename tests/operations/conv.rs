@@ -359,7 +359,30 @@ fn unmeasured_choices() {
     assert_eq!(chosen(112, [3, 64], 256), plain);
 }
 
-/// The tuner's list: each once, nothing that the device lacks.
+/// All that the tuner may try, on several tiles of lines and columns.
+#[test]
+fn every_candidate_computes_the_same() {
+    let case = shape([18, 140], 3, 2, [5, 5], 40, 1, 0);
+    let x = Tensor::random(&[case.rows, 18, 5, 5], 4);
+    let sum = conv2d(&x, &case.weight(), case.geometry());
+    let expected = case.affine().forward(&sum, None, true);
+    bench::every_candidate("candidates", 9 * case.rows, 35, |bench| {
+        let frozen = case.upload(bench);
+        let input = bench.input(&x);
+        let out = bench.graph.conv_forward(ConvForward {
+            frozen: &frozen,
+            input,
+            rows: case.rows,
+            adapter: None,
+            residual: None,
+            relu: true,
+        });
+        let tolerance = bench.sum();
+        bench.expect("out", out, &expected, tolerance);
+    });
+}
+
+/// The tuner's list: nothing that the device lacks, no tile that a shape leaves empty.
 #[test]
 fn candidates() {
     let all = |gpu: &Gpu, lines| ProductKernel::candidates(gpu, false, lines, 128);
