@@ -131,7 +131,7 @@ fn features_and_logits() {
         poison: true,
         ..Default::default()
     });
-    let tiled = [KernelChoice::TILED];
+    let tiled = [common::tiled()];
     for kernels in common::kernel_choices(&gpu).into_iter().chain(tiled) {
         println!("{kernels:?}");
         let network = FrozenNetwork::new(&gpu, kernels, &golden.backbone);
@@ -294,7 +294,7 @@ fn gradients() {
         poison: true,
         ..Default::default()
     });
-    let tiled = [KernelChoice::TILED];
+    let tiled = [common::tiled()];
     for kernels in common::kernel_choices(&gpu).into_iter().chain(tiled) {
         println!("{kernels:?}");
         let mut failures = Vec::new();
