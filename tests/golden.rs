@@ -132,7 +132,8 @@ fn features_and_logits() {
         poison: true,
         ..Default::default()
     });
-    for kernels in common::kernel_choices(&gpu) {
+    let tiled = [common::tiled()];
+    for kernels in common::kernel_choices(&gpu).into_iter().chain(tiled) {
         println!("{kernels:?}");
         let network = FrozenNetwork::new(&gpu, kernels, &golden.backbone);
         let layout = golden.layout();
@@ -289,7 +290,8 @@ fn gradients() {
         poison: true,
         ..Default::default()
     });
-    for kernels in common::kernel_choices(&gpu) {
+    let tiled = [common::tiled()];
+    for kernels in common::kernel_choices(&gpu).into_iter().chain(tiled) {
         println!("{kernels:?}");
         let mut failures = Vec::new();
         for (prefix, kl_weight) in [("grad", 0.0), ("elbo.grad", 0.1 / 45000.0)] {

@@ -1,5 +1,6 @@
 //! Every shader with every combination of template variables that the engine uses: valid, and
-//! translated for Vulkan (SPIR-V), Metal (MSL) and DirectX 12 (HLSL), whatever this system has.
+//! translated for Vulkan (SPIR-V), Metal (MSL) and DirectX 12 (HLSL; not the cooperative matrices,
+//! which naga cannot write for it), whatever this system has.
 //!
 //! This shows that naga can write each kernel for each back end, not that the vendor's compiler
 //! takes it, and not that it is right: `operations.rs` runs what this adapter can.
@@ -8,6 +9,7 @@ use std::collections::BTreeSet;
 
 use bayeslora::gpu::Variables;
 use bayeslora::gpu::shaders::{SHADERS, render};
+use bayeslora::model::Tile;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use rayon::prelude::*;
@@ -15,6 +17,7 @@ use rayon::prelude::*;
 /// WebGPU's default limits.
 const STORAGE_BUFFERS: usize = 8;
 const INVOCATIONS: u32 = 256;
+const WORKGROUP_BYTES: u32 = 16 * 1024;
 
 /// Files that are parts of others.
 const INCLUDES: &[&str] = &[
@@ -28,6 +31,7 @@ const INCLUDES: &[&str] = &[
     "common/taps",
     "conv/epilogue",
     "conv/interface",
+    "conv/tiles",
     "pool/window",
 ];
 
@@ -42,8 +46,51 @@ const LANES: [u32; 5] = [4, 8, 16, 32, 64];
 struct Case {
     shader: &'static str,
     variables: Vec<(&'static str, u32)>,
-    /// Needs subgroups, so it is not for every device.
-    subgroups: bool,
+    needs: Needs,
+}
+
+/// What a device must have beyond WebGPU's default limits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Needs {
+    Nothing,
+    Subgroups,
+    Halves,
+    /// No DirectX: naga writes cooperative matrices for Vulkan and Metal only.
+    Matrices,
+}
+
+impl Needs {
+    fn capabilities(self) -> Capabilities {
+        match self {
+            Self::Nothing => Capabilities::empty(),
+            Self::Subgroups => Capabilities::SUBGROUP,
+            Self::Halves => Capabilities::SHADER_FLOAT16,
+            Self::Matrices => {
+                Capabilities::SHADER_FLOAT16
+                    | Capabilities::SUBGROUP
+                    | Capabilities::COOPERATIVE_MATRIX
+            }
+        }
+    }
+
+    /// The oldest Metal language: 2.0 is the oldest that wgpu takes.
+    fn metal(self) -> (u8, u8) {
+        match self {
+            Self::Nothing | Self::Halves => (2, 0),
+            Self::Subgroups => (2, 1),
+            Self::Matrices => (2, 3),
+        }
+    }
+
+    /// The oldest shader model: 5.1 is for the old compiler (FXC), the others for DXC.
+    fn direct(self) -> Option<hlsl::ShaderModel> {
+        match self {
+            Self::Nothing => Some(hlsl::ShaderModel::V5_1),
+            Self::Subgroups => Some(hlsl::ShaderModel::V6_0),
+            Self::Halves => Some(hlsl::ShaderModel::V6_2),
+            Self::Matrices => None,
+        }
+    }
 }
 
 /// What a convolution's epilogue does, forward and back, as `Epilogue::record` names it.
@@ -83,16 +130,34 @@ fn products() -> Vec<Vec<(&'static str, u32)>> {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut push = |shader, variables: &[(&'static str, u32)], subgroups| {
+    let mut push = |shader, variables: &[(&'static str, u32)], needs| {
         cases.push(Case {
             shader,
             variables: variables.to_vec(),
-            subgroups,
+            needs,
         });
     };
     for product in products() {
         let plain = [BUFFERS, ("rows", 4)];
-        push("conv/plain", &[&product[..], &plain].concat(), false);
+        push(
+            "conv/plain",
+            &[&product[..], &plain].concat(),
+            Needs::Nothing,
+        );
+        for tile in Tile::ALL {
+            let tiled = [&product[..], &tile.variables()].concat();
+            let with = |half| [&tiled[..], &[("half", half)]].concat();
+            push("conv/tiled", &with(0), Needs::Nothing);
+            if product.contains(&("weighted", 1)) && product.contains(&("per_position", 0)) {
+                push("conv/tiled", &with(1), Needs::Halves);
+            }
+        }
+        for size in [8, 16] {
+            let matrix = [&product[..], &Tile::matrix_variables(size)].concat();
+            if product.contains(&("weighted", 1)) && product.contains(&("per_position", 0)) {
+                push("conv/matrix", &matrix, Needs::Matrices);
+            }
+        }
         for lanes in LANES {
             for (rows, vecs) in [(8, 1), (16, 1), (32, 1), (32, 2), (64, 1)] {
                 let tile = [TEXTURES, ("lanes", lanes), ("rows", rows), ("vecs", vecs)];
@@ -101,7 +166,7 @@ fn cases() -> Vec<Case> {
                     push(
                         "conv/texture",
                         &[&product[..], &tile, &narrow].concat(),
-                        true,
+                        Needs::Subgroups,
                     );
                 }
             }
@@ -112,33 +177,41 @@ fn cases() -> Vec<Case> {
             push(
                 "conv/winograd_output",
                 &[&epilogue[..], &[memory]].concat(),
-                false,
+                Needs::Nothing,
             );
         }
     }
     for flag in [0, 1] {
         let (biased, gated) = (("biased", flag), ("gated", flag));
-        push("adapter/down_plain", &[biased, BUFFERS], false);
-        push("adapter/outer_plain", &[gated, BUFFERS], false);
+        for shader in ["adapter/down_plain", "adapter/down_tiled"] {
+            push(shader, &[biased, BUFFERS], Needs::Nothing);
+        }
+        for shader in ["adapter/outer_plain", "adapter/outer_tiled"] {
+            push(shader, &[gated, BUFFERS], Needs::Nothing);
+        }
         for lanes in LANES {
             for memory in [BUFFERS, TEXTURES] {
                 for rows in [1, 2] {
                     let tile = [biased, memory, ("lanes", lanes), ("rows", rows)];
-                    push("adapter/down_broadcast", &tile, true);
+                    push("adapter/down_broadcast", &tile, Needs::Subgroups);
                 }
                 push(
                     "adapter/outer_broadcast",
                     &[gated, memory, ("lanes", lanes)],
-                    true,
+                    Needs::Subgroups,
                 );
             }
         }
         for based in [0, 1] {
-            push("adapter/up", &[("gated", flag), ("based", based)], false);
+            push(
+                "adapter/up",
+                &[("gated", flag), ("based", based)],
+                Needs::Nothing,
+            );
         }
     }
     for prior in 0..3 {
-        push("adapter/log_alpha", &[("prior", prior)], false);
+        push("adapter/log_alpha", &[("prior", prior)], Needs::Nothing);
     }
     for shader in [
         "adapter/gate_gradient",
@@ -150,7 +223,7 @@ fn cases() -> Vec<Case> {
         "head/statistics",
         "optimizer/adamw",
     ] {
-        push(shader, &[], false);
+        push(shader, &[], Needs::Nothing);
     }
     for shader in [
         "conv/gain",
@@ -163,8 +236,8 @@ fn cases() -> Vec<Case> {
         "pool/max",
         "pool/max_backward",
     ] {
-        push(shader, &[BUFFERS], false);
-        push(shader, &[TEXTURES], false);
+        push(shader, &[BUFFERS], Needs::Nothing);
+        push(shader, &[TEXTURES], Needs::Nothing);
     }
     cases
 }
@@ -210,19 +283,16 @@ fn check(case: &Case) -> Result<[usize; 3], String> {
     // unpack2x16float is plain WGSL. naga has a flag for it because OpenGL may lack it, which is not
     // among the back ends; wgpu has it as a downlevel flag and no feature.
     let everywhere = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    let capabilities = match case.subgroups {
-        true => everywhere | Capabilities::SUBGROUP,
-        false => everywhere,
-    };
-    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
-    if case.subgroups {
+    let validator = |capabilities| Validator::new(ValidationFlags::all(), capabilities);
+    let mut needed = validator(everywhere | case.needs.capabilities());
+    for capability in case.needs.capabilities() {
         // What says that it needs the feature had better be right.
-        let mut plain = Validator::new(ValidationFlags::all(), everywhere);
-        if plain.validate(&module).is_ok() {
-            return Err("it needs no subgroups".into());
+        let rest = everywhere | (case.needs.capabilities() - capability);
+        if validator(rest).validate(&module).is_ok() {
+            return Err(format!("it needs no {capability:?}"));
         }
     }
-    let info = validator
+    let info = needed
         .validate(&module)
         .map_err(|error| error.emit_to_string(&source))?;
 
@@ -243,6 +313,13 @@ fn check(case: &Case) -> Result<[usize; 3], String> {
     let [entry] = &module.entry_points[..] else {
         return Err("one entry point, please".into());
     };
+    let staged = globals()
+        .filter(|(_, global)| global.space == naga::AddressSpace::WorkGroup)
+        .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
+        .sum::<u32>();
+    if staged > WORKGROUP_BYTES {
+        return Err(format!("{staged} bytes of workgroup memory"));
+    }
     let invocations: u32 = entry.workgroup_size.iter().product();
     if invocations > INVOCATIONS {
         return Err(format!("{invocations} invocations"));
@@ -258,27 +335,24 @@ fn check(case: &Case) -> Result<[usize; 3], String> {
     let spirv = spv::write_vec(&module, &info, &options, None)
         .map_err(|error| format!("SPIR-V: {error}"))?;
     let options = msl::Options {
-        // Subgroups came with 2.1; the rest is written for the oldest that wgpu takes.
-        lang_version: if case.subgroups { (2, 1) } else { (2, 0) },
+        lang_version: case.needs.metal(),
         force_loop_bounding: false,
         ..Default::default()
     };
     let (metal, _) = msl::write_string(&module, &info, &options, &Default::default())
         .map_err(|error| format!("MSL: {error}"))?;
-    let options = hlsl::Options {
-        // Plain kernels pass the old compiler (FXC); wave operations came with 6.0 (DXC).
-        shader_model: match case.subgroups {
-            true => hlsl::ShaderModel::V6_0,
-            false => hlsl::ShaderModel::V5_1,
-        },
-        restrict_indexing: false,
-        force_loop_bounding: false,
-        ..Default::default()
-    };
     let mut direct = String::new();
-    hlsl::Writer::new(&mut direct, &options, &Default::default())
-        .write(&module, &info, None)
-        .map_err(|error| format!("HLSL: {error}"))?;
+    if let Some(shader_model) = case.needs.direct() {
+        let options = hlsl::Options {
+            shader_model,
+            restrict_indexing: false,
+            force_loop_bounding: false,
+            ..Default::default()
+        };
+        hlsl::Writer::new(&mut direct, &options, &Default::default())
+            .write(&module, &info, None)
+            .map_err(|error| format!("HLSL: {error}"))?;
+    }
     Ok([spirv.len() * 4, metal.len(), direct.len()])
 }
 
@@ -292,14 +366,16 @@ fn every_shader_translates() {
         match result {
             Err(error) => failures.push(format!("{case:?}: {error}")),
             Ok(written) => {
+                let back_ends = 2 + usize::from(case.needs.direct().is_some());
+                assert!(written[..back_ends].iter().all(|written| *written > 0));
                 for (size, written) in sizes.iter_mut().zip(written) {
-                    assert!(written > 0);
                     *size += written;
                 }
             }
         }
     }
-    let plain = cases.iter().filter(|case| !case.subgroups).count();
+    let plain = |case: &&Case| case.needs == Needs::Nothing;
+    let plain = cases.iter().filter(plain).count();
     println!(
         "{} kernels, {plain} of them plain; SPIR-V, MSL and HLSL: {sizes:?} bytes",
         cases.len()

@@ -14,3 +14,10 @@ fn tapped(o: i32, k: i32, extent: u32) -> i32 {
     return select(-1, i, i >= 0 && i < i32(extent));
 //# endif
 }
+
+// The pixel that a tap of an output position reads, or -1 in the padding.
+fn landing(position: u32, ky: u32, kx: u32) -> i32 {
+    let iy = tapped(i32(position / params.out_width), i32(ky), params.in_height);
+    let ix = tapped(i32(position % params.out_width), i32(kx), params.in_width);
+    return select(-1, iy * i32(params.in_width) + ix, iy >= 0 && ix >= 0);
+}

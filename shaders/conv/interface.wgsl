@@ -12,9 +12,8 @@
 //# from "common/map" import reads
 
 struct Params {
-//# if textured
-    tiles: u32,
-//# else
+    tiles: u32, // workgroups
+//# if not textured
     positions: u32,
 //# endif
     batch: u32,
@@ -38,6 +37,9 @@ struct Params {
 //# if residual
     residual_share: u32,
 //# endif
+//# if half
+    lift: f32, // a power of two that brings x into f16's range
+//# endif
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -46,7 +48,7 @@ struct Params {
 //# if textured
 @group(0) @binding(2) var weight: texture_storage_2d<rgba32float, read>;
 //# else
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4{{ "h" if half else "f" }}>;
 //# endif
 //# else
 {{ reads(1, "base", textured) }}

@@ -4,6 +4,7 @@
 // channels, `narrow` is their number.
 
 //# set textured = true
+//# set half = false
 //# include "conv/interface"
 //# include "common/reach"
 

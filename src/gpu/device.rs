@@ -11,6 +11,16 @@ use super::{AdapterChoice, Adapters, Choices, GpuError, cache};
 /// The cache file of compiled pipelines.
 const PIPELINES: &str = "pipelines";
 
+/// What convolutions multiply; sums are always f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    #[default]
+    F32,
+    /// Operands rounded to f16, where a kernel and the device can: on matrix units, or with half the
+    /// traffic.
+    F16,
+}
+
 /// How to open a device. The default takes the best adapter with all that it offers.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
@@ -23,6 +33,7 @@ pub struct GpuOptions {
     /// Keep naga's bounds checks and loop bounds in the shaders. The shaders do not rely on
     /// them; they cost time on real GPUs.
     pub runtime_checks: bool,
+    pub precision: Precision,
     /// A folder for compiled pipelines and measured kernel choices, so that the next start is faster;
     /// nothing is kept without.
     pub cache: Option<PathBuf>,
@@ -37,6 +48,7 @@ impl Default for GpuOptions {
             extras: true,
             limits: None,
             runtime_checks: false,
+            precision: Precision::F32,
             cache: None,
             poison: false,
         }
@@ -52,6 +64,8 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     options: GpuOptions,
+    /// Side of the adapter's cooperative matrices.
+    matrix: Option<u32>,
     kernels: Mutex<HashMap<(String, Variables), Arc<Kernel>>>,
     choices: Choices,
     pipelines: Option<wgpu::PipelineCache>,
@@ -69,7 +83,9 @@ impl Gpu {
         let info = adapter.get_info();
         let wanted = wgpu::Features::SUBGROUP
             | wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::PIPELINE_CACHE;
+            | wgpu::Features::PIPELINE_CACHE
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let required_features = match options.extras {
             true => adapter.features() & wanted,
             false => wgpu::Features::empty(),
@@ -79,11 +95,21 @@ impl Gpu {
             (None, true) => adapter.limits(),
             (None, false) => wgpu::Limits::default(),
         };
+        let experimental_features =
+            match required_features.intersects(wgpu::Features::all_experimental_mask()) {
+                // SAFETY: wgpu asks to acknowledge that what it calls experimental may be unsound. Only
+                // cooperative matrices are asked for; the shaders that use them are our own, load and
+                // store inside their arrays in uniform control flow, and run where the adapter names
+                // their shape.
+                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+                false => wgpu::ExperimentalFeatures::disabled(),
+            };
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("bayeslora"),
                 required_features,
                 required_limits,
+                experimental_features,
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
                 ..Default::default()
             })
@@ -92,13 +118,14 @@ impl Gpu {
                 adapter: info.name.clone(),
                 reason: error.to_string(),
             })?;
-        Ok(Self::assemble(device, queue, info, options))
+        let matrix = matrix_size(&adapter.cooperative_matrix_properties());
+        Ok(Self::assemble(device, queue, info, options, matrix))
     }
 
     /// Wraps a device that the application has opened itself.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
-        Self::assemble(device, queue, info, GpuOptions::default())
+        Self::assemble(device, queue, info, GpuOptions::default(), None)
     }
 
     fn assemble(
@@ -106,6 +133,7 @@ impl Gpu {
         queue: wgpu::Queue,
         info: wgpu::AdapterInfo,
         options: GpuOptions,
+        matrix: Option<u32>,
     ) -> Self {
         let file = options.cache.as_deref();
         let file = file.map(|folder| cache::file(folder, &info, PIPELINES));
@@ -115,6 +143,7 @@ impl Gpu {
             queue,
             info,
             options,
+            matrix,
             kernels: Mutex::default(),
             choices: Choices::default(),
             pipelines,
@@ -181,6 +210,17 @@ impl Gpu {
     pub fn subgroup_size(&self) -> Option<u32> {
         let (min, max) = (self.0.info.subgroup_min_size, self.0.info.subgroup_max_size);
         (self.has(wgpu::Features::SUBGROUP) && min == max).then_some(min)
+    }
+
+    /// The side of square cooperative matrices that multiply f16 and add f32, where the device has
+    /// them and the subgroups that compute them.
+    pub fn cooperative_matrix(&self) -> Option<u32> {
+        let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP;
+        // llvmpipe (Mesa 26.2.6) crashes when it compiles them for subgroups of 16.
+        let fits = |size: &u32| !self.is_software() || self.0.info.subgroup_max_size <= *size;
+        self.0.matrix.filter(|_| self.has(needed)).filter(fits)
     }
 
     /// The kernel made of a shader file and the values of its template variables; compiled once.
@@ -319,4 +359,17 @@ impl Gpu {
         let poll = self.0.device.poll(wgpu::PollType::Poll);
         poll.is_ok_and(|status| status.is_queue_empty())
     }
+}
+
+/// The largest of the square shapes.
+fn matrix_size(shapes: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
+    let fits = |shape: &&wgpu::CooperativeMatrixProperties| {
+        shape.ab_type == wgpu::CooperativeScalarType::F16
+            && shape.cr_type == wgpu::CooperativeScalarType::F32
+            && shape.m_size == shape.n_size
+            && shape.n_size == shape.k_size
+            && !shape.saturating_accumulation
+    };
+    let sizes = shapes.iter().filter(fits).map(|shape| shape.m_size);
+    sizes.max()
 }

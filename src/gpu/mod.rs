@@ -19,7 +19,7 @@ mod tuning;
 
 pub use adapter::{AdapterChoice, Adapters, install_hint, prepare_environment};
 pub use builder::{Builder, Dispatch, largest_texture};
-pub use device::{Gpu, GpuOptions};
+pub use device::{Gpu, GpuOptions, Precision};
 pub use error::GpuError;
 pub use idle::IdleMeter;
 pub use kernel::{Binding, BindingKind, Kernel};

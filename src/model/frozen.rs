@@ -1,7 +1,10 @@
 //! The backbone on the GPU. Nothing ever writes it; [`FrozenNetwork::is_unchanged`] proves it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use half::f16;
+use half::vec::HalfFloatVecExt;
 use rayon::prelude::*;
 
 use super::graph::Graph;
@@ -22,8 +25,23 @@ pub(super) struct WeightLayout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WeightStorage {
     Buffer,
+    /// A buffer of f16.
+    Half,
     /// A texture of one quad a texel, a row of the matrix a row.
     Texture,
+}
+
+impl WeightStorage {
+    /// A matrix as it is stored.
+    fn encode(self, matrix: &Matrix) -> Cow<'_, [u8]> {
+        match self {
+            Self::Buffer | Self::Texture => bytemuck::cast_slice(&matrix.data).into(),
+            Self::Half => {
+                let halves = Vec::<f16>::from_f32_slice(&matrix.data);
+                bytemuck::cast_slice(&halves).to_vec().into()
+            }
+        }
+    }
 }
 
 /// Weights of one convolution in one layout.
@@ -40,7 +58,9 @@ enum WeightMemory {
 impl WeightMemory {
     fn upload(gpu: &Gpu, label: &str, storage: WeightStorage, matrix: &Matrix) -> Self {
         match storage {
-            WeightStorage::Buffer => Self::Buffer(gpu.storage_with(label, &matrix.data)),
+            WeightStorage::Buffer | WeightStorage::Half => {
+                Self::Buffer(gpu.storage_with(label, &storage.encode(matrix)))
+            }
             WeightStorage::Texture => {
                 let width = matrix.columns / 4;
                 let height = matrix.data.len() / matrix.columns;
@@ -50,9 +70,12 @@ impl WeightMemory {
         }
     }
 
-    fn read(&self, gpu: &Gpu) -> Result<Vec<f32>, GpuError> {
+    fn read(&self, gpu: &Gpu) -> Result<Vec<u8>, GpuError> {
         match self {
-            Self::Texture(texture) => gpu.read_texture(texture),
+            Self::Texture(texture) => {
+                let texels = gpu.read_texture(texture)?;
+                Ok(bytemuck::cast_slice(&texels).to_vec())
+            }
             Self::Buffer(buffer) => gpu.read(buffer, 0, buffer.size()),
         }
     }
@@ -134,7 +157,8 @@ impl FrozenConv {
         let mut unchanged = found == expected;
         let uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
         for Weight { layout, memory } in uploaded.iter() {
-            unchanged &= memory.read(&self.gpu)? == self.matrix(*layout).data;
+            let matrix = self.matrix(*layout);
+            unchanged &= memory.read(&self.gpu)? == *layout.storage.encode(&matrix);
         }
         Ok(unchanged)
     }

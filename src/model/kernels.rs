@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{ConvShape, ProductKernel, tuning};
-use crate::gpu::{Gpu, largest_texture};
+use super::{ConvShape, Map, ProductKernel, Tile, tuning};
+use crate::gpu::{Gpu, Precision, largest_texture};
 
 /// How a convolution runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +43,8 @@ pub enum LowRankKernel {
     Plain,
     /// Operands shared by subgroup broadcasts: for software adapters.
     Broadcast,
+    /// Sums shared by the invocations of a workgroup: for GPUs.
+    Tiled,
 }
 
 /// The variants in use; part of a run, since another choice may round differently.
@@ -54,6 +56,8 @@ pub struct KernelChoice {
     /// The subgroup size where feature maps and frozen weights live in textures and kernels share
     /// operands by subgroup broadcasts; `None` where they live in buffers.
     pub lanes: Option<u32>,
+    /// Whether convolutions may round what they multiply to f16.
+    pub halves: bool,
 }
 
 impl KernelChoice {
@@ -62,12 +66,30 @@ impl KernelChoice {
         conv: Some(ConvKernel::Direct(ProductKernel::Plain)),
         low_rank: LowRankKernel::Plain,
         lanes: None,
+        halves: false,
+    };
+
+    /// What suits GPUs: tiles in workgroup memory, and plain loops where a shape would not fill them.
+    pub const TILED: Self = Self {
+        conv: None,
+        low_rank: LowRankKernel::Tiled,
+        lanes: None,
+        halves: false,
     };
 
     /// The variants of the convolutions that a device can run beside [`KernelChoice::PLAIN`] and
     /// [`KernelChoice::for_gpu`]'s, each for all shapes that it can compute.
     pub fn variants(gpu: &Gpu) -> Vec<Self> {
         let mut all = vec![Self::PLAIN.with(ConvKernel::Winograd(ProductKernel::Plain))];
+        let [.., wide, _, small] = Tile::ALL;
+        all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Tiled(wide))));
+        all.push(Self::PLAIN.with(ConvKernel::Winograd(ProductKernel::Tiled(small))));
+        if gpu.has(wgpu::Features::SHADER_F16) {
+            all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Half(small))));
+        }
+        if let Some(size) = gpu.cooperative_matrix() {
+            all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Matrix { size })));
+        }
         if let Some(textures) = Self::textures(gpu) {
             let product = |rows, vecs| ProductKernel::Texture { rows, vecs };
             all.push(textures.with(ConvKernel::Direct(product(64, 1))));
@@ -93,17 +115,21 @@ impl KernelChoice {
             conv: None,
             low_rank: LowRankKernel::Broadcast,
             lanes: Some(lanes),
+            halves: false,
         })
     }
 
-    /// What suits a device: textures and broadcasts where loads are dear (software), else buffers.
+    /// What suits a device: textures and broadcasts where loads are dear (software), else tiles in
+    /// workgroup memory, which software adapters run slower than plain loops.
     pub fn for_gpu(gpu: &Gpu) -> Self {
-        Self::textures(gpu)
-            .filter(|_| gpu.is_software())
-            .unwrap_or(Self {
-                conv: None,
-                ..Self::PLAIN
-            })
+        match (gpu.options().precision, gpu.is_software()) {
+            (Precision::F16, _) => Self {
+                halves: true,
+                ..Self::TILED
+            },
+            (Precision::F32, true) => Self::textures(gpu).unwrap_or(Self::PLAIN),
+            (Precision::F32, false) => Self::TILED,
+        }
     }
 
     /// Whether feature maps and frozen weights live in textures.
@@ -116,9 +142,10 @@ impl KernelChoice {
         let largest = self.largest_tensor(gpu);
         match self.conv {
             Some(kernel) if kernel.can_run(shape, largest) => kernel,
-            Some(_) => self.unmeasured(shape),
+            Some(_) => self.unmeasured(gpu, shape),
             None => {
-                let subject = format!("convolution {shape}");
+                let precision = if self.halves { "f16 " } else { "" };
+                let subject = format!("{precision}convolution {shape}");
                 let kernel = self.measured(gpu, &subject, shape, largest);
                 gpu.choices().note(&subject, &kernel.to_string());
                 kernel
@@ -135,7 +162,7 @@ impl KernelChoice {
         {
             return kernel;
         }
-        let default = self.unmeasured(shape);
+        let default = self.unmeasured(gpu, shape);
         if !gpu.choices().wants(subject) {
             return default;
         }
@@ -146,30 +173,43 @@ impl KernelChoice {
         kernel
     }
 
-    /// All kernels that compute a shape.
+    /// All kernels that compute a shape; those that round their operands only where that is asked for.
     pub(super) fn candidates(&self, gpu: &Gpu, shape: &ConvShape) -> Vec<ConvKernel> {
         let largest = self.largest_tensor(gpu);
-        let cols = shape.output[2].div_ceil(4);
-        let direct = ProductKernel::candidates(self.lanes, shape.rows, cols);
+        let products =
+            |lines| ProductKernel::candidates(gpu, self.textured(), lines, shape.out_map().quads());
         let [tall, wide] = shape.winograd_tiles();
-        let winograd = ProductKernel::candidates(self.lanes, shape.rows * tall * wide, cols);
+        let direct = products(shape.rows * shape.out_map().positions());
+        let winograd = products(shape.rows * tall * wide);
         let direct = direct.into_iter().map(ConvKernel::Direct);
-        let winograd = winograd.into_iter().map(ConvKernel::Winograd);
         direct
-            .chain(winograd)
+            .chain(winograd.into_iter().map(ConvKernel::Winograd))
             .filter(|kernel| kernel.can_run(shape, largest))
+            .filter(|kernel| self.halves || kernel.product().roundoff().is_none())
             .collect()
     }
 
     /// What is likely to be fast.
-    fn unmeasured(&self, shape: &ConvShape) -> ConvKernel {
-        ConvKernel::Direct(self.product(shape.rows, shape.output[2].div_ceil(4)))
+    fn unmeasured(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
+        let (out, depth) = (shape.out_map(), shape.input[2].div_ceil(4));
+        let exact = self.product(out, shape.rows, depth);
+        let halves =
+            || ProductKernel::unmeasured_half(gpu, out.positions() * shape.rows, out.quads());
+        let product = match exact {
+            ProductKernel::Tiled(_) if self.halves => halves().unwrap_or(exact),
+            _ => exact,
+        };
+        ConvKernel::Direct(product)
     }
 
-    /// How a product of these rows and vec4 columns runs, unmeasured.
-    pub(super) fn product(&self, rows: usize, cols: usize) -> ProductKernel {
+    /// How a product of these outputs, sums of `depth` quads a tap, runs in f32, unmeasured.
+    pub(super) fn product(&self, out: Map, rows: usize, depth: usize) -> ProductKernel {
+        let cols = out.quads();
         let Some(lanes) = self.lanes else {
-            return ProductKernel::Plain;
+            let chosen = self.conv.map(ConvKernel::product);
+            return chosen
+                .filter(|product| product.roundoff().is_none())
+                .unwrap_or_else(|| ProductKernel::unmeasured(out.positions() * rows, cols, depth));
         };
         let rows = match rows {
             0..=8 => 8,
@@ -179,6 +219,11 @@ impl KernelChoice {
         // Two vec4s a lane halve the throughput where there are too few columns.
         let vecs = if cols > lanes as usize { 2 } else { 1 };
         ProductKernel::Texture { rows, vecs }
+    }
+
+    /// The unit roundoff of what a convolution kernel chosen for all multiplies, where it rounds it.
+    pub fn roundoff(&self) -> Option<f64> {
+        self.conv.and_then(|kernel| kernel.product().roundoff())
     }
 
     /// Bytes of the largest tensor of a plan.
@@ -197,11 +242,13 @@ impl KernelChoice {
         let conv = match (self.conv, self.textured()) {
             (Some(kernel), _) => kernel.to_string(),
             (None, true) => "textures".into(),
-            (None, false) => "buffers".into(),
+            (None, false) if self.halves => "f16 tiles".into(),
+            (None, false) => "tiles".into(),
         };
         let low_rank = match self.low_rank {
             LowRankKernel::Plain => "plain",
             LowRankKernel::Broadcast => "broadcast",
+            LowRankKernel::Tiled => "tiled",
         };
         [
             ("convolution", conv + &lanes),
@@ -221,14 +268,19 @@ impl ConvKernel {
     /// largest element: sums of up to 4608 products in another order, and the cancellation in
     /// Winograd's transforms.
     pub(super) fn tolerance(self) -> f64 {
-        1e-5
+        1e-5 + 4.0 * self.product().roundoff().unwrap_or(0.0)
     }
 
     /// Whether it computes this shape, no tensor of its own being larger than `largest` bytes.
     fn can_run(self, shape: &ConvShape, largest: u64) -> bool {
         match self {
             Self::Direct(_) => true,
-            Self::Winograd(_) => shape.suits_winograd() && shape.winograd_bytes() <= largest,
+            // Its transforms lose the digits that f16 has not to spare.
+            Self::Winograd(product) => {
+                product.roundoff().is_none()
+                    && shape.suits_winograd()
+                    && shape.winograd_bytes() <= largest
+            }
         }
     }
 }

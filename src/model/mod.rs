@@ -28,7 +28,7 @@ pub use images::ResidentImages;
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
 pub use ops::{
     ConvBackward, ConvForward, ConvShape, GateTable, ImageChunk, LowRank, Outer, Prior,
-    ProductKernel, Up,
+    ProductKernel, Tile, Up,
 };
 pub use prefix::{PrefixInput, largest_chunk, prefix};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};

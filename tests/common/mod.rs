@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "no test binary uses every helper")]
 
 use bayeslora::gpu::{Gpu, GpuOptions, TEXTURE_WIDTH};
-use bayeslora::model::{Graph, KernelChoice, Map, Tensor};
+use bayeslora::model::{ConvKernel, Graph, KernelChoice, Map, ProductKernel, Tensor, Tile};
 
 /// A device on the default adapter.
 pub fn gpu(options: GpuOptions) -> Gpu {
@@ -16,6 +16,15 @@ pub fn kernel_choices(gpu: &Gpu) -> Vec<KernelChoice> {
     let mut all = vec![KernelChoice::PLAIN];
     all.extend(best.textured().then_some(best));
     all
+}
+
+/// What suits GPUs, in tiles though the shapes of tests do not fill them.
+pub fn tiled() -> KernelChoice {
+    let [.., smallest] = Tile::ALL;
+    KernelChoice {
+        conv: Some(ConvKernel::Direct(ProductKernel::Tiled(smallest))),
+        ..KernelChoice::TILED
+    }
 }
 
 /// A feature map of given content, in the memory that the graph's kernels read.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
 use bayeslora::gpu::{DispatchInfo, Gpu, GpuOptions, Plan, Slot};
-use bayeslora::model::{Graph, KernelChoice, Map, Tensor};
+use bayeslora::model::{ConvKernel, Graph, KernelChoice, Map, ProductKernel, Tensor};
 use bayeslora::wgpu;
 
 use crate::common;
@@ -68,6 +68,11 @@ pub fn default_gpu() -> Gpu {
     DEVICES.default.clone()
 }
 
+/// The one with WebGPU's default limits and no feature.
+pub fn bare_gpu() -> Gpu {
+    DEVICES.bare.clone()
+}
+
 /// A device that allows few workgroups a dimension and small bindings.
 pub fn lowered_gpu(workgroups: u32, binding: u64) -> Gpu {
     static LOWERED: LazyLock<Mutex<HashMap<(u32, u64), Gpu>>> = LazyLock::new(Mutex::default);
@@ -88,9 +93,9 @@ pub fn lowered_gpu(workgroups: u32, binding: u64) -> Gpu {
         .clone()
 }
 
-/// Every device with the kernels it takes and the plain ones, the default one also with all other
-/// `variants` of the convolutions; grids fold at `fold` workgroups.
-pub fn setups(fold: u32, variants: bool) -> Vec<Setup> {
+/// Every device with the kernels it takes and the plain ones, the default one also with `variants`;
+/// grids fold at `fold` workgroups.
+pub fn setups(fold: u32, variants: &[KernelChoice]) -> Vec<Setup> {
     let lowered = lowered_gpu(fold, 2 << 20);
     let devices = [
         ("default", &DEVICES.default),
@@ -101,8 +106,8 @@ pub fn setups(fold: u32, variants: bool) -> Vec<Setup> {
     let mut all = Vec::new();
     for (device, gpu) in devices {
         let mut choices = common::kernel_choices(gpu);
-        if variants && device == "default" {
-            choices.extend(KernelChoice::variants(gpu));
+        if device == "default" {
+            choices.extend(variants);
         }
         for kernels in choices {
             let [(_, conv), (_, low_rank)] = kernels.describe();
@@ -260,6 +265,13 @@ impl Bench {
 
     pub fn gpu(&self) -> &Gpu {
         &self.setup.gpu
+    }
+
+    /// [`SUM`] for convolutions by this setup's kernels, which may round their operands. Errors of u
+    /// in each operand leave about sqrt(2 n) u of a product's size in a sum of n, whose own size is
+    /// about sqrt(n) of it: u of the largest element whatever n, and four times that at worst.
+    pub fn sum(&self) -> f64 {
+        SUM + 4.0 * self.setup.kernels.roundoff().unwrap_or(0.0)
     }
 
     /// Values between NaNs: a read outside shows.
@@ -424,12 +436,38 @@ pub fn everywhere(
     fold: u32,
     record: impl Fn(&mut Bench),
 ) -> Vec<(Setup, Vec<DispatchInfo>)> {
-    on(&setups(fold, false), case, record)
+    on(&setups(fold, &[]), case, record)
 }
 
 /// The same with every variant of the convolutions.
 pub fn every_variant(case: &str, fold: u32, record: impl Fn(&mut Bench)) {
-    on(&setups(fold, true), case, record);
+    let variants = KernelChoice::variants(&default_gpu());
+    on(&setups(fold, &variants), case, record);
+}
+
+/// Every candidate of the tuner on the default device.
+pub fn every_candidate(case: &str, lines: usize, cols: usize, record: impl Fn(&mut Bench)) {
+    let gpu = default_gpu();
+    let setup = |kernel: ProductKernel| Setup {
+        name: kernel.to_string(),
+        gpu: gpu.clone(),
+        kernels: KernelChoice {
+            conv: Some(ConvKernel::Direct(kernel)),
+            ..KernelChoice::PLAIN
+        },
+    };
+    let candidates = ProductKernel::candidates(&gpu, false, lines, cols);
+    let setups: Vec<_> = candidates.into_iter().map(setup).collect();
+    on(&setups, case, record);
+}
+
+/// The same with every variant of the adapters' products.
+pub fn every_low_rank(
+    case: &str,
+    fold: u32,
+    record: impl Fn(&mut Bench),
+) -> Vec<(Setup, Vec<DispatchInfo>)> {
+    on(&setups(fold, &[KernelChoice::TILED]), case, record)
 }
 
 fn on(

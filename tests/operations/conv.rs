@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use bayeslora::model::{ConvBackward, ConvForward, ConvSpec, ConvWeights, FrozenConv, LowRank};
+use bayeslora::gpu::Gpu;
+use bayeslora::model::{
+    ConvBackward, ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv,
+    KernelChoice, LowRank, ProductKernel, Tile,
+};
 
-use crate::bench::{self, Bench, ROUNDING, SUM, a_lanes, b_lanes, every_variant, everywhere};
+use crate::bench::{self, Bench, ROUNDING, a_lanes, b_lanes, every_variant, everywhere};
 use crate::reference::affine::Affine;
 use crate::reference::conv::{Geometry, conv2d, conv2d_input_gradient};
 use crate::reference::tensor::Tensor;
@@ -156,7 +160,8 @@ fn forward(case: Shape, relu: bool, with_residual: bool) {
             residual,
             relu,
         });
-        bench.expect("out", out, &expected, SUM);
+        let tolerance = bench.sum();
+        bench.expect("out", out, &expected, tolerance);
     });
 }
 
@@ -200,11 +205,16 @@ enum Fused {
 }
 
 fn backward(case: Shape, fused: Fused) {
+    backward_of(case, fused, 1.0);
+}
+
+/// Gradients up to `size`.
+fn backward_of(case: Shape, fused: Fused, size: f64) {
     let Shape { rows, rank, .. } = case;
     let ([inputs, outputs], [height, width]) = (case.channels, case.side);
     let [out_height, out_width] = case.out_side();
-    let grad = Tensor::random(&[rows, outputs, out_height, out_width], 4);
-    let q = Tensor::random(&[rows, rank, out_height, out_width], 5);
+    let grad = Tensor::random(&[rows, outputs, out_height, out_width], 4).map(|v| size * v);
+    let q = Tensor::random(&[rows, rank, out_height, out_width], 5).map(|v| size * v);
     let z = Tensor::random(&[rows, rank], 6);
     let a = Tensor::random(&[rank, inputs, case.kernel, case.kernel], 7);
     let residual = Tensor::random(&[rows, inputs, height, width], 8);
@@ -232,7 +242,7 @@ fn backward(case: Shape, fused: Fused) {
         (expected, _) = below.backward(&zero, false, &expected);
     }
 
-    let name = format!("conv backward {case:?} {fused:?}");
+    let name = format!("conv backward {case:?} {fused:?} of {size}");
     every_variant(&name, 17, |bench| {
         let frozen = case.upload(bench);
         let below_spec = ConvSpec {
@@ -267,7 +277,8 @@ fn backward(case: Shape, fused: Fused) {
             mask,
             gain: (fused == Fused::MaskAndGain).then_some(&below),
         });
-        bench.expect("out", out, &expected, SUM);
+        let tolerance = bench.sum();
+        bench.expect("out", out, &expected, tolerance);
     });
 }
 
@@ -299,6 +310,12 @@ fn backward_with_adapter() {
     backward(shape([4, 4], 1, 2, [4, 6], 3, 1, 3), Fused::Nothing);
 }
 
+/// A batch's mean loss has gradients below f16's smallest normal number, 6e-5.
+#[test]
+fn backward_of_small_gradients() {
+    backward_of(shape([5, 6], 3, 1, [3, 2], 64, 1, 3), Fused::Nothing, 1e-6);
+}
+
 #[test]
 fn gain() {
     for (channels, side, rows) in [(3, [1, 1], 1), (10, [5, 7], 9), (13, [3, 3], 40)] {
@@ -313,5 +330,73 @@ fn gain() {
             let out = bench.graph.gain(&frozen, grad);
             bench.expect("out", out, &expected, ROUNDING);
         });
+    }
+}
+
+/// Without measurements: large tiles for large shapes, small ones where there are few lines, plain loops
+/// where a tile would stay empty.
+#[test]
+fn unmeasured_choices() {
+    let gpu = bench::default_gpu();
+    let chosen = |side: usize, channels: [usize; 2], rows: usize| {
+        let shape = ConvShape {
+            backward: false,
+            kernel: 3,
+            stride: 1,
+            pad: 1,
+            input: [side, side, channels[0]],
+            output: [side, side, channels[1]],
+            rows,
+            adapted: false,
+        };
+        KernelChoice::TILED.conv(&gpu, &shape)
+    };
+    let [large, .., small] = Tile::ALL.map(|tile| ConvKernel::Direct(ProductKernel::Tiled(tile)));
+    let plain = ConvKernel::Direct(ProductKernel::Plain);
+    assert_eq!(chosen(14, [256, 256], 256), large);
+    assert_eq!(chosen(2, [512, 512], 32), small);
+    assert_eq!(chosen(2, [512, 512], 1), plain);
+    assert_eq!(chosen(112, [3, 64], 256), plain);
+}
+
+/// All that the tuner may try, on several tiles of lines and columns.
+#[test]
+fn every_candidate_computes_the_same() {
+    let case = shape([18, 140], 3, 2, [5, 5], 40, 1, 0);
+    let x = Tensor::random(&[case.rows, 18, 5, 5], 4);
+    let sum = conv2d(&x, &case.weight(), case.geometry());
+    let expected = case.affine().forward(&sum, None, true);
+    bench::every_candidate("candidates", 9 * case.rows, 35, |bench| {
+        let frozen = case.upload(bench);
+        let input = bench.input(&x);
+        let out = bench.graph.conv_forward(ConvForward {
+            frozen: &frozen,
+            input,
+            rows: case.rows,
+            adapter: None,
+            residual: None,
+            relu: true,
+        });
+        let tolerance = bench.sum();
+        bench.expect("out", out, &expected, tolerance);
+    });
+}
+
+/// The tuner's list: nothing that the device lacks, no tile that a shape leaves empty.
+#[test]
+fn candidates() {
+    let all = |gpu: &Gpu, lines| ProductKernel::candidates(gpu, false, lines, 128);
+    let bare = all(&bench::bare_gpu(), 1024);
+    let exact = |kernels: &[ProductKernel]| kernels.iter().all(|k| k.roundoff().is_none());
+    assert!(exact(&bare) && bare.len() == 1 + Tile::ALL.len());
+    assert_eq!(all(&bench::bare_gpu(), 1), [ProductKernel::Plain]);
+    let gpu = bench::default_gpu();
+    let halves = gpu.has(bayeslora::wgpu::Features::SHADER_F16);
+    assert_eq!(exact(&all(&gpu, 1024)), !halves);
+    let matrix = |kernel: &ProductKernel| matches!(kernel, ProductKernel::Matrix { .. });
+    let offered = gpu.cooperative_matrix();
+    assert_eq!(all(&gpu, 1024).iter().any(matrix), offered.is_some());
+    if offered.is_none() {
+        println!("skipped here: the adapter has no cooperative matrices that take f16 and add f32");
     }
 }

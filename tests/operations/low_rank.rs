@@ -2,7 +2,7 @@
 
 use bayeslora::model::{ConvSpec, Outer, Up};
 
-use crate::bench::{ROUNDING, SUM, a_lanes, b_lanes, everywhere, vector_lanes};
+use crate::bench::{ROUNDING, SUM, a_lanes, b_lanes, every_low_rank, everywhere, vector_lanes};
 use crate::reference::conv::{Geometry, conv2d, conv2d_weight_gradient};
 use crate::reference::tensor::Tensor;
 
@@ -34,6 +34,8 @@ const SHAPES: &[Shape] = &[
     // Enough positions for parts of several, and more column quads than lanes.
     (13, 3, 1, [13, 13], 3, 12),
     (70, 3, 2, [4, 6], 17, 8),
+    // Quads for more than 32 invocations that share them.
+    (140, 1, 1, [1, 2], 5, 9),
 ];
 
 #[test]
@@ -45,7 +47,7 @@ fn down() {
         let spec = spec(kernel, stride, channels);
         let name =
             format!("down {channels}>{rank} k{kernel} s{stride} {height}x{width} {rows} rows");
-        everywhere(&name, 20, |bench| {
+        every_low_rank(&name, 20, |bench| {
             let (x, a) = (bench.input(&x), bench.lanes(&a_lanes(&a)));
             let low = bench
                 .graph
@@ -66,7 +68,7 @@ fn down_with_bias() {
             product.data[i] + bias.data[i % classes]
         });
         let name = format!("down with bias {features}>{classes} {rows} rows");
-        everywhere(&name, 5, |bench| {
+        every_low_rank(&name, 5, |bench| {
             let (x, a) = (bench.buffer_input(&x), bench.lanes(&a_lanes(&w)));
             // The bias' own padding must not reach the logits' padding.
             let mut padded = bias.to_f32();
@@ -99,7 +101,7 @@ fn outer() {
             let name = format!(
                 "outer {channels}x{rank} k{kernel} s{stride} {height}x{width} {rows} rows gated {gated}"
             );
-            let plans = everywhere(&name, 17, |bench| {
+            let plans = every_low_rank(&name, 17, |bench| {
                 let x = match gated {
                     true => bench.input(&x),
                     // The head's own gradient reads the pooled features.

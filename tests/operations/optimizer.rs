@@ -92,7 +92,7 @@ fn adamw() {
     assert!(count > 0, "no log alpha reached its limits");
 
     let mut first: Option<TrainableState> = None;
-    for setup in setups(5, false) {
+    for setup in setups(5, &[]) {
         let gpu = &setup.gpu;
         let trainable = Trainable::upload(
             gpu,

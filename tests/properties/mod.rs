@@ -24,9 +24,11 @@ pub static GPU: LazyLock<Gpu> = LazyLock::new(|| {
     })
 });
 
-/// The plain kernels, and what suits this device where it differs.
+/// The plain kernels, what suits this device where it differs, and those for GPUs.
 pub fn kernels() -> Vec<KernelChoice> {
-    crate::common::kernel_choices(&GPU)
+    let mut all = crate::common::kernel_choices(&GPU);
+    all.push(crate::common::tiled());
+    all
 }
 
 /// Channels that fill no quad, half a quad, two quads and a part of a third.

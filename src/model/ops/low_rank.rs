@@ -99,6 +99,11 @@ impl Graph {
                 let tiles = positions * x.rows.div_ceil(rows * lanes) * rank.div_ceil(8);
                 ("adapter/down_broadcast", tiles)
             }
+            LowRankKernel::Tiled => {
+                const LINES: usize = 8;
+                let tiles = (positions * x.rows).div_ceil(LINES) * rank.div_ceil(8);
+                ("adapter/down_tiled", tiles)
+            }
         };
         let taps = spec.map_or(positions, |spec| spec.taps(x.map, map));
         self.builder.dispatch(Dispatch {
@@ -130,20 +135,28 @@ impl Graph {
         let (rank, positions, quads) = (low.map.channels, low.map.positions(), x.map.quads());
         let columns = kernel * kernel * quads;
         let mut variables = vec![("gated", u32::from(gates.is_some())), x.textured()];
-        let (shader, per_split, wanted) = match self.kernels.low_rank {
+        // Workgroups or invocations of one split, how many are wanted, and the most splits.
+        let (shader, per_split, wanted, most) = match self.kernels.low_rank {
             LowRankKernel::Plain => (
                 "adapter/outer_plain",
                 columns * low.map.quads(),
                 PLAIN_INVOCATIONS,
+                positions,
             ),
             LowRankKernel::Broadcast => {
                 let lanes = self.kernels.lanes.expect("broadcasts need it") as usize;
                 variables.push(("lanes", lanes as u32));
                 let tiles = kernel * kernel * quads.div_ceil(lanes) * rank.div_ceil(8);
-                ("adapter/outer_broadcast", tiles, BROADCAST_TILES)
+                ("adapter/outer_broadcast", tiles, BROADCAST_TILES, positions)
+            }
+            LowRankKernel::Tiled => {
+                const COLUMNS: usize = 16;
+                let tiles = kernel * kernel * quads.div_ceil(COLUMNS) * rank.div_ceil(8);
+                let most = (positions * x.rows).div_ceil(SPLIT_LINES);
+                ("adapter/outer_tiled", tiles, BUSY_WORKGROUPS, most)
             }
         };
-        let splits = wanted.div_ceil(per_split).clamp(1, positions);
+        let splits = wanted.div_ceil(per_split).clamp(1, most);
         let parts = match splits {
             1 => grad,
             _ => self.builder.transient(&label, splits * rank * columns * 4),
@@ -153,7 +166,7 @@ impl Graph {
         let items = per_split * splits;
         let workgroups = match self.kernels.low_rank {
             LowRankKernel::Plain => items.div_ceil(64),
-            LowRankKernel::Broadcast => items,
+            LowRankKernel::Broadcast | LowRankKernel::Tiled => items,
         };
         let taps = spec.map_or(positions, |spec| spec.taps(x.map, low.map));
         let mut params = geometry_params(spec, x, low);
@@ -240,6 +253,12 @@ impl Graph {
 
 /// Invocations below which a real GPU would idle during a weight gradient.
 const PLAIN_INVOCATIONS: usize = 16 * 1024;
+
+/// Workgroups that hide the latency of a large GPU's memory: some eight a compute unit.
+const BUSY_WORKGROUPS: usize = 1024;
+
+/// Rows of positions below which a split would cost more to add than it saves.
+const SPLIT_LINES: usize = 64;
 
 /// Tiles that keep the few threads of a software adapter busy.
 const BROADCAST_TILES: usize = 16;

@@ -7,7 +7,7 @@ mod input;
 mod low_rank;
 mod pool;
 
-pub use conv::{ConvBackward, ConvForward, ConvShape, ProductKernel};
+pub use conv::{ConvBackward, ConvForward, ConvShape, ProductKernel, Tile};
 pub use gates::{GateTable, Prior};
 pub use input::ImageChunk;
 pub use low_rank::{LowRank, Outer, Up};

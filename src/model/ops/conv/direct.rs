@@ -1,7 +1,8 @@
 //! A convolution as one product over its taps, and what is added to one.
 
 use super::Conv;
-use super::product::{Product, ProductKernel, Start};
+use super::kernel::ProductKernel;
+use super::product::{Product, Start};
 use crate::model::frozen::WeightLayout;
 use crate::model::graph::{Graph, Tensor};
 

@@ -1,12 +1,15 @@
 //! Convolutions with a frozen weight, the adapter's term inside, and a fused epilogue.
 
 mod direct;
+mod kernel;
 mod product;
 mod shape;
+mod tile;
 mod winograd;
 
-pub use product::ProductKernel;
+pub use kernel::ProductKernel;
 pub use shape::ConvShape;
+pub use tile::Tile;
 
 use self::product::Epilogue;
 use super::low_rank::LowRank;
@@ -110,7 +113,8 @@ impl Graph {
             epilogue: Epilogue::default(),
             ..conv
         });
-        let kernel = self.kernels.product(conv.out.rows, conv.out.map.quads());
+        let depth = conv.adapter.map_or(0, |adapter| adapter.rank.div_ceil(4));
+        let kernel = self.kernels.product(conv.out.map, conv.out.rows, depth);
         self.adapted(conv, base, kernel);
     }
 

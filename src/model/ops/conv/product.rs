@@ -1,83 +1,11 @@
 //! The product that convolutions come down to: rows times weights, tap by tap, with the adapter's
 //! term and the epilogue.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::super::low_rank::LowRank;
+use super::kernel::ProductKernel;
+use super::tile::Tile;
 use crate::gpu::{Dispatch, Slot, Value, Variables};
-use crate::model::frozen::WeightStorage;
 use crate::model::graph::{Graph, Map, Tensor, u};
-
-/// How products are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProductKernel {
-    /// Within WebGPU's default limits: four rows x one vec4 an invocation.
-    Plain,
-    /// Maps and weights in textures, activations shared by subgroup broadcasts, a register tile of
-    /// rows x vec4s a lane: for software adapters.
-    Texture { rows: u32, vecs: u32 },
-}
-
-impl FromStr for ProductKernel {
-    type Err = ();
-
-    /// Reads what [`Display`](fmt::Display) writes.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let number = |text: &str| text.parse().map_err(drop);
-        match text.split_once(' ') {
-            None if text == "plain" => Ok(Self::Plain),
-            Some(("texture", tile)) => {
-                let (rows, vecs) = tile.split_once('x').ok_or(())?;
-                let (rows, vecs) = (number(rows)?, number(vecs)?);
-                Ok(Self::Texture { rows, vecs })
-            }
-            _ => Err(()),
-        }
-    }
-}
-
-impl fmt::Display for ProductKernel {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Plain => f.write_str("plain"),
-            Self::Texture { rows, vecs } => write!(f, "texture {rows}x{vecs}"),
-        }
-    }
-}
-
-impl ProductKernel {
-    /// What may be fast for products of these rows and vec4 columns; `lanes` where maps live in
-    /// textures.
-    pub(in crate::model) fn candidates(lanes: Option<u32>, rows: usize, cols: usize) -> Vec<Self> {
-        let Some(lanes) = lanes else {
-            return vec![Self::Plain];
-        };
-        let tile = |rows, vecs| Self::Texture { rows, vecs };
-        let mut all = match rows {
-            0..=8 => vec![tile(8, 1)],
-            9..=16 => vec![tile(16, 1)],
-            17..=32 => vec![tile(32, 1)],
-            _ => vec![tile(32, 1), tile(64, 1)],
-        };
-        if cols > lanes as usize && rows > 8 {
-            all.push(tile(if rows > 16 { 32 } else { 16 }, 2));
-        }
-        all
-    }
-
-    /// Whether it takes maps and weights from textures.
-    pub(in crate::model) fn textured(self) -> bool {
-        matches!(self, Self::Texture { .. })
-    }
-
-    pub(super) fn storage(self) -> WeightStorage {
-        match self {
-            Self::Plain => WeightStorage::Buffer,
-            Self::Texture { .. } => WeightStorage::Texture,
-        }
-    }
-}
 
 /// What is done to a sum before it is stored.
 #[derive(Clone, Copy, Default)]
@@ -178,6 +106,15 @@ impl Graph {
             mut variables,
         } = recorded;
         let [kernel_size, stride, pad] = product.geometry;
+        if kernel.roundoff().is_some() {
+            // Gradients are those of a batch's mean loss; times the rows they are one example's, far
+            // from f16's smallest numbers.
+            let lift = match backward {
+                true => out.rows.next_power_of_two() as f32,
+                false => 1.0,
+            };
+            params.push(("lift", lift.into()));
+        }
         params.extend([
             ("in_height", u(product.from.height)),
             ("in_width", u(product.from.width)),
@@ -242,6 +179,17 @@ impl Graph {
                 let tiles = cols.div_ceil(wide) * rows.div_ceil(tall as usize) * positions;
                 ("conv/texture", tiles)
             }
+            ProductKernel::Tiled(tile) | ProductKernel::Half(tile) => {
+                variables.extend(tile.variables());
+                variables.push(("half", u32::from(kernel.roundoff().is_some())));
+                params.push(("positions", u(positions)));
+                ("conv/tiled", tiles(tile, start, out))
+            }
+            ProductKernel::Matrix { size } => {
+                variables.extend(Tile::matrix_variables(size));
+                params.push(("positions", u(positions)));
+                ("conv/matrix", tiles(Tile::MATRIX, start, out))
+            }
         };
         let kernel = self
             .builder
@@ -255,5 +203,17 @@ impl Graph {
             workgroups: workgroups as u64,
             flops: 2 * (depth * cols * 4 * rows) as u64,
         });
+    }
+}
+
+/// Workgroups that compute a product by tiles of lines, which positions share unless each has a
+/// matrix of its own.
+fn tiles(tile: Tile, start: Start, out: Tensor) -> usize {
+    let (rows, cols, positions) = (out.rows, out.map.quads(), out.map.positions());
+    match start {
+        Start::Weighted {
+            per_position: true, ..
+        } => positions * tile.workgroups(rows, cols),
+        _ => tile.workgroups(positions * rows, cols),
     }
 }

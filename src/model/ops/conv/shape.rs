@@ -24,6 +24,15 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
+    pub(in crate::model) fn out_map(&self) -> Map {
+        let [height, width, channels] = self.output;
+        Map {
+            height,
+            width,
+            channels,
+        }
+    }
+
     /// 3x3, stride 1, padding 1: what F(2x2, 3x3) is for.
     pub(in crate::model) fn suits_winograd(&self) -> bool {
         (self.kernel, self.stride, self.pad) == (3, 1, 1)

@@ -1,7 +1,8 @@
 //! A 3x3 convolution in the Winograd domain: the input transformed, sixteen products, the output
 //! transformed back.
 
-use super::product::{Epilogue, Product, ProductKernel, Recorded, Start};
+use super::kernel::ProductKernel;
+use super::product::{Epilogue, Product, Recorded, Start};
 use super::{Conv, ConvShape};
 use crate::model::frozen::WeightLayout;
 use crate::model::graph::{Graph, Map, Tensor, u};

@@ -1,0 +1,120 @@
+// Convolution for GPUs: {{ rows }} lines x {{ cols }} columns a workgroup, {{ tall }} x {{ 4 * vecs }} of them an invocation,
+// operands staged in workgroup memory. `half`, operands are f16; their products are exact in f32, in
+// which they are summed.
+
+//# if half
+enable f16;
+//# endif
+
+//# set textured = false
+//# set col_threads = cols // (4 * vecs)
+//# set row_threads = rows // tall
+//# set threads = col_threads * row_threads
+//# include "conv/interface"
+//# include "conv/tiles"
+
+//# set quad = "vec4h" if half else "vec4f"
+var<workgroup> left: array<{{ quad }}, {{ rows * depth }}>;
+var<workgroup> right: array<{{ quad }}, {{ depth * cols }}>;
+
+fn set_left(index: u32, value: vec4f) { left[index] = {{ quad }}(value); }
+fn set_right(index: u32, value: vec4f) { right[index] = {{ quad }}(value); }
+
+//# macro multiply_accumulate()
+//# for q in range(depth)
+    {
+//# for k in range(4)
+//# for v in range(vecs)
+        let w{{ k }}_{{ v }} = vec4f(right[{{ (q * 4 + k) * cols // 4 + v * col_threads }}u + col_thread]);
+//# endfor
+//# endfor
+//# for r in range(tall)
+        let l{{ r }} = vec4f(left[(row_thread + {{ r * row_threads }}u) * {{ depth }}u + {{ q }}u]);
+//# for k in range(4)
+//# for v in range(vecs)
+        acc{{ r }}_{{ v }} = fma(vec4f(l{{ r }}.{{ "xyzw"[k] }}), w{{ k }}_{{ v }}, acc{{ r }}_{{ v }});
+//# endfor
+//# endfor
+//# endfor
+    }
+//# endfor
+//# endmacro
+
+//# macro sources()
+{% for j in range(rows * depth // threads) %}, source{{ j }}{% endfor %}
+//# endmacro
+
+@compute @workgroup_size({{ threads }})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+    let number = group.x + group.y * groups.x;
+    if (number >= params.tiles) { return; }
+    let tile = tile_of(number);
+//# for j in range(left_loads)
+    let staged{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
+//# endfor
+    let col_thread = local % {{ col_threads }}u;
+    let row_thread = local / {{ col_threads }}u;
+//# for r in range(tall)
+    let line{{ r }} = tile.first + row_thread + {{ r * row_threads }}u;
+//# for v in range(vecs)
+    var acc{{ r }}_{{ v }} = vec4f();
+//# if not weighted
+    if (line{{ r }} < tile.end && tile.col + {{ v * col_threads }}u + col_thread < params.out_quads) {
+        acc{{ r }}_{{ v }} = start(line{{ r }} / params.batch, line{{ r }} % params.batch, tile.col + {{ v * col_threads }}u + col_thread);
+    }
+//# endif
+//# endfor
+//# endfor
+
+//# if weighted or backward
+    for (var ky = 0u; ky < params.kernel; ky++) {
+        for (var kx = 0u; kx < params.kernel; kx++) {
+            if (!reached(tile, ky, kx)) { continue; }
+//# for j in range(left_loads)
+            let source{{ j }} = source_of(tile, staged{{ j }}, ky, kx);
+//# endfor
+//# if weighted and per_position
+            let tap = tile.first / params.batch;
+//# else
+            let tap = ky * params.kernel + kx;
+//# endif
+//# if weighted
+            for (var c = 0u; c < params.in_quads; c += {{ depth }}u) {
+                stage_weighted(tile, local, tap, c{{ sources() }});
+                {{ multiply_accumulate() }}
+            }
+//# endif
+//# if adapter and backward
+            for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
+                stage_adapter(tile, local, tap, i{{ sources() }});
+                {{ multiply_accumulate() }}
+            }
+//# endif
+        }
+    }
+//# endif
+//# if adapter and not backward
+//# for j in range(left_loads)
+    let source{{ j }} = select(-1, i32(staged{{ j }}), staged{{ j }} < tile.end);
+//# endfor
+    for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
+        stage_adapter(tile, local, 0u, i{{ sources() }});
+        {{ multiply_accumulate() }}
+    }
+//# endif
+
+//# for r in range(tall)
+    if (line{{ r }} < tile.end) {
+//# for v in range(vecs)
+        let col{{ v }} = tile.col + {{ v * col_threads }}u + col_thread;
+//# if half
+        let sum{{ v }} = acc{{ r }}_{{ v }} / params.lift;
+//# else
+        let sum{{ v }} = acc{{ r }}_{{ v }};
+//# endif
+        if (col{{ v }} < params.out_quads) { store(line{{ r }} / params.batch, line{{ r }} % params.batch, col{{ v }}, sum{{ v }}); }
+//# endfor
+    }
+//# endfor
+}

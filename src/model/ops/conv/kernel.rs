@@ -1,0 +1,132 @@
+//! The variants of a product, and which of them suit a device and a shape.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::tile::Tile;
+use crate::gpu::Gpu;
+use crate::model::frozen::WeightStorage;
+
+/// How products are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProductKernel {
+    /// Within WebGPU's default limits: four rows x one vec4 an invocation.
+    Plain,
+    /// Maps and weights in textures, activations shared by subgroup broadcasts, a register tile of
+    /// rows x vec4s a lane: for software adapters.
+    Texture { rows: u32, vecs: u32 },
+    /// Operands staged in workgroup memory, a register tile an invocation: for GPUs.
+    Tiled(Tile),
+    /// The same with operands of f16, summed in f32.
+    Half(Tile),
+    /// The same on matrix units, in cooperative matrices of `size` x `size`.
+    Matrix { size: u32 },
+}
+
+impl fmt::Display for ProductKernel {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Plain => f.write_str("plain"),
+            Self::Texture { rows, vecs } => write!(f, "texture {rows}x{vecs}"),
+            Self::Tiled(tile) => write!(f, "tiled {tile}"),
+            Self::Half(tile) => write!(f, "f16 tiled {tile}"),
+            Self::Matrix { size } => write!(f, "f16 matrix {size}x{size}"),
+        }
+    }
+}
+
+impl FromStr for ProductKernel {
+    type Err = ();
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let textures = TEXTURE_TILES.map(|(rows, vecs)| Self::Texture { rows, vecs });
+        let matrices = [8, 16].map(|size| Self::Matrix { size });
+        let mut all = [&[Self::Plain], &textures[..], &matrices].concat();
+        all.extend(Tile::ALL.map(Self::Tiled));
+        all.extend(Tile::ALL.map(Self::Half));
+        all.into_iter()
+            .find(|kernel| kernel.to_string() == text)
+            .ok_or(())
+    }
+}
+
+impl ProductKernel {
+    /// Whether it takes maps and weights from textures.
+    pub(in crate::model) fn textured(self) -> bool {
+        matches!(self, Self::Texture { .. })
+    }
+
+    /// What a device can run for products of `lines` lines, which are rows of all positions that
+    /// share a matrix, and `cols` quads of columns.
+    pub fn candidates(gpu: &Gpu, textured: bool, lines: usize, cols: usize) -> Vec<Self> {
+        if textured {
+            let texture = |(rows, vecs)| Self::Texture { rows, vecs };
+            return TEXTURE_TILES.map(texture).to_vec();
+        }
+        let tiles = Tile::ALL.iter().filter(|tile| tile.suits(lines, cols));
+        let tiled = tiles.clone().copied().map(Self::Tiled);
+        let half = gpu.has(wgpu::Features::SHADER_F16);
+        let halves = tiles.copied().map(Self::Half).filter(|_| half);
+        let matrix = gpu.cooperative_matrix().map(|size| Self::Matrix { size });
+        let matrix = matrix.filter(|_| Tile::MATRIX.suits(lines, cols));
+        let exact = [Self::Plain].into_iter().chain(tiled);
+        exact.chain(halves).chain(matrix).collect()
+    }
+
+    /// What suits a GPU, unmeasured, for sums of `depth` quads a tap: the largest tile that gives it
+    /// enough workgroups, or the plain loops where a tile would be mostly empty.
+    pub(in crate::model) fn unmeasured(lines: usize, cols: usize, depth: usize) -> Self {
+        if lines < TILED_LINES || cols < TILED_QUADS || depth < TILED_DEPTH {
+            return Self::Plain;
+        }
+        let busy = |tile: &&Tile| tile.workgroups(lines, cols) >= BUSY_WORKGROUPS;
+        let smallest = Tile::ALL[Tile::ALL.len() - 1];
+        Self::Tiled(Tile::ALL.iter().find(busy).copied().unwrap_or(smallest))
+    }
+
+    /// The same with operands of f16; `None` where the device has no such kernel or the shape is small.
+    pub(in crate::model) fn unmeasured_half(gpu: &Gpu, lines: usize, cols: usize) -> Option<Self> {
+        let candidates = Self::candidates(gpu, false, lines, cols);
+        let matrix = |kernel: &&Self| matches!(kernel, Self::Matrix { .. });
+        let half = |kernel: &&Self| kernel.roundoff().is_some();
+        let busy = |kernel: &&Self| match kernel {
+            Self::Half(tile) => tile.workgroups(lines, cols) >= BUSY_WORKGROUPS,
+            _ => false,
+        };
+        let choose = |wanted: &dyn Fn(&&Self) -> bool| candidates.iter().find(wanted).copied();
+        choose(&matrix)
+            .or_else(|| choose(&busy))
+            .or_else(|| choose(&half))
+    }
+
+    /// The unit roundoff of operands, where they are rounded at all.
+    pub fn roundoff(self) -> Option<f64> {
+        match self {
+            Self::Plain | Self::Texture { .. } | Self::Tiled(_) => None,
+            Self::Half(_) | Self::Matrix { .. } => Some(F16_ROUNDOFF),
+        }
+    }
+
+    pub(super) fn storage(self) -> WeightStorage {
+        match self {
+            Self::Plain | Self::Tiled(_) => WeightStorage::Buffer,
+            Self::Texture { .. } => WeightStorage::Texture,
+            Self::Half(_) | Self::Matrix { .. } => WeightStorage::Half,
+        }
+    }
+}
+
+/// Half a unit in the last place of 1: f16 has eleven bits.
+const F16_ROUNDOFF: f64 = 1.0 / 2048.0;
+
+/// Rows and vec4s a lane of register tiles.
+const TEXTURE_TILES: [(u32, u32); 5] = [(8, 1), (16, 1), (32, 1), (32, 2), (64, 1)];
+
+/// What fills half of the smallest tile: lines, quads of columns, quads staged at once.
+const TILED_LINES: usize = 16;
+const TILED_QUADS: usize = 4;
+const TILED_DEPTH: usize = 2;
+
+/// Workgroups that keep a GPU busy: about two for each compute unit of the largest.
+const BUSY_WORKGROUPS: usize = 256;
