@@ -110,6 +110,32 @@ fn candidates_of_both_memories_agree_with_the_plain_kernel() {
 }
 
 #[test]
+fn operands_are_rounded_only_where_that_is_asked_for() {
+    let gpu = gpu(None);
+    let rounds = |kernels: KernelChoice| {
+        let wide = ConvShape {
+            output: [5, 6, 32],
+            ..shape()
+        };
+        let ranking = rank_kernels(&gpu, kernels, &wide).unwrap();
+        let rounding = |(kernel, _): &(ConvKernel, f64)| {
+            let (ConvKernel::Direct(product) | ConvKernel::Winograd(product)) = kernel;
+            product.roundoff().is_some()
+        };
+        ranking.iter().any(rounding)
+    };
+    assert!(!rounds(KernelChoice::TILED));
+    let halves = KernelChoice {
+        halves: true,
+        ..KernelChoice::TILED
+    };
+    assert_eq!(
+        rounds(halves),
+        gpu.has(bayeslora::wgpu::Features::SHADER_F16)
+    );
+}
+
+#[test]
 fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     let folder = tempfile::tempdir().unwrap();
     let first = gpu(Some(folder.path()));
@@ -158,10 +184,10 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
 
 #[test]
 fn kernels_are_read_as_they_are_written() {
-    let products = [
-        ProductKernel::Plain,
-        ProductKernel::Texture { rows: 32, vecs: 2 },
-    ];
+    let gpu = gpu(None);
+    let mut products = ProductKernel::candidates(&gpu, true, 4096, 64);
+    products.extend(ProductKernel::candidates(&gpu, false, 4096, 64));
+    products.extend([8, 16].map(|size| ProductKernel::Matrix { size }));
     for product in products {
         for kernel in [ConvKernel::Direct(product), ConvKernel::Winograd(product)] {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));

@@ -11,6 +11,7 @@ enable wgpu_cooperative_matrix;
 //# set threads = 32 * blocks
 //# set width = 4 * depth
 //# include "conv/interface"
+//# include "common/taps"
 //# include "conv/tiles"
 
 var<workgroup> left: array<f16, {{ rows * width }}>;

@@ -11,6 +11,7 @@ enable f16;
 //# set row_threads = rows // tall
 //# set threads = col_threads * row_threads
 //# include "conv/interface"
+//# include "common/taps"
 //# include "conv/tiles"
 
 //# set quad = "vec4h" if half else "vec4f"

@@ -5,25 +5,37 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{Dataset, SkippedImage};
-use bayeslora::gpu::{AdapterChoice, Gpu, GpuOptions};
+use bayeslora::gpu::{self, AdapterChoice, Gpu, GpuOptions};
 use bayeslora::model::Backbone;
 use bayeslora::train::Progress;
+use bayeslora::wgpu;
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// `--precision`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    #[default]
+    F32,
+    F16,
+}
 
 /// The options of the whole program, and whether Ctrl-C has been pressed.
 pub struct Context {
     adapter: AdapterChoice,
+    precision: Precision,
     tune: bool,
     stop: Arc<AtomicBool>,
 }
 
 impl Context {
-    pub fn new(adapter: Option<String>, tune: bool) -> Self {
+    pub fn new(adapter: Option<String>, precision: Precision, tune: bool) -> Self {
         let adapter = adapter.unwrap_or_default().parse().unwrap_or_default();
         Self {
             adapter,
+            precision,
             tune,
             stop: Arc::default(),
         }
@@ -38,9 +50,18 @@ impl Context {
     pub fn open(&self, adapter: AdapterChoice) -> Result<Gpu> {
         let gpu = Gpu::open(GpuOptions {
             adapter,
+            precision: match self.precision {
+                Precision::F32 => gpu::Precision::F32,
+                Precision::F16 => gpu::Precision::F16,
+            },
             cache: cache_folder(),
             ..Default::default()
         })?;
+        ensure!(
+            self.precision == Precision::F32 || gpu.has(wgpu::Features::SHADER_F16),
+            "--precision f16: {} has no f16 shaders; leave it out",
+            gpu.info().name
+        );
         if self.tune {
             gpu.keep_choices();
         }

@@ -36,6 +36,9 @@ struct Cli {
     /// Take the default kernels instead of those measured fastest on this GPU
     #[arg(long, global = true)]
     no_tune: bool,
+    /// What convolutions multiply: f16 is rounded, and faster on many GPUs; sums are f32 either way
+    #[arg(long, global = true, value_enum, default_value_t)]
+    precision: context::Precision,
     #[command(subcommand)]
     command: Command,
 }
@@ -73,7 +76,7 @@ pub fn main() -> ExitCode {
     // First of all: drivers read the environment once, and no thread runs yet.
     bayeslora::gpu::prepare_environment();
     let cli = Cli::parse();
-    let context = context::Context::new(cli.adapter, !cli.no_tune);
+    let context = context::Context::new(cli.adapter, cli.precision, !cli.no_tune);
     let result = match &cli.command {
         Command::Demo(args) => demo::run(&context, args),
         Command::Train(args) => train::run(&context, args),
