@@ -16,7 +16,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # They run every variant of every kernel against its twin, and the whole model.
-tests=(operations gradients gates elbo golden merge memory)
+tests=(operations gradients gates elbo golden merge tuning memory)
 
 usage() {
     sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p;}' "${BASH_SOURCE[0]}"
@@ -170,6 +170,11 @@ else
     large=(--batch 256 --size 224 --samples 16)
     step bench-64 "$bayeslora" bench --out "$out/bench-64.json" "${small[@]}"
     step bench-224 "$bayeslora" bench --out "$out/bench-224.json" "${large[@]}"
+    # The column beside PyTorch's bf16; it fails on adapters without f16.
+    half=(--precision f16)
+    step bench-64-f16 "$bayeslora" bench --out "$out/bench-64-f16.json" "${half[@]}" "${small[@]}"
+    step bench-224-f16 "$bayeslora" bench --out "$out/bench-224-f16.json" "${half[@]}" "${large[@]}"
+    step devices-tuned "$bayeslora" devices --json
     train=(--resolution 224 --epochs 5 --batch-size 256)
 fi
 if "$python" -c 'import torch' 2>/dev/null; then
@@ -181,7 +186,7 @@ fi
 rm -rf "$out/run"
 step training training "${train[@]}"
 
-for name in devices bench-64 pytorch-64 bench-224 pytorch-224 training; do
+for name in devices bench-64 bench-64-f16 pytorch-64 bench-224 bench-224-f16 pytorch-224 training; do
     [ -f "$out/$name.txt" ] || continue
     printf '\n## %s\n\n%s\n%s\n%s\n' "$name" "$fence" "$(cat "$out/$name.txt")" "$fence" >>"$summary"
 done
