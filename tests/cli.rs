@@ -166,6 +166,45 @@ fn eval_prints_the_agreed_keys() {
 }
 
 #[test]
+fn mc_dropout_keeps_its_gates() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let options = "train --data sample --limit-train 100 --limit-test 10 --epochs 1 --rank 4 \
+                   --targets layer4.1 --resolution 32 --validation 0.2 --method mc-dropout \
+                   --dropout 0.25";
+    let text = bayeslora()
+        .args(options.split_whitespace())
+        .arg("--out")
+        .arg(&run)
+        .assert()
+        .success();
+    text.stdout(
+        contains("MC dropout of ranks with p = 0.25, rank 4 on layer4.1")
+            .and(contains("8 samples")),
+    );
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("method = \"mc-dropout\"") && config.contains("dropout = 0.25"));
+    let line = "eval --data sample --limit-test 20 --json --samples";
+    let sampled = json(&mut on(&run, &format!("{line} 4")));
+    assert!(sampled["mean_mutual_information"].as_f64().unwrap() > 0.0);
+    // 8 ranks, three quarters of which are there on average.
+    assert!((sampled["effective_rank"].as_f64().unwrap() - 6.0).abs() < 1e-5);
+    let image = dir.path().join("image.png");
+    picture(&image, 40, 30);
+    let answer = json(on(&run, "predict --json --samples 4").arg(&image));
+    let answer = &answer["images"][0];
+    assert!(answer["mutual_information"].as_f64().unwrap() > 0.0);
+    assert!(answer["covariance_trace"].as_f64().unwrap() > 0.0);
+    refuses(
+        &mut on(&run, "prune --threshold 0 --dry-run"),
+        &["fixed probability (method mc-dropout)"],
+    );
+    on(&run, "plan --mode train --batch-size 2")
+        .assert()
+        .success();
+}
+
+#[test]
 fn eval_explains_itself() {
     let run = TRAINED.path().join("run");
     let text = on(&run, "eval --data sample --limit-test 20 --samples 2")

@@ -96,15 +96,19 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     context.catch_interrupt()?;
     let mut rows = Vec::new();
     let mut test = None;
-    for method in [Method::Lora, Method::BayesLora] {
-        say(format!("\n{}", title(method)));
+    let methods = [
+        (Method::Lora, "rank 8 in every layer, no gates"),
+        (Method::BayesLora, "the same with a gate on every rank"),
+    ];
+    for (method, what) in methods {
+        say(format!("\n{}: {what}", method.title()));
         let config = TrainConfig {
             method,
             ..config.clone()
         };
         let (train, validation) = (train.clone(), validation.clone());
         let mut trainer = Trainer::over(network.clone(), &backbone, config, train, validation)?;
-        let run = RunDir::create(out.join(directory(method)))?;
+        let run = RunDir::create(out.join(method.name()))?;
         run.write_config(&config_text(&inputs, trainer.config())?)?;
         run.write_environment(&environment::describe(&gpu))?;
         run_epochs(&run, &mut trainer, args.json, &mut observe)?;
@@ -124,7 +128,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     let least_sure = least_sure(bayes, &test.dataset);
     let strip = write_least_sure(&least_sure, &test.dataset, &out)?;
     let examples = write_examples(&test.dataset, &out)?;
-    let run = out.join(directory(Method::BayesLora));
+    let run = out.join(Method::BayesLora.name());
     if args.json {
         return output::json(&json!({ "out": out, "methods": rows, "least_sure": least_sure }));
     }
@@ -140,20 +144,6 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     println!("  bayeslora predict --run {run} {examples}");
     println!("  bayeslora eval --run {run} --data sample --samples 32");
     Ok(())
-}
-
-fn title(method: Method) -> &'static str {
-    match method {
-        Method::Lora => "LoRA: rank 8 in every layer, no gates",
-        Method::BayesLora => "BayesLoRA: the same with a gate on every rank",
-    }
-}
-
-fn directory(method: Method) -> &'static str {
-    match method {
-        Method::Lora => "lora",
-        Method::BayesLora => "bayeslora",
-    }
 }
 
 fn free_directory() -> PathBuf {
@@ -180,10 +170,7 @@ impl Row {
             .filter_map(|line| line["images_per_second"].as_f64())
             .collect();
         Ok(Self {
-            name: match method {
-                Method::Lora => "LoRA",
-                Method::BayesLora => "BayesLoRA",
-            },
+            name: method.title(),
             scores: results.samples_8.unwrap_or(results.mean),
             images_per_second: speeds.iter().sum::<f64>() / speeds.len() as f64,
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
-use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::formats::{Adapter, GateDistribution, RunDir};
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{
     AdapterLayout, AdapterState, FrozenNetwork, KernelChoice, PLAIN_VIEW, exchange,
@@ -118,6 +118,13 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         gated,
         "--run {}: its adapter was trained without gates (method {}), so there is no log alpha to \
          prune by",
+        run.dir.path().display(),
+        run.adapter.method
+    );
+    ensure!(
+        run.adapter.gates == GateDistribution::Gaussian,
+        "--run {}: its ranks are dropped with a fixed probability (method {}), so no log alpha was \
+         learnt to prune by",
         run.dir.path().display(),
         run.adapter.method
     );
@@ -251,7 +258,14 @@ impl Bench {
         let gpu = &self.network.gpu;
         let parameters = gpu.storage_with("parameters", &layout.pack(state));
         let network = self.network.clone();
-        let predictor = Predictor::over(network, layout.clone(), parameters, self.scale, self.size);
+        let predictor = Predictor::over(
+            network,
+            layout.clone(),
+            parameters,
+            self.scale,
+            GateDistribution::Gaussian,
+            self.size,
+        );
         let total = self.source.dataset.len();
         let mut progress = |done| self.bar.show("evaluating", done, total);
         Ok(evaluate(

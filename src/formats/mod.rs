@@ -11,7 +11,7 @@ mod peft_config;
 mod run_dir;
 mod tensors;
 
-pub use adapter::{Adapter, Head, LayerAdapter};
+pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter};
 pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;
 pub use error::FormatError;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backbone::WRAPPERS;
 use super::peft_config::{self, HEAD, PeftConfig};
-use super::{Adapter, FormatError, Head, LayerAdapter, TensorFile, files};
+use super::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, TensorFile, files};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -23,6 +23,8 @@ const MODEL: &str = "a LoRA adapter of a ResNet-18 with `fc` saved in full";
 struct Ours {
     version: u32,
     method: String,
+    #[serde(default)]
+    gates: GateDistribution,
     seed: u64,
     resolution: usize,
     backbone_sha256: String,
@@ -183,6 +185,7 @@ impl Adapter {
             resolution: ours.resolution,
             seed: ours.seed,
             method: ours.method,
+            gates: ours.gates,
         })
     }
 
@@ -235,6 +238,7 @@ impl Adapter {
             resolution: 0,
             seed: 0,
             method: "lora".to_owned(),
+            gates: GateDistribution::default(),
         })
     }
 
@@ -267,6 +271,7 @@ impl Adapter {
         Ours {
             version: OUR_VERSION,
             method: self.method.clone(),
+            gates: self.gates,
             seed: self.seed,
             resolution: self.resolution,
             backbone_sha256: self.backbone_sha256.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ForwardPlan, ForwardSpec, Source};
 use crate::data::{DataError, Dataset, prefetch};
-use crate::formats::Adapter;
+use crate::formats::{Adapter, GateDistribution};
 use crate::gpu::{Gpu, GpuError, Reading};
 use crate::metrics::{PredictionsError, SampledProbabilities, log_mean_exp};
 use crate::model::exchange::{self, Misfit};
@@ -104,6 +104,7 @@ pub struct Predictor {
     layout: AdapterLayout,
     parameters: wgpu::Buffer,
     scale: f32,
+    distribution: GateDistribution,
     size: usize,
 }
 
@@ -123,6 +124,7 @@ impl Predictor {
             layout,
             parameters,
             scale,
+            adapter.gates,
             size,
         ))
     }
@@ -133,6 +135,7 @@ impl Predictor {
         layout: AdapterLayout,
         parameters: wgpu::Buffer,
         scale: f32,
+        distribution: GateDistribution,
         size: usize,
     ) -> Self {
         let convs: Vec<_> = layout
@@ -147,6 +150,7 @@ impl Predictor {
             layout,
             parameters,
             scale,
+            distribution,
             size,
         }
     }
@@ -184,6 +188,7 @@ impl Predictor {
             examples,
             samples,
             scale: self.scale,
+            distribution: self.distribution,
             trace: false,
         }
     }

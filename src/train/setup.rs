@@ -49,6 +49,7 @@ pub(super) fn build_step(
             batch,
             chunk: largest_chunk(&network.gpu, network, config.resolution),
             scale: config.scale(),
+            distribution: config.method.gates().unwrap_or_default(),
             prior: (config.method == Method::BayesLora).then_some(config.kl_prior.into()),
             kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
             slots,

@@ -106,7 +106,13 @@ impl Trainer {
         let ids = vec![(0..config.rank as u32).collect::<Vec<_>>(); layers];
         let classes = train.dataset.classes.len();
         let layout = AdapterLayout::new(resnet, &convs, head, classes, &ids);
-        let state = TrainableState::new(&layout, initial_state(&layout, config.seed));
+        let mut values = initial_state(&layout, config.seed);
+        if let Some(p) = config.dropout {
+            let log_alpha = (p / (1.0 - p)).ln() as f32;
+            let layers = values.layers.iter_mut();
+            layers.for_each(|layer| layer.log_alpha.fill(log_alpha));
+        }
+        let state = TrainableState::new(&layout, values);
         let batch = config.batch_size.expect("resolved above");
         let schedule = Schedule::new(&config, train.dataset.len().div_ceil(batch));
         let trainable = Trainable::upload(&network.gpu, layout, &state);
@@ -306,7 +312,8 @@ impl Trainer {
 
     fn step_values(&self, step: usize, slot: usize, count: usize) -> StepValues {
         let rates = self.schedule.at(step);
-        let gated = self.config.method == Method::BayesLora;
+        let gated = self.config.method.gates().is_some();
+        let learnt = self.config.method == Method::BayesLora;
         let (correction1, correction2) = Adam::default().corrections(step as u64 + 1);
         let images = self.train.dataset.len() as f64;
         StepValues {
@@ -320,7 +327,7 @@ impl Trainer {
             count,
             slot,
             learning_rate: rates.learning_rate as f32,
-            log_alpha_learning_rate: match gated {
+            log_alpha_learning_rate: match learnt {
                 true => rates.log_alpha_learning_rate as f32,
                 false => 0.0,
             },
@@ -420,12 +427,13 @@ impl Trainer {
             self.trainable.layout.clone(),
             self.trainable.values.clone(),
             self.config.scale(),
+            self.config.method.gates().unwrap_or_default(),
             self.config.resolution,
         )
     }
 
     fn effective_rank(&self, state: &crate::model::AdapterState) -> f64 {
-        if self.config.method == Method::Lora {
+        if self.config.method.gates().is_none() {
             return self.trainable.layout.total_rank() as f64;
         }
         let all = state.layers.iter().flat_map(|layer| &layer.log_alpha);
@@ -438,8 +446,8 @@ impl Trainer {
     /// The GPU fails.
     pub fn adapter(&self) -> Result<Adapter, TrainError> {
         let state = self.trainable.read_values(&self.gpu)?;
-        let gated = self.config.method == Method::BayesLora;
-        let (layers, head) = exchange::to_file(&self.trainable.layout, &state, gated);
+        let gates = self.config.method.gates();
+        let (layers, head) = exchange::to_file(&self.trainable.layout, &state, gates.is_some());
         let (base_name, backbone_sha256) = self.backbone.clone();
         Ok(Adapter {
             layers,
@@ -451,10 +459,8 @@ impl Trainer {
             base_name,
             resolution: self.config.resolution,
             seed: self.config.seed,
-            method: match self.config.method {
-                Method::Lora => "lora".into(),
-                Method::BayesLora => "bayeslora".into(),
-            },
+            method: self.config.method.name().into(),
+            gates: gates.unwrap_or_default(),
         })
     }
 
