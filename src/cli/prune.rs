@@ -15,10 +15,8 @@ use bayeslora::train::{PruneEvent, kept_without, noisiest};
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{self, Bar, Context};
+use super::context::{Bar, Context};
 use super::run::{self, Run, RunArgs};
-use super::train;
-use super::train_options::Inputs;
 use super::{output, tables};
 
 #[derive(Args)]
@@ -191,18 +189,10 @@ fn held_out(run: &Run, data: Option<&str>, bar: &Bar) -> Result<(Dataset, HeldOu
         "--data is missing: {} does not say what the run was trained on",
         run.dir.path().join("config.toml").display()
     );
-    let inputs = Inputs {
-        data: data.clone(),
-        ..run.inputs.clone()
+    let (mut dataset, split) = match run.splits(&data, bar)? {
+        (Some(validation), _) => (validation, "validation"),
+        (None, test) => (test, "test"),
     };
-    let progress = |done, total| bar.show("reading images", done, total);
-    let splits = inputs.open(run.adapter.resolution, &progress)?;
-    let (_, validation) = train::split(&splits.train, &run.config)?;
-    let (mut dataset, split) = match validation {
-        Some(validation) => (validation, "validation"),
-        None => (splits.test, "test"),
-    };
-    context::report_skipped(&splits.train);
     run.align(&mut dataset, &data)?;
     let images = dataset.len();
     Ok((

@@ -9,6 +9,7 @@ pub mod npy;
 mod peft;
 mod peft_config;
 mod run_dir;
+mod temperature;
 mod tensors;
 
 pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter};
@@ -16,4 +17,5 @@ pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;
 pub use error::FormatError;
 pub use run_dir::RunDir;
+pub use temperature::Temperature;
 pub use tensors::{Integers, Tensor, TensorFile};

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::backbone::WRAPPERS;
 use super::peft_config::{self, HEAD, PeftConfig};
-use super::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, TensorFile, files};
+use super::{
+    Adapter, FormatError, GateDistribution, Head, LayerAdapter, Temperature, TensorFile, files,
+};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -45,7 +47,8 @@ struct OurLayer {
 
 impl Adapter {
     /// Writes a directory that `peft.PeftModel.from_pretrained` reads and
-    /// [`Adapter::load_peft`] restores exactly; each file is replaced atomically.
+    /// [`Adapter::load_peft`] restores exactly; each file is replaced atomically. A
+    /// [`Temperature`] fitted to what was there before goes.
     ///
     /// peft has neither gates nor rank 0: it gets the mean model (z = 1) without
     /// the layers of rank 0, and with no rank left anywhere it refuses the
@@ -80,6 +83,7 @@ impl Adapter {
             }
         }
         files::create_dir(dir)?;
+        Temperature::forget(dir)?;
         weights.write_atomic(dir.join(WEIGHTS))?;
         ours.write_atomic(dir.join(OUR_TENSORS))?;
         files::write_json(&dir.join(CONFIG), &peft_config::for_adapter(self))?;

@@ -6,7 +6,9 @@ use super::{ForwardPlan, ForwardSpec, Source};
 use crate::data::{DataError, Dataset, prefetch};
 use crate::formats::{Adapter, GateDistribution};
 use crate::gpu::{Gpu, GpuError, Reading};
-use crate::metrics::{PredictionsError, SampledProbabilities, log_mean_exp};
+use crate::metrics::{
+    PredictionsError, SampledProbabilities, entropy, log_mean_exp, tempered_log_probs,
+};
 use crate::model::exchange::{self, Misfit};
 use crate::model::{
     AdapterLayout, AdapterState, Backbone, Cut, FrozenNetwork, GateMode, KernelChoice, StepValues,
@@ -88,6 +90,19 @@ pub struct Prediction {
     pub mutual_information: Vec<f32>,
     /// Trace of equation (16) summed over adapters and positions, `[n]`.
     pub covariance_trace: Vec<f32>,
+}
+
+impl Prediction {
+    /// The same with the predictive and its entropy at a temperature; `std` and `mutual_information`
+    /// stay those of the samples.
+    pub fn at_temperature(mut self, temperature: f64) -> Self {
+        let logs: Vec<f32> = self.mean.iter().map(|p| p.ln()).collect();
+        let tempered = tempered_log_probs(&logs, self.classes, temperature);
+        self.mean = tempered.iter().map(|value| value.exp()).collect();
+        let rows = self.mean.chunks_exact(self.classes);
+        self.entropy = rows.map(|row| entropy(row) as f32).collect();
+        self
+    }
 }
 
 /// A batch's log probabilities on their way, its images, and the first of its samples.
