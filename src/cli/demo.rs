@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use bayeslora::data::Dataset;
 use bayeslora::formats::RunDir;
 use bayeslora::metrics::entropy;
-use bayeslora::model::{Backbone, PLAIN_VIEW};
-use bayeslora::predict::{Evaluated, Source};
+use bayeslora::model::Backbone;
+use bayeslora::predict::Evaluated;
 use bayeslora::train::{self, Method, TrainConfig, Trainer};
 use clap::Args;
 use image::RgbImage;
@@ -65,32 +65,8 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     say("model     ResNet-18 trained on CIFAR-100 and Tiny-ImageNet, frozen".into());
 
     let backbone = Backbone::embedded()?;
-    let (convs, _) = backbone
-        .resnet
-        .select(&config.targets)
-        .map_err(anyhow::Error::msg)?;
-    let network = train::upload(&gpu, &backbone);
     let mut observe = context.observer();
-    let mut budget = config.budget();
-    let mut open = |dataset: Dataset, views: &[_]| {
-        let (total, cut) = (dataset.len(), network.resnet.cut(&convs));
-        let progress = |done| {
-            let _ = observe(train::Progress::Caching { done, total });
-        };
-        Source::within(
-            &mut budget,
-            &network,
-            cut,
-            dataset,
-            config.resolution,
-            views,
-            progress,
-        )
-    };
-    let train = open(train, config.augment.views())?;
-    let validation = validation
-        .map(|dataset| open(dataset, &[PLAIN_VIEW]))
-        .transpose()?;
+    let prepared = train::prepare(&gpu, &backbone, &config, train, validation, &mut observe)?;
 
     // Up to here nothing is written, and Ctrl-C may stop the program where it is.
     context.catch_interrupt()?;
@@ -106,8 +82,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
             method,
             ..config.clone()
         };
-        let (train, validation) = (train.clone(), validation.clone());
-        let mut trainer = Trainer::over(network.clone(), &backbone, config, train, validation)?;
+        let mut trainer = Trainer::over(prepared.clone(), &backbone, config)?;
         let run = RunDir::create(out.join(method.name()))?;
         run.write_config(&config_text(&inputs, trainer.config())?)?;
         run.write_environment(&environment::describe(&gpu))?;

@@ -145,7 +145,7 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<(Option<RunDir>, Inputs, T
 }
 
 /// Goes on from the checkpoint, or from the start where the run did not get that far.
-fn restore(run: &RunDir, trainer: &mut Trainer) -> Result<()> {
+pub fn restore(run: &RunDir, trainer: &mut Trainer) -> Result<()> {
     let Some(checkpoint) = run.read_checkpoint()? else {
         run.truncate_metrics(0)?;
         return Ok(());

@@ -20,6 +20,6 @@ pub use init::{INITIAL_LOG_ALPHA, initial_state};
 pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, noisiest};
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};
-pub use setup::upload;
+pub use setup::{Prepared, prepare, upload};
 pub use step::{StepSpec, TrainStep};
 pub use trainer::Trainer;

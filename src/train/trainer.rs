@@ -10,7 +10,7 @@ use super::init::initial_state;
 use super::kl::soft_effective_rank;
 use super::prune::{HeldOut, PruneEvent, kept_ranks};
 use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
-use super::setup::{build_step, upload};
+use super::setup::{Prepared, build_step, prepare};
 use super::{Adam, Augment, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
 use crate::data::{Dataset, EpochOrder, prefetch};
 use crate::formats::{Adapter, Checkpoint};
@@ -63,40 +63,24 @@ impl Trainer {
         observe: Observer,
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.len())?;
-        let (convs, _) = backbone
-            .resnet
-            .select(&config.targets)
-            .map_err(TrainError::Targets)?;
-        let network = upload(gpu, backbone);
-        let (cut, size) = (network.resnet.cut(&convs), config.resolution);
-        let mut budget = config.budget();
-        let mut open = |dataset: Dataset, views: &[View]| {
-            let total = dataset.len();
-            let progress = |done| {
-                let _ = observe(Progress::Caching { done, total });
-            };
-            Source::within(&mut budget, &network, cut, dataset, size, views, progress)
-        };
-        let train = open(train, config.augment.views())?;
-        let validation = validation
-            .map(|dataset| open(dataset, &[PLAIN_VIEW]))
-            .transpose()?;
-        Self::over(network, backbone, config, train, validation)
+        let prepared = prepare(gpu, backbone, &config, train, validation, observe)?;
+        Self::over(prepared, backbone, config)
     }
 
-    /// Sets up a run over a network and sets that are there already. The network lets gradients
-    /// through the adapted layers ([`upload`]), the training set is cached under the views of
-    /// the augmentation or not at all.
+    /// Sets up a run over what another has [prepared](prepare).
     ///
     /// # Errors
     /// An option is wrong, a batch does not fit the device, the GPU fails.
     pub fn over(
-        network: Arc<FrozenNetwork>,
+        prepared: Prepared,
         backbone: &Backbone,
         config: TrainConfig,
-        train: Source,
-        validation: Option<Source>,
     ) -> Result<Self, TrainError> {
+        let Prepared {
+            network,
+            train,
+            validation,
+        } = prepared;
         let config = config.resolve(train.dataset.len())?;
         let resnet = &network.resnet;
         let (convs, head) = resnet
