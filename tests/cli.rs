@@ -196,6 +196,152 @@ fn eval_prints_the_agreed_keys() {
 }
 
 #[test]
+fn mc_dropout_keeps_its_gates() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let options = "train --data sample --limit-train 100 --limit-test 10 --epochs 1 --rank 4 \
+                   --targets layer4.1 --resolution 32 --validation 0.2 --method mc-dropout \
+                   --dropout 0.25";
+    let text = bayeslora()
+        .args(options.split_whitespace())
+        .arg("--out")
+        .arg(&run)
+        .assert()
+        .success();
+    text.stdout(
+        contains("MC dropout of ranks with p = 0.25, rank 4 on layer4.1")
+            .and(contains("8 samples")),
+    );
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("method = \"mc-dropout\"") && config.contains("dropout = 0.25"));
+    let line = "eval --data sample --limit-test 20 --json --samples";
+    let sampled = json(&mut on(&run, &format!("{line} 4")));
+    assert!(sampled["mean_mutual_information"].as_f64().unwrap() > 0.0);
+    // 8 ranks, three quarters of which are there on average.
+    assert!((sampled["effective_rank"].as_f64().unwrap() - 6.0).abs() < 1e-5);
+    let image = dir.path().join("image.png");
+    picture(&image, 40, 30);
+    let answer = json(on(&run, "predict --json --samples 4").arg(&image));
+    let answer = &answer["images"][0];
+    assert!(answer["mutual_information"].as_f64().unwrap() > 0.0);
+    assert!(answer["covariance_trace"].as_f64().unwrap() > 0.0);
+    refuses(
+        &mut on(&run, "prune --threshold 0 --dry-run"),
+        &["fixed probability (method mc-dropout)"],
+    );
+    on(&run, "plan --mode train --batch-size 2")
+        .assert()
+        .success();
+}
+
+#[test]
+fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
+    let (dir, path) = run();
+    let image = dir.path().join("image.png");
+    picture(&image, 40, 30);
+    let predict = |options: &str| {
+        let mut command = on(&path, &format!("predict --json {options}"));
+        command.arg(&image);
+        command
+    };
+    refuses(
+        &mut predict("--samples 3 --temperature"),
+        &["none was fitted", "eval --run", "--samples 3 --temperature"],
+    );
+    let eval = |options: &str| {
+        json(&mut on(
+            &path,
+            &format!("eval --data sample --json {options}"),
+        ))
+    };
+    let scores = eval("--limit-test 40 --samples 3 --temperature");
+    let plain = eval("--limit-test 40 --samples 3");
+    let fitted = &scores["temperature"];
+    assert_keys(
+        fitted,
+        "temperature samples seed images nll_before nll_after",
+    );
+    assert_eq!(
+        (&fitted["images"], &fitted["samples"]),
+        (&20.into(), &3.into())
+    );
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert!(number(&fitted["nll_after"]) < number(&fitted["nll_before"]));
+    assert_keys(
+        &scores["tempered"],
+        "n accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
+         mean_mutual_information",
+    );
+    assert_eq!(scores["nll"], plain["nll"], "the scores without it stay");
+    assert_eq!(scores["tempered"]["accuracy"], plain["accuracy"]);
+    assert_ne!(scores["tempered"]["nll"], plain["nll"]);
+    // Whatever the test set is.
+    assert_eq!(
+        &eval("--limit-test 10 --samples 3 --temperature")["temperature"],
+        fitted
+    );
+
+    // softmax(ln p / T), the deviations and the mutual information untouched.
+    let before = json(&mut predict("--samples 3"));
+    let after = json(&mut predict("--samples 3 --temperature"));
+    let t = number(&after["temperature"]);
+    assert_eq!(after["temperature"], fitted["temperature"]);
+    let by_class = |answer: &Value, key: &str| -> Vec<f64> {
+        let mut classes = answer["images"][0]["classes"].as_array().unwrap().clone();
+        classes.sort_by_key(|class| class["class"].to_string());
+        classes.iter().map(|class| number(&class[key])).collect()
+    };
+    let (p, q) = (
+        by_class(&before, "probability"),
+        by_class(&after, "probability"),
+    );
+    let mass: f64 = p.iter().map(|p| p.powf(1.0 / t)).sum();
+    let mut entropy = 0.0;
+    for (p, q) in p.iter().zip(&q) {
+        assert!((p.powf(1.0 / t) / mass - q).abs() < 1e-5, "{p} at {t}: {q}");
+        entropy -= q * q.ln();
+    }
+    assert!((number(&after["images"][0]["entropy"]) - entropy).abs() < 1e-5);
+    assert_eq!(by_class(&before, "std"), by_class(&after, "std"));
+    let information = |answer: &Value| answer["images"][0]["mutual_information"].clone();
+    assert_eq!(information(&before), information(&after));
+
+    // Another number of samples has another temperature; both are kept.
+    refuses(&mut predict("--temperature"), &["--samples 3, not for 8"]);
+    let text = on(
+        &path,
+        "eval --data sample --limit-test 20 --samples 0 --temperature",
+    )
+    .assert()
+    .success();
+    text.stdout(contains("from 20 validation images").and(contains("T = 1 ")));
+    predict("--samples 0 --temperature").assert().success();
+    predict("--samples 3 --temperature").assert().success();
+
+    // A pruned adapter is another one.
+    spread(&path);
+    refuses(
+        &mut predict("--samples 3 --temperature"),
+        &["none was fitted"],
+    );
+
+    let config = fs::read_to_string(path.join("config.toml")).unwrap();
+    let without = config.replace("validation = 0.2", "validation = 0.0");
+    assert_ne!(config, without);
+    fs::write(path.join("config.toml"), without).unwrap();
+    refuses(
+        &mut on(&path, "eval --data sample --temperature"),
+        &["--temperature", "--validation 0,"],
+    );
+    let gone = config.replace("data = \"sample\"", "data = \"gone\"");
+    fs::write(path.join("config.toml"), gone).unwrap();
+    refuses(
+        &mut on(&path, "eval --data sample --temperature"),
+        &["--temperature: the validation split", "gone"],
+    );
+}
+
+#[test]
 fn eval_explains_itself() {
     let run = TRAINED.path().join("run");
     let text = on(&run, "eval --data sample --limit-test 20 --samples 2")

@@ -188,7 +188,15 @@ fn bad_input_is_named() {
     refuses("--data sample --validation 0.95", &["--validation is 0.95"]);
     refuses(
         "--data sample --method dropout",
-        &["--method", "lora", "bayeslora"],
+        &["--method", "lora", "bayeslora", "mc-dropout"],
+    );
+    refuses(
+        "--data sample --method mc-dropout --dropout 1",
+        &["--dropout is 1", "0.001 to 0.99"],
+    );
+    refuses(
+        "--data sample --dropout 0.2",
+        &["--dropout is 0.2", "--method mc-dropout"],
     );
     refuses(
         "--data sample --prune-from soon",

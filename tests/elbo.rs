@@ -4,6 +4,7 @@
 mod common;
 mod properties;
 
+use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::Plan;
 use bayeslora::model::{
     AdapterLayout, AdapterSlots, AdapterState, BatchInput, FrozenNetwork, GateMode, GateTable,
@@ -204,6 +205,7 @@ fn a_batch_twice_is_the_batch() {
                 batch: rows,
                 chunk: rows,
                 scale: 1.5,
+                distribution: GateDistribution::Gaussian,
                 prior: Some(Prior::Molchanov),
                 kappa: &|layer| layer.params_per_rank() as f64,
                 slots: 1,
@@ -367,7 +369,7 @@ impl Quadratic {
         let matrix = graph.builder.buffer("matrix", &matrix);
         let example_slot = graph.builder.buffer("examples", &examples);
         let gates = graph.builder.buffer("gates", &gates);
-        graph.gates(table, example_slot, gates, 1);
+        graph.gates(table, GateDistribution::Gaussian, example_slot, gates, 1);
         let h = graph.down("h".into(), None, x, read.a, RANKS, None);
         let y = graph.up(Up {
             label: "y".into(),

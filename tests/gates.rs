@@ -7,9 +7,10 @@ mod common;
 mod properties;
 mod reference;
 
+use bayeslora::formats::GateDistribution;
 use bayeslora::model::{
-    AdapterLayout, BatchInput, Cut, FrozenNetwork, GateMode, KernelChoice, Prior, Purpose,
-    StepValues,
+    AdapterLayout, AdapterState, BatchInput, Cut, FrozenNetwork, GateMode, KernelChoice, Prior,
+    Purpose, StepValues,
 };
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use properties::{
@@ -111,6 +112,62 @@ fn a_million_draws_are_standard_normal() {
     }
     println!("Kolmogorov-Smirnov: sqrt(n) D = {:.3}", n.sqrt() * d);
     assert!(n.sqrt() * d < 1.95);
+}
+
+/// Dropout's gates: two values, mean 1 and variance p/(1 - p), for every p and every lane of a block.
+#[test]
+fn dropout_gates_have_mean_one_and_their_variance() {
+    let ids: Vec<u32> = (0..64).collect();
+    let layout = layout(&ids);
+    let examples: Vec<u32> = (0..4096).collect();
+    let draw = Draw {
+        distribution: GateDistribution::Bernoulli,
+        ..Draw::BASE
+    };
+    for p in [0.02, 0.1, 0.5, 0.9] {
+        let (alpha, keep) = (p / (1.0 - p), 1.0 - p);
+        let mut state = zero_state(&layout);
+        for layer in &mut state.layers {
+            layer.log_alpha.fill(f64::ln(alpha) as f32);
+        }
+        let gates = draw_gates(&layout, &state, &examples, draw);
+        let lane = |of: &dyn Fn(usize) -> bool| -> Vec<f64> {
+            let lanes = (0..64).filter(|lane| of(*lane));
+            let all = lanes.flat_map(|lane| gates.lane(0, lane));
+            all.map(f64::from).collect()
+        };
+        let mut parts = vec![lane(&|_| true)];
+        parts.extend((0..4).map(|word| lane(&|lane| lane % 4 == word)));
+        for all in parts {
+            let n = all.len() as f64;
+            let weight = 1.0 / keep;
+            let sound = |z: &f64| *z == 0.0 || (z - weight).abs() < 1e-6 * weight;
+            assert!(all.iter().all(sound), "neither dropped nor kept");
+            let mean = all.iter().sum::<f64>() / n;
+            let variance = all.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / n;
+            let kurtosis = (1.0 - 3.0 * p * keep) / (p * keep);
+            for (name, found, expected, deviation) in [
+                ("mean", mean, 1.0, alpha.sqrt()),
+                ("variance", variance, alpha, alpha * (kurtosis - 1.0).sqrt()),
+            ] {
+                // At p = 1/2 the sample variance is exact up to the square of the mean's error.
+                let sigmas = (found - expected) / (deviation / n.sqrt() + 16.0 * alpha / n);
+                println!("p {p} {name:<8} {found:.5} ({sigmas:+.2} sigma)");
+                assert!(sigmas.abs() < 4.0, "p {p}, {name}: {found}, {sigmas} sigma");
+            }
+        }
+        // Ranks and examples are dropped independently: one word a rank.
+        let first = gates.lane(0, 0).into_iter().map(f64::from);
+        let first: Vec<f64> = first.collect();
+        for lane in 1..8 {
+            let other = gates.lane(0, lane).into_iter().map(f64::from);
+            let sigmas = correlation(&first, &other.collect::<Vec<_>>()) * 64.0;
+            assert!(
+                sigmas.abs() < 4.5,
+                "p {p}, ranks 0 and {lane}: {sigmas} sigma"
+            );
+        }
+    }
 }
 
 #[test]
@@ -298,19 +355,40 @@ fn streams_are_independent() {
     }
 }
 
+/// Each distribution of the gates.
+const BOTH: [Draw; 2] = [
+    Draw::BASE,
+    Draw {
+        distribution: GateDistribution::Bernoulli,
+        ..Draw::BASE
+    },
+];
+
 #[test]
 fn batches_and_their_order_do_not_matter() {
     let layout = layout(&[0, 1, 2, 5, 6]);
     let state = random_state(&layout, 11);
     let mut rng = Pcg64::seed_from_u64(4);
     let examples: Vec<u32> = (0..65).map(|_| rng.random()).collect();
-    let whole = draw_gates(&layout, &state, &examples, Draw::BASE);
     let mut order: Vec<usize> = (0..65).collect();
     order.shuffle(&mut rng);
+    for draw in BOTH {
+        same_in_every_batch(&layout, &state, &examples, &order, draw);
+    }
+}
+
+fn same_in_every_batch(
+    layout: &AdapterLayout,
+    state: &AdapterState,
+    examples: &[u32],
+    order: &[usize],
+    draw: Draw,
+) {
+    let whole = draw_gates(layout, state, examples, draw);
     for size in [1, 3, 31, 64, 65] {
         for part in order.chunks(size) {
             let ids: Vec<u32> = part.iter().map(|place| examples[*place]).collect();
-            let gates = draw_gates(&layout, &state, &ids, Draw::BASE);
+            let gates = draw_gates(layout, state, &ids, draw);
             for (row, place) in part.iter().enumerate() {
                 for layer in 0..3 {
                     for lane in 0..8 {
@@ -327,11 +405,15 @@ fn batches_and_their_order_do_not_matter() {
 
 #[test]
 fn a_prune_leaves_the_survivors_gates() {
+    BOTH.into_iter().for_each(survivors_keep_their_gates);
+}
+
+fn survivors_keep_their_gates(draw: Draw) {
     let resnet = tiny_resnet();
     let mut layout = layout(&(0..9).collect::<Vec<u32>>());
     let mut state = random_state(&layout, 12);
     let examples: Vec<u32> = (0..40).collect();
-    let before = draw_gates(&layout, &state, &examples, Draw::BASE);
+    let before = draw_gates(&layout, &state, &examples, draw);
     // Two prunes, the second by the places that the first has left; one layer loses all.
     let first = [vec![0, 2, 3, 5, 7, 8], vec![1, 4], (0..9).collect()];
     let second = [vec![1, 3, 4, 5], vec![1], vec![]];
@@ -342,7 +424,7 @@ fn a_prune_leaves_the_survivors_gates() {
         for (places, kept) in places.iter_mut().zip(&kept) {
             *places = kept.iter().map(|place| places[*place]).collect();
         }
-        let after = draw_gates(&layout, &state, &examples, Draw::BASE);
+        let after = draw_gates(&layout, &state, &examples, draw);
         for (layer, places) in places.iter().enumerate() {
             assert_eq!(places.len(), layout.layers[layer].rank());
             for (lane, place) in places.iter().enumerate() {
@@ -381,12 +463,16 @@ fn samples_are_draws() {
     let layout = layout(&[0, 1, 2, 3, 4]);
     let state = random_state(&layout, 14);
     let examples: Vec<u32> = (7..12).collect();
-    for mode in [GateMode::PerExample, GateMode::Shared] {
+    let modes = [GateMode::PerExample, GateMode::Shared];
+    for (mode, draw) in modes
+        .into_iter()
+        .flat_map(|mode| BOTH.map(|draw| (mode, draw)))
+    {
         let base = Draw {
             purpose: Purpose::Predict,
             draw: 30,
             mode,
-            ..Draw::BASE
+            ..draw
         };
         let many = draw_gates(&layout, &state, &examples, Draw { samples: 6, ..base });
         for s in 0..6 {
@@ -423,6 +509,7 @@ fn train_step(network: &FrozenNetwork, trainable: &Trainable, draw: bool) -> Tra
         batch: ROWS,
         chunk: ROWS,
         scale: 0.5,
+        distribution: GateDistribution::Gaussian,
         prior: Some(Prior::Molchanov),
         kappa: &|layer| layer.params_per_rank() as f64,
         slots: 1,

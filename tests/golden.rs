@@ -2,7 +2,7 @@
 
 mod common;
 
-use bayeslora::formats::TensorFile;
+use bayeslora::formats::{GateDistribution, TensorFile};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Backbone, Batch, BatchInput, Cut,
@@ -219,6 +219,7 @@ fn train_step(golden: &Golden, network: &FrozenNetwork, trainable: &Trainable) -
         batch: EXAMPLES,
         chunk: EXAMPLES,
         scale: SCALE,
+        distribution: GateDistribution::Gaussian,
         prior: Some(Prior::Molchanov),
         kappa: &|layer| layer.params_per_rank() as f64,
         slots: 10,

@@ -8,7 +8,7 @@ mod reference;
 
 use std::sync::LazyLock;
 
-use bayeslora::formats::{self, BackboneFile};
+use bayeslora::formats::{self, BackboneFile, GateDistribution};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
@@ -320,6 +320,7 @@ fn train_step(
         batch: batch.rows,
         chunk: 4,
         scale: SCALE,
+        distribution: GateDistribution::Gaussian,
         prior: Some(Prior::Molchanov),
         kappa: &|layer| layer.params_per_rank() as f64,
         slots: 1,

@@ -3,6 +3,7 @@
 mod common;
 mod properties;
 
+use bayeslora::formats::GateDistribution;
 use bayeslora::model::{AdapterLayout, Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues};
 use bayeslora::predict::{ForwardPlan, ForwardSpec};
 use bayeslora::train::{initial_state, upload};
@@ -28,6 +29,7 @@ fn logits(backbone: &Backbone, layout: &AdapterLayout, parameters: &[f32]) -> Ve
         examples: IMAGES,
         samples: 1,
         scale: SCALE,
+        distribution: GateDistribution::Gaussian,
         trace: false,
     };
     let parameters = GPU.storage_with("parameters", parameters);

@@ -4,7 +4,9 @@
 mod common;
 mod properties;
 
-use bayeslora::formats::{Adapter, Checkpoint, Head, LayerAdapter, RunDir, TensorFile};
+use bayeslora::formats::{
+    Adapter, Checkpoint, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
+};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Batch, BatchInput, Cut, FrozenNetwork,
@@ -84,7 +86,7 @@ fn logits(
         };
         let examples = graph.builder.buffer("examples", &examples);
         let gates = graph.builder.buffer("gates", &gates);
-        graph.gates(table, examples, gates, SAMPLES);
+        graph.gates(table, GateDistribution::Gaussian, examples, gates, SAMPLES);
     }
     let slots = AdapterSlots::new(
         &mut graph,
@@ -208,6 +210,7 @@ fn the_scale_stays() {
         resolution: SIZE,
         seed: 1,
         method: "bayeslora".into(),
+        gates: GateDistribution::Gaussian,
     };
     assert_eq!(adapter(&layout, &state).scale(), SCALE);
     let kept = vec![vec![2, 5]; layout.layers.len()];
@@ -301,6 +304,7 @@ impl Run {
             batch: ROWS,
             chunk: ROWS,
             scale: SCALE,
+            distribution: GateDistribution::Gaussian,
             prior: Some(Prior::Molchanov),
             kappa: &|layer| 0.01 * layer.params_per_rank() as f64,
             slots: 6,

@@ -18,6 +18,7 @@ mod common;
 mod properties;
 mod reference;
 
+use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::Plan;
 use bayeslora::model::{
     AdapterLayout, AdapterSlots, AdapterState, GateMode, GateTable, Graph, KernelChoice, Map,
@@ -107,7 +108,7 @@ fn plan(trainable: &Trainable, kappa: f64) -> (Plan, Buffers) {
     let labels = graph.builder.buffer("labels", &buffers.labels);
     let losses = graph.builder.buffer("losses", &losses);
     let gates = graph.builder.buffer("gates", &buffers.gates);
-    graph.gates(table, examples, gates, 1);
+    graph.gates(table, GateDistribution::Gaussian, examples, gates, 1);
     let base = graph.down("W0 x".into(), None, x, w0, CLASSES, None);
     let h = graph.down("A x".into(), None, x, read.a, RANK, None);
     let gated = Some((read.gates, 1.0));

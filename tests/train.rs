@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bayeslora::data::Dataset;
-use bayeslora::formats::RunDir;
+use bayeslora::formats::{GateDistribution, RunDir};
 use bayeslora::gpu::{Gpu, GpuError, GpuOptions};
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Predictor, Samples, Source};
@@ -50,6 +50,15 @@ fn config() -> TrainConfig {
         threshold: -1.0,
         min_rank: 2,
         ..TrainConfig::default()
+    }
+}
+
+fn dropout(p: f64) -> TrainConfig {
+    TrainConfig {
+        method: Method::McDropout,
+        dropout: Some(p),
+        sample_warmup: Span::Epochs(0.0),
+        ..config()
     }
 }
 
@@ -125,6 +134,7 @@ fn a_resumed_run_is_the_run() {
             augment: Augment::Standard,
             ..config()
         },
+        dropout(0.3),
     ] {
         let mut whole = trainer(&GPU, config.clone()).unwrap();
         let expected = epochs(&mut whole, 3);
@@ -152,6 +162,37 @@ fn a_resumed_run_is_the_run() {
         let end = |trainer: &Trainer| trainer.checkpoint().unwrap().tensors.tensors;
         assert_eq!(end(&second), end(&whole));
     }
+}
+
+#[test]
+fn dropout_has_a_fixed_alpha_no_kl_and_no_prunes() {
+    let p = 0.3;
+    let mut trainer = trainer(&GPU, dropout(p)).unwrap();
+    let reports = epochs(&mut trainer, 3);
+    let adapter = trainer.adapter().unwrap();
+    assert_eq!(adapter.method, "mc-dropout");
+    assert_eq!(adapter.gates, GateDistribution::Bernoulli);
+    let log_alpha = (p / (1.0 - p)).ln() as f32;
+    for layer in &adapter.layers {
+        assert_eq!(layer.log_alpha, Some(vec![log_alpha; 5]));
+    }
+    for report in reports {
+        assert_eq!((report.kl, report.loss), (0.0, report.cross_entropy));
+        assert!(report.prune.is_none());
+        // As many as are kept on average.
+        let kept = (1.0 - p) * report.rank as f64;
+        assert!((report.soft_rank - kept).abs() < 1e-5 * kept);
+    }
+    // The gates are at work: without them training goes another way.
+    let plain = TrainConfig {
+        method: Method::Lora,
+        dropout: None,
+        ..dropout(p)
+    };
+    let mut plain = self::trainer(&GPU, plain).unwrap();
+    epochs(&mut plain, 3);
+    let b = |trainer: &Trainer| trainer.adapter().unwrap().layers[0].lora_b.clone();
+    assert_ne!(b(&plain), b(&trainer));
 }
 
 #[test]
@@ -207,7 +248,13 @@ fn cached_features_train_as_images_do() {
 
 #[test]
 fn a_saved_adapter_predicts_as_the_trainer_does() {
-    let mut trainer = trainer(&GPU, config()).unwrap();
+    for config in [config(), dropout(0.3)] {
+        saved_and_trainer_agree(config);
+    }
+}
+
+fn saved_and_trainer_agree(config: TrainConfig) {
+    let mut trainer = trainer(&GPU, config).unwrap();
     epochs(&mut trainer, 2);
     let directory = tempfile::tempdir().unwrap();
     trainer
@@ -243,7 +290,15 @@ fn a_saved_adapter_predicts_as_the_trainer_does() {
 
 #[test]
 fn samples_and_images_in_chunks_change_nothing() {
-    let trainer = trainer(&GPU, config()).unwrap();
+    for config in [config(), dropout(0.3)] {
+        chunks_change_nothing(config);
+    }
+}
+
+fn chunks_change_nothing(config: TrainConfig) {
+    let mut trainer = trainer(&GPU, config).unwrap();
+    // B starts at zero, and with it every difference between samples.
+    epochs(&mut trainer, 1);
     let predictor = trainer.predictor();
     let source = Source::images(dataset(9, 16, 4), 32);
     // 200 samples are more rows than one batch of a software adapter holds.
@@ -254,6 +309,8 @@ fn samples_and_images_in_chunks_change_nothing() {
         .log_probs(&source, Samples::new(3, 5), &mut |_| ())
         .unwrap();
     assert_eq!(many[..few.len()], few);
+    let (first, second) = few.split_at(few.len() / 3);
+    assert_ne!(first, &second[..first.len()], "samples differ");
 }
 
 #[test]

@@ -213,9 +213,11 @@ fn cases() -> Vec<Case> {
     for prior in 0..3 {
         push("adapter/log_alpha", &[("prior", prior)], Needs::Nothing);
     }
+    for bernoulli in [0, 1] {
+        push("adapter/gates", &[("bernoulli", bernoulli)], false);
+    }
     for shader in [
         "adapter/gate_gradient",
-        "adapter/gates",
         "adapter/reduce",
         "adapter/trace",
         "head/cross_entropy",

@@ -1,6 +1,11 @@
-// Gates of every adapter for every row: z = 1 + sqrt(alpha) eps, eps standard normal (equation 12).
+// Gates of every adapter for every row, with mean 1 and variance alpha:
+//# if bernoulli
+// z = 1 + alpha where u < 1/(1 + alpha), else 0, u uniform: dropout with alpha = p/(1 - p).
+//# else
+// z = 1 + sqrt(alpha) eps, eps standard normal (equation 12).
+//# endif
 //
-// eps is normal number id % 4 of the Philox block with
+// {{ "u comes from word" if bernoulli else "eps is normal" }} number id % 4 of the Philox block with
 //   key = seed,  counter = (example, draw, layer 2^16 + id / 4, purpose),
 // so it depends on nothing but these: not on the batch, nor on what was pruned.
 
@@ -35,9 +40,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         let draw = step.draw + row % params.samples;
         let counter = vec4u(example, draw, rank.layer * 65536u + rank.id / 4u, step.purpose);
         let bits = philox(counter, vec2u(step.seed_low, step.seed_high));
+//# if bernoulli
+        let u = (f32(bits[rank.id & 3u]) + 0.5) * 0x1p-32;
+        let kept = 1.0 + exp(parameters[rank.parameter]);
+        z = select(0.0, kept, u * kept < 1.0);
+//# else
         let pair = select(normal_pair(bits.x, bits.y), normal_pair(bits.z, bits.w), (rank.id & 2u) != 0u);
         let eps = select(pair.x, pair.y, (rank.id & 1u) != 0u);
         z += exp(0.5 * parameters[rank.parameter]) * eps;
+//# endif
     }
     gates[rank.gate + row * rank.stride] = z;
 }

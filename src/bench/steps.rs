@@ -1,6 +1,7 @@
 //! Whole steps: forward, training, Monte Carlo predictive; uploads and the host's part included.
 
 use super::{BenchError, Subject};
+use crate::formats::GateDistribution;
 use crate::gpu::Plan;
 use crate::model::{
     AdapterLayout, AdapterState, FrozenNetwork, GateMode, Prior, Purpose, StepValues, largest_chunk,
@@ -92,6 +93,7 @@ impl<'a> Step<'a> {
             batch: settings.batch,
             chunk: largest_chunk(&subject.gpu, &subject.network, settings.size),
             scale: SCALE,
+            distribution: GateDistribution::Gaussian,
             prior: Some(Prior::Molchanov),
             kappa: &|_| 1.0,
             slots: 1,
@@ -119,6 +121,7 @@ impl<'a> Step<'a> {
             examples: subject.settings.batch,
             samples,
             scale: SCALE,
+            distribution: GateDistribution::Gaussian,
             trace: false,
         };
         let plan = ForwardPlan::new(network, &layout, &parameters, spec)?;

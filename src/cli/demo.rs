@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use bayeslora::data::Dataset;
 use bayeslora::formats::RunDir;
 use bayeslora::metrics::entropy;
-use bayeslora::model::{Backbone, PLAIN_VIEW};
-use bayeslora::predict::{Evaluated, Source};
+use bayeslora::model::Backbone;
+use bayeslora::predict::Evaluated;
 use bayeslora::train::{self, Method, TrainConfig, Trainer};
 use clap::Args;
 use image::RgbImage;
@@ -65,46 +65,25 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     say("model     ResNet-18 trained on CIFAR-100 and Tiny-ImageNet, frozen".into());
 
     let backbone = Backbone::embedded()?;
-    let (convs, _) = backbone
-        .resnet
-        .select(&config.targets)
-        .map_err(anyhow::Error::msg)?;
-    let network = train::upload(&gpu, &backbone);
     let mut observe = context.observer();
-    let mut budget = config.budget();
-    let mut open = |dataset: Dataset, views: &[_]| {
-        let (total, cut) = (dataset.len(), network.resnet.cut(&convs));
-        let progress = |done| {
-            let _ = observe(train::Progress::Caching { done, total });
-        };
-        Source::within(
-            &mut budget,
-            &network,
-            cut,
-            dataset,
-            config.resolution,
-            views,
-            progress,
-        )
-    };
-    let train = open(train, config.augment.views())?;
-    let validation = validation
-        .map(|dataset| open(dataset, &[PLAIN_VIEW]))
-        .transpose()?;
+    let prepared = train::prepare(&gpu, &backbone, &config, train, validation, &mut observe)?;
 
     // Up to here nothing is written, and Ctrl-C may stop the program where it is.
     context.catch_interrupt()?;
     let mut rows = Vec::new();
     let mut test = None;
-    for method in [Method::Lora, Method::BayesLora] {
-        say(format!("\n{}", title(method)));
+    let methods = [
+        (Method::Lora, "rank 8 in every layer, no gates"),
+        (Method::BayesLora, "the same with a gate on every rank"),
+    ];
+    for (method, what) in methods {
+        say(format!("\n{}: {what}", method.title()));
         let config = TrainConfig {
             method,
             ..config.clone()
         };
-        let (train, validation) = (train.clone(), validation.clone());
-        let mut trainer = Trainer::over(network.clone(), &backbone, config, train, validation)?;
-        let run = RunDir::create(out.join(directory(method)))?;
+        let mut trainer = Trainer::over(prepared.clone(), &backbone, config)?;
+        let run = RunDir::create(out.join(method.name()))?;
         run.write_config(&config_text(&inputs, trainer.config())?)?;
         run.write_environment(&environment::describe(&gpu))?;
         run_epochs(&run, &mut trainer, args.json, &mut observe)?;
@@ -124,7 +103,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     let least_sure = least_sure(bayes, &test.dataset);
     let strip = write_least_sure(&least_sure, &test.dataset, &out)?;
     let examples = write_examples(&test.dataset, &out)?;
-    let run = out.join(directory(Method::BayesLora));
+    let run = out.join(Method::BayesLora.name());
     if args.json {
         return output::json(&json!({ "out": out, "methods": rows, "least_sure": least_sure }));
     }
@@ -140,20 +119,6 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     println!("  bayeslora predict --run {run} {examples}");
     println!("  bayeslora eval --run {run} --data sample --samples 32");
     Ok(())
-}
-
-fn title(method: Method) -> &'static str {
-    match method {
-        Method::Lora => "LoRA: rank 8 in every layer, no gates",
-        Method::BayesLora => "BayesLoRA: the same with a gate on every rank",
-    }
-}
-
-fn directory(method: Method) -> &'static str {
-    match method {
-        Method::Lora => "lora",
-        Method::BayesLora => "bayeslora",
-    }
 }
 
 fn free_directory() -> PathBuf {
@@ -180,10 +145,7 @@ impl Row {
             .filter_map(|line| line["images_per_second"].as_f64())
             .collect();
         Ok(Self {
-            name: match method {
-                Method::Lora => "LoRA",
-                Method::BayesLora => "BayesLoRA",
-            },
+            name: method.title(),
             scores: results.samples_8.unwrap_or(results.mean),
             images_per_second: speeds.iter().sum::<f64>() / speeds.len() as f64,
         })

@@ -1,13 +1,15 @@
 //! `eval`: the scores of a run on a test set.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{self, Dataset, OpenOptions};
-use bayeslora::metrics::Predictions;
-use bayeslora::predict::{Evaluated, Predictor, Samples, Source, evaluate};
+use bayeslora::formats::Temperature;
+use bayeslora::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
+use bayeslora::predict::{Evaluated, PredictError, Predictor, Samples, Source, evaluate};
 use clap::Args;
+use serde::Serialize;
 
 use super::context::{self, Bar, Context};
-use super::run::RunArgs;
+use super::run::{Run, RunArgs};
 use super::{output, tables};
 
 #[derive(Args)]
@@ -24,6 +26,10 @@ pub struct EvalArgs {
     /// Of the samples
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Fit a temperature to the run's validation split, score with it too, and keep it for `predict
+    /// --temperature`
+    #[arg(long)]
+    temperature: bool,
     /// Use so many test images, as many of each class
     #[arg(long, value_name = "N")]
     limit_test: Option<usize>,
@@ -33,6 +39,24 @@ pub struct EvalArgs {
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
+}
+
+/// The scores under their names, those at the temperature in an object of their own.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    evaluated: Evaluated,
+    #[serde(flatten)]
+    tempered: Option<Tempered>,
+}
+
+#[derive(Serialize)]
+struct Tempered {
+    temperature: Temperature,
+    /// The same scores at that temperature.
+    tempered: Evaluation,
+    #[serde(skip)]
+    log_probs: Vec<f32>,
 }
 
 pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
@@ -48,39 +72,131 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     let mut test = data::open_test(&args.data, &options).context("--data")?;
     context::report_skipped(&test);
     run.align(&mut test, &args.data)?;
+    let held_out = match args.temperature {
+        true => Some(validation(&run, &bar)?),
+        false => None,
+    };
     let gpu = context.gpu()?;
     let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-    let total = test.len();
+    let samples = Samples::new(args.samples, args.seed);
+    let score = |source: &Source, message: &str| {
+        let total = source.dataset.len();
+        let mut progress = |done| bar.show(message, done, total);
+        let effective_rank = run.effective_rank();
+        evaluate(&predictor, source, samples, effective_rank, &mut progress)
+    };
+    let temperature = match held_out {
+        None => None,
+        Some(dataset) => {
+            let source = Source::images(dataset, run.adapter.resolution);
+            let evaluated = score(&source, "fitting the temperature")?;
+            let fitted = evaluated.fit_temperature(&source.dataset.labels, samples)?;
+            fitted.save(run.dir.adapter_dir())?;
+            warn_of_extremes(&fitted);
+            Some(fitted)
+        }
+    };
     let source = Source::images(test, run.adapter.resolution);
-    let evaluated = evaluate(
-        &predictor,
-        &source,
-        Samples::new(args.samples, args.seed),
-        run.effective_rank(),
-        &mut |done| bar.show("evaluating", done, total),
-    )?;
+    let evaluated = score(&source, "evaluating")?;
+    let tempered = temperature
+        .map(|temperature| {
+            let labels = &source.dataset.labels;
+            let at = evaluated.at_temperature(labels, temperature.temperature)?;
+            Ok::<_, PredictError>(Tempered {
+                temperature,
+                tempered: at.scores,
+                log_probs: at.log_probs,
+            })
+        })
+        .transpose()?;
+    let report = Report {
+        evaluated,
+        tempered,
+    };
     match args.json {
-        true => output::json(&evaluated),
-        false => output::text(&describe(args, &source.dataset, &evaluated)?),
+        true => output::json(&report),
+        false => output::text(&describe(args, &source.dataset, &report)?),
     }
 }
 
-fn describe(args: &EvalArgs, test: &Dataset, evaluated: &Evaluated) -> Result<String> {
+/// The images that the run has set aside for choices: never the test set.
+fn validation(run: &Run, bar: &Bar) -> Result<Dataset> {
+    let config = run.dir.path().join("config.toml").display().to_string();
+    let data = &run.inputs.data;
+    ensure!(
+        !data.is_empty(),
+        "--temperature: {config} does not say what the run was trained on, and so what it has held out"
+    );
+    ensure!(
+        run.config.validation > 0.0,
+        "--temperature: the run was trained with --validation 0, so there are no held-out images to \
+         fit a temperature to; train it with --validation 0.1"
+    );
+    let splits = run.splits(data, bar);
+    let (validation, _) = splits
+        .with_context(|| format!("--temperature: the validation split that {config} names"))?;
+    let mut validation = validation.expect("the share is above 0");
+    run.align(&mut validation, data)?;
+    Ok(validation)
+}
+
+/// Where every held-out answer is right, or none tells anything, T runs to the end of its range.
+fn warn_of_extremes(fitted: &Temperature) {
+    let (low, high) = TEMPERATURE_RANGE;
+    if !(2.0 * low..0.5 * high).contains(&fitted.temperature) {
+        eprintln!(
+            "warning: {} validation images are too few to fit a temperature to: {:.3}",
+            fitted.images, fitted.temperature
+        );
+    }
+}
+
+fn describe(args: &EvalArgs, test: &Dataset, report: &Report) -> Result<String> {
     let classes = test.classes.len();
+    let Report {
+        evaluated,
+        tempered,
+    } = report;
     let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
+    let at_temperature = match tempered {
+        None => None,
+        Some(Tempered { log_probs, .. }) => Some(Predictions::from_log_probs(
+            log_probs,
+            &test.labels,
+            classes,
+        )?),
+    };
+    let beside = tempered.as_ref().zip(at_temperature.as_ref());
+    let beside = beside.map(|(tempered, predictions)| {
+        let scored = (predictions, &tempered.tempered);
+        (tempered.temperature.temperature, scored)
+    });
     let samples = match args.samples {
         0 => "mean weights".into(),
         count => format!("{count} gate samples (seed {})", args.seed),
     };
+    let fitted = tempered.as_ref().map_or(String::new(), |tempered| {
+        let Temperature {
+            temperature,
+            images,
+            nll_before,
+            nll_after,
+            ..
+        } = tempered.temperature;
+        format!(
+            "\ntemperature {temperature:.3} from {images} validation images, NLL there \
+             {nll_before:.4} -> {nll_after:.4}; kept for `predict --temperature`"
+        )
+    });
     Ok(format!(
         "{} images, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
-         adapter parameters\n{}\n\n{}",
+         adapter parameters{fitted}\n{}\n\n{}",
         evaluated.scores.n,
         evaluated.seconds,
         evaluated.rank_count,
         evaluated.effective_rank,
         evaluated.adapter_parameters,
-        tables::scores(&predictions, &evaluated.scores),
+        tables::scores((&predictions, &evaluated.scores), beside),
         class_table(&predictions, &test.classes)
     ))
 }

@@ -16,6 +16,7 @@ mod tables;
 mod thumbnails;
 mod train;
 mod train_options;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Train adapters on a set of labelled images
     Train(Box<train::TrainArgs>),
+    /// Train a run again with other KL multiplicities and compare them on its validation split
+    Tune(tune::TuneArgs),
     /// Score a trained adapter on a test set
     Eval(eval::EvalArgs),
     /// Classify image files, with uncertainty
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Demo(args) => demo::run(&context, args),
         Command::Train(args) => train::run(&context, args),
+        Command::Tune(args) => tune::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
         Command::Predict(args) => predict::run(&context, args),
         Command::Prune(args) => prune::run(&context, args),

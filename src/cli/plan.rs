@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::{DispatchInfo, Gpu, Plan, Timing};
 use bayeslora::model::{
     AdapterLayout, AdapterState, Backbone, Batch, BatchInput, FrozenNetwork, GateMode,
     KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, largest_chunk,
 };
 use bayeslora::predict::{ForwardPlan, ForwardSpec, fitted};
-use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state};
+use bayeslora::train::{
+    Adam, Method, StepSpec, TrainStep, Trainable, TrainableState, initial_state,
+};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -86,8 +89,9 @@ struct Subject {
     layout: AdapterLayout,
     state: AdapterState,
     scale: f32,
-    gated: bool,
-    prior: Prior,
+    distribution: GateDistribution,
+    /// `None` where log alpha is not learnt.
+    prior: Option<Prior>,
     resolution: usize,
     batch: usize,
     samples: usize,
@@ -116,12 +120,8 @@ impl PlanArgs {
             layout,
             state,
             scale: run.adapter.scale(),
-            gated: run
-                .adapter
-                .layers
-                .iter()
-                .any(|layer| layer.log_alpha.is_some()),
-            prior: run.config.kl_prior.into(),
+            distribution: run.adapter.gates,
+            prior: (run.config.method == Method::BayesLora).then_some(run.config.kl_prior.into()),
             resolution: run.adapter.resolution,
             batch: self.batch_size.or(trained).unwrap_or(BATCH),
             samples,
@@ -153,8 +153,8 @@ impl PlanArgs {
             state: initial_state(&layout, 1),
             layout,
             scale: 2.0,
-            gated: true,
-            prior: Prior::Molchanov,
+            distribution: GateDistribution::Gaussian,
+            prior: Some(Prior::Molchanov),
             resolution,
             batch: self.batch_size.unwrap_or(BATCH),
             samples,
@@ -199,7 +199,8 @@ impl Built {
                     batch: subject.batch,
                     chunk: largest_chunk(gpu, network, size),
                     scale: subject.scale,
-                    prior: subject.gated.then_some(subject.prior),
+                    distribution: subject.distribution,
+                    prior: subject.prior,
                     kappa: &|_| 1.0,
                     slots: 1,
                     draw_gates: true,
@@ -215,6 +216,7 @@ impl Built {
                     examples: subject.batch,
                     samples: subject.samples,
                     scale: subject.scale,
+                    distribution: subject.distribution,
                     trace: false,
                 };
                 ForwardPlan::new(network, layout, &parameters, spec).map(Work::Forward)

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::data::{self, Dataset};
+use bayeslora::formats::Temperature;
 use bayeslora::predict::{Prediction, Predictor, Samples};
 use clap::Args;
 use serde::Serialize;
 
 use super::context::Context;
-use super::run::RunArgs;
+use super::run::{Run, RunArgs};
 use super::{output, tables};
 
 #[derive(Args)]
@@ -22,6 +23,9 @@ pub struct PredictArgs {
     /// Monte Carlo samples of the gates, the same for every image; 0 takes the mean weights
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
+    /// Divide the logits by the temperature that `eval --temperature` has fitted for as many samples
+    #[arg(long)]
+    temperature: bool,
     /// Show the K most probable classes [default: 3, with --json all]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
@@ -38,6 +42,10 @@ pub struct PredictArgs {
 struct Report {
     samples: usize,
     seed: u64,
+    /// Applied to the predictive and its entropy; standard deviations and mutual information are
+    /// those of the samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
     images: Vec<Answer>,
 }
 
@@ -64,6 +72,10 @@ struct ClassAnswer {
 
 pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     let run = args.run.open()?;
+    let temperature = match args.temperature {
+        true => Some(fitted_temperature(&run, args.samples)?),
+        false => None,
+    };
     let files = files(&args.images)?;
     let side = run.adapter.resolution;
     let images = decode(&files, side, &run.adapter.classes)?;
@@ -74,7 +86,10 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         shared: true,
         ..Samples::new(args.samples, args.seed)
     };
-    let prediction = predictor.predict(images, samples)?;
+    let mut prediction = predictor.predict(images, samples)?;
+    if let Some(temperature) = temperature {
+        prediction = prediction.at_temperature(temperature);
+    }
     let classes = &run.adapter.classes;
     let default = if args.json { classes.len() } else { 3 };
     let top = args.top.map_or(default, |top| top as usize);
@@ -82,6 +97,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     let report = Report {
         samples: args.samples,
         seed: args.seed,
+        temperature,
         images: answers
             .map(|(index, file)| answer(index, file, &prediction, classes, top))
             .collect(),
@@ -89,6 +105,29 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     match args.json {
         true => output::json(&report),
         false => output::text(&describe(&report, classes.len())),
+    }
+}
+
+/// The temperature of the predictive of so many samples.
+fn fitted_temperature(run: &Run, samples: usize) -> Result<f64> {
+    let all = Temperature::load_all(run.dir.adapter_dir()).context("--temperature")?;
+    if let Some(fitted) = all.iter().find(|fitted| fitted.samples == samples) {
+        return Ok(fitted.temperature);
+    }
+    let fit = format!(
+        "`bayeslora eval --run {} --data D --samples {samples} --temperature` fits one",
+        run.dir.path().display()
+    );
+    let known: Vec<_> = all
+        .iter()
+        .map(|fitted| fitted.samples.to_string())
+        .collect();
+    match known.is_empty() {
+        true => bail!("--temperature: none was fitted to this adapter yet; {fit}"),
+        false => bail!(
+            "--temperature: there is one for --samples {}, not for {samples}; {fit}",
+            known.join(", ")
+        ),
     }
 }
 
@@ -172,7 +211,9 @@ fn describe(report: &Report, classes: usize) -> String {
     let blocks: Vec<_> = images
         .map(|answer| block(answer, width, classes, report.samples))
         .collect();
-    blocks.join("\n\n")
+    let temperature = report.temperature;
+    let temperature = temperature.map_or(String::new(), |t| format!("\n\ntemperature {t:.3}"));
+    blocks.join("\n\n") + &temperature
 }
 
 fn block(answer: &Answer, width: usize, classes: usize, samples: usize) -> String {

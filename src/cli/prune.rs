@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
-use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::formats::{Adapter, GateDistribution, RunDir};
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{
     AdapterLayout, AdapterState, FrozenNetwork, KernelChoice, PLAIN_VIEW, exchange,
@@ -15,10 +15,8 @@ use bayeslora::train::{PruneEvent, kept_without, noisiest};
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{self, Bar, Context};
+use super::context::{Bar, Context};
 use super::run::{self, Run, RunArgs};
-use super::train;
-use super::train_options::Inputs;
 use super::{output, tables};
 
 #[derive(Args)]
@@ -121,6 +119,13 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         run.dir.path().display(),
         run.adapter.method
     );
+    ensure!(
+        run.adapter.gates == GateDistribution::Gaussian,
+        "--run {}: its ranks are dropped with a fixed probability (method {}), so no log alpha was \
+         learnt to prune by",
+        run.dir.path().display(),
+        run.adapter.method
+    );
     let (layout, state) = fitted(&run.backbone, &run.adapter)?;
     // Before anything long starts.
     let out = args.out.as_ref().map(RunDir::create).transpose();
@@ -184,18 +189,10 @@ fn held_out(run: &Run, data: Option<&str>, bar: &Bar) -> Result<(Dataset, HeldOu
         "--data is missing: {} does not say what the run was trained on",
         run.dir.path().join("config.toml").display()
     );
-    let inputs = Inputs {
-        data: data.clone(),
-        ..run.inputs.clone()
+    let (mut dataset, split) = match run.splits(&data, bar)? {
+        (Some(validation), _) => (validation, "validation"),
+        (None, test) => (test, "test"),
     };
-    let progress = |done, total| bar.show("reading images", done, total);
-    let splits = inputs.open(run.adapter.resolution, &progress)?;
-    let (_, validation) = train::split(&splits.train, &run.config)?;
-    let (mut dataset, split) = match validation {
-        Some(validation) => (validation, "validation"),
-        None => (splits.test, "test"),
-    };
-    context::report_skipped(&splits.train);
     run.align(&mut dataset, &data)?;
     let images = dataset.len();
     Ok((
@@ -251,7 +248,14 @@ impl Bench {
         let gpu = &self.network.gpu;
         let parameters = gpu.storage_with("parameters", &layout.pack(state));
         let network = self.network.clone();
-        let predictor = Predictor::over(network, layout.clone(), parameters, self.scale, self.size);
+        let predictor = Predictor::over(
+            network,
+            layout.clone(),
+            parameters,
+            self.scale,
+            GateDistribution::Gaussian,
+            self.size,
+        );
         let total = self.source.dataset.len();
         let mut progress = |done| self.bar.show("evaluating", done, total);
         Ok(evaluate(

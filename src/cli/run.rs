@@ -11,6 +11,8 @@ use bayeslora::train::kl::soft_effective_rank;
 use clap::Args;
 use toml::Table;
 
+use super::context::{self, Bar};
+use super::train;
 use super::train_options::{Inputs, parse_config};
 
 #[derive(Args)]
@@ -55,7 +57,7 @@ pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
         adapter.resolution = config.resolution;
     }
     let backbone = match backbone {
-        Some(path) => super::context::backbone(path)?,
+        Some(path) => context::backbone(path)?,
         None => Backbone::load(&inputs.backbone).with_context(|| {
             format!("the backbone in {source} (--backbone names another place for it)")
         })?,
@@ -70,6 +72,19 @@ pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
 }
 
 impl Run {
+    /// The validation split of the run and its test set, out of `data`.
+    pub fn splits(&self, data: &str, bar: &Bar) -> Result<(Option<Dataset>, Dataset)> {
+        let inputs = Inputs {
+            data: data.to_owned(),
+            ..self.inputs.clone()
+        };
+        let progress = |done, total| bar.show("reading images", done, total);
+        let splits = inputs.open(self.adapter.resolution, &progress)?;
+        context::report_skipped(&splits.train);
+        let (_, validation) = train::split(&splits.train, &self.config)?;
+        Ok((validation, splits.test))
+    }
+
     /// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates.
     pub fn effective_rank(&self) -> f64 {
         effective_rank(&self.adapter)

@@ -47,6 +47,6 @@ pub fn run(args: &ScoreArgs) -> anyhow::Result<()> {
         evaluation.n,
         file.classes,
         file.samples,
-        tables::scores(&predictions, &evaluation)
+        tables::scores((&predictions, &evaluation), None)
     ))
 }

@@ -22,18 +22,24 @@ pub fn new(header: &[&str], right: &[usize]) -> Table {
     table
 }
 
-/// Every score with its meaning, and the reliability diagram below.
-pub fn scores(predictions: &Predictions, scores: &Evaluation) -> String {
+/// Predictions and their scores.
+pub type Scored<'a> = (&'a Predictions<'a>, &'a Evaluation);
+
+/// Every score with its meaning, or beside those at a temperature; the reliability diagram (without
+/// temperature) below.
+pub fn scores(scored: Scored, tempered: Option<(f64, Scored)>) -> String {
+    let (predictions, _) = scored;
     let bins = reliability_bins(
         &predictions.confidence(),
         &predictions.correct(),
         DEFAULT_BINS,
     );
-    format!(
-        "{}\n\n{}",
-        metrics_table(scores, &Intervals::of(predictions)).trim_fmt(),
-        reliability_diagram(&bins).trim_fmt()
-    )
+    let table = match tempered {
+        None => metrics_table(scored),
+        Some((temperature, tempered)) => tempered_table(scored, temperature, tempered),
+    };
+    let diagram = reliability_diagram(&bins);
+    format!("{}\n\n{}", table.trim_fmt(), diagram.trim_fmt())
 }
 
 /// A horizontal bar for a share of 0 to 1, `width` characters at 1.
@@ -75,72 +81,107 @@ impl Intervals {
     }
 }
 
-fn metrics_table(scores: &Evaluation, intervals: &Intervals) -> Table {
-    let mut table = new(&["metric", "value", "95 % interval", "meaning"], &[1, 2]);
-    let mut row = |name: &str, value: f64, interval: Option<&Interval>, meaning: &str| {
+/// A line of the table of scores.
+struct Score {
+    name: &'static str,
+    value: fn(&Evaluation) -> f64,
+    interval: fn(&Intervals) -> Option<&Interval>,
+    meaning: &'static str,
+}
+
+const SCORES: [Score; 10] = [
+    Score {
+        name: "accuracy",
+        value: |scores| scores.accuracy,
+        interval: |intervals| Some(&intervals.accuracy),
+        meaning: "share of correct answers",
+    },
+    Score {
+        name: "nll",
+        value: |scores| scores.nll,
+        interval: |intervals| Some(&intervals.nll),
+        meaning: "-ln p(label), nats; lower is better",
+    },
+    Score {
+        name: "brier",
+        value: |scores| scores.brier,
+        interval: |intervals| Some(&intervals.brier),
+        meaning: "squared error over classes, 0 to 2",
+    },
+    Score {
+        name: "ece",
+        value: |scores| scores.ece,
+        interval: |intervals| Some(&intervals.ece),
+        meaning: "|confidence - accuracy|; interval is biased up",
+    },
+    Score {
+        name: "adaptive_ece",
+        value: |scores| scores.adaptive_ece,
+        interval: |_| None,
+        meaning: "the same, bins of equal mass",
+    },
+    Score {
+        name: "classwise_ece",
+        value: |scores| scores.classwise_ece,
+        interval: |_| None,
+        meaning: "the same for each class, averaged",
+    },
+    Score {
+        name: "signed_gap",
+        value: |scores| scores.signed_gap,
+        interval: |intervals| Some(&intervals.signed_gap),
+        meaning: "confidence - accuracy; > 0: over-confident",
+    },
+    Score {
+        name: "aurc",
+        value: |scores| scores.aurc,
+        interval: |_| None,
+        meaning: "mean error when abstaining on the least sure",
+    },
+    Score {
+        name: "mean_entropy",
+        value: |scores| scores.mean_entropy,
+        interval: |_| None,
+        meaning: "total uncertainty, nats",
+    },
+    Score {
+        name: "mean_mutual_information",
+        value: |scores| scores.mean_mutual_information,
+        interval: |_| None,
+        meaning: "disagreement of the samples, nats",
+    },
+];
+
+impl Score {
+    /// Value and interval.
+    fn cells(&self, scores: &Evaluation, intervals: &Intervals) -> [String; 2] {
+        let value = format!("{:.4}", (self.value)(scores));
+        let interval = (self.interval)(intervals);
         let interval = interval.map_or(String::new(), |i| format!("{:.4} .. {:.4}", i.low, i.high));
-        table.add_row([name.into(), format!("{value:.4}"), interval, meaning.into()]);
-    };
-    row(
-        "accuracy",
-        scores.accuracy,
-        Some(&intervals.accuracy),
-        "share of correct answers",
-    );
-    row(
-        "nll",
-        scores.nll,
-        Some(&intervals.nll),
-        "-ln p(label), nats; lower is better",
-    );
-    row(
-        "brier",
-        scores.brier,
-        Some(&intervals.brier),
-        "squared error over classes, 0 to 2",
-    );
-    row(
-        "ece",
-        scores.ece,
-        Some(&intervals.ece),
-        "|confidence - accuracy|; interval is biased up",
-    );
-    row(
-        "adaptive_ece",
-        scores.adaptive_ece,
-        None,
-        "the same, bins of equal mass",
-    );
-    row(
-        "classwise_ece",
-        scores.classwise_ece,
-        None,
-        "the same for each class, averaged",
-    );
-    row(
-        "signed_gap",
-        scores.signed_gap,
-        Some(&intervals.signed_gap),
-        "confidence - accuracy; > 0: over-confident",
-    );
-    row(
-        "aurc",
-        scores.aurc,
-        None,
-        "mean error when abstaining on the least sure",
-    );
-    row(
-        "mean_entropy",
-        scores.mean_entropy,
-        None,
-        "total uncertainty, nats",
-    );
-    row(
-        "mean_mutual_information",
-        scores.mean_mutual_information,
-        None,
-        "disagreement of the samples, nats",
-    );
+        [value, interval]
+    }
+}
+
+fn metrics_table((predictions, scores): Scored) -> Table {
+    let mut table = new(&["metric", "value", "95 % interval", "meaning"], &[1, 2]);
+    let intervals = Intervals::of(predictions);
+    for score in &SCORES {
+        let [value, interval] = score.cells(scores, &intervals);
+        table.add_row([score.name.into(), value, interval, score.meaning.into()]);
+    }
+    table
+}
+
+fn tempered_table(plain: Scored, temperature: f64, tempered: Scored) -> Table {
+    let title = format!("T = {temperature:.3}");
+    let header = ["metric", "T = 1", "95 % interval", &title, "95 % interval"];
+    let mut table = new(&header, &[1, 2, 3, 4]);
+    let intervals = [plain, tempered].map(|(predictions, _)| Intervals::of(predictions));
+    for score in &SCORES {
+        let [value, interval] = score.cells(plain.1, &intervals[0]);
+        let [at, at_interval] = score.cells(tempered.1, &intervals[1]);
+        table.add_row([score.name.into(), value, interval, at, at_interval]);
+    }
     table
 }
 

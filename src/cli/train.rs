@@ -9,7 +9,7 @@ use bayeslora::formats::RunDir;
 use bayeslora::gpu::Gpu;
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Budget, Evaluated, Samples, Source};
-use bayeslora::train::{EpochOutcome, EpochReport, Method, Progress, TrainConfig, Trainer};
+use bayeslora::train::{EpochOutcome, EpochReport, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
@@ -145,7 +145,7 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<(Option<RunDir>, Inputs, T
 }
 
 /// Goes on from the checkpoint, or from the start where the run did not get that far.
-fn restore(run: &RunDir, trainer: &mut Trainer) -> Result<()> {
+pub fn restore(run: &RunDir, trainer: &mut Trainer) -> Result<()> {
     let Some(checkpoint) = run.read_checkpoint()? else {
         run.truncate_metrics(0)?;
         return Ok(());
@@ -243,10 +243,10 @@ fn data_line(splits: &Splits, train: &Dataset, validation: Option<&Dataset>) -> 
 
 fn method_line(trainer: &Trainer) -> String {
     let config = trainer.config();
-    let method = match config.method {
-        Method::Lora => "LoRA",
-        Method::BayesLora => "BayesLoRA",
-    };
+    let mut method = config.method.title().to_owned();
+    if let Some(p) = config.dropout {
+        method += &format!(" of ranks with p = {p}");
+    }
     let train = trainer.training_set();
     let cached = match (train.is_cached(), train.is_resident()) {
         (true, _) => "frozen layers computed once",
@@ -351,9 +351,9 @@ pub fn test_results(
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<TestResults> {
     let mean = trainer.evaluate(test, Samples::MEAN, observe)?;
-    let samples_8 = match trainer.config().method {
-        Method::Lora => None,
-        Method::BayesLora => {
+    let samples_8 = match trainer.config().method.gates() {
+        None => None,
+        Some(_) => {
             let samples = Samples::new(SAMPLES, trainer.config().seed);
             Some(trainer.evaluate(test, samples, observe)?)
         }

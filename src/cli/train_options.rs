@@ -23,8 +23,8 @@ pub struct Options {
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
     backbone: Option<String>,
-    /// Plain adapters, or adapters with Gaussian gates [default: bayeslora]
-    #[arg(long, value_parser = name::<Method>, value_name = "lora|bayeslora")]
+    /// Plain adapters, adapters with Gaussian gates, or with ranks dropped at random [default: bayeslora]
+    #[arg(long, value_parser = name::<Method>, value_name = "lora|bayeslora|mc-dropout")]
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Method>,
     /// Side of the network's input in pixels [default: 64]
@@ -67,6 +67,10 @@ pub struct Options {
     #[arg(long, value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     targets: Option<Vec<String>>,
+    /// Probability with which mc-dropout drops a rank [default: 0.1]
+    #[arg(long, value_name = "P")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropout: Option<f64>,
     /// Prior of the gates [default: molchanov]
     #[arg(long, value_name = "molchanov|eb|gaussian[:VARIANCE]")]
     #[serde(skip_serializing_if = "Option::is_none")]

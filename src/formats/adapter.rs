@@ -2,7 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::FormatError;
+
+/// What a gate is drawn from; either way its mean is 1 and its variance alpha.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateDistribution {
+    /// `z ~ N(1, alpha)`
+    #[default]
+    Gaussian,
+    /// z is 1 + alpha with probability 1/(1 + alpha), else 0: dropout of whole ranks with
+    /// alpha = p/(1 - p).
+    Bernoulli,
+}
 
 /// The adapter of one layer: `y = W * x + s B (z . (A * x))`.
 ///
@@ -21,7 +35,7 @@ pub struct LayerAdapter {
     pub lora_a: Vec<f32>,
     /// B, `[out_channels, r, 1, 1]`.
     pub lora_b: Vec<f32>,
-    /// `[r]`: the gates are `z ~ N(1, exp(log_alpha))`; `None` without gates.
+    /// `[r]`: the logarithm of the gates' variance; `None` without gates.
     pub log_alpha: Option<Vec<f32>>,
     /// `[r]`: the index each rank had before any pruning, below the adapter's `initial_rank`.
     pub rank_ids: Vec<u32>,
@@ -59,6 +73,8 @@ pub struct Adapter {
     pub seed: u64,
     /// How it was trained, such as `bayeslora` or `lora`.
     pub method: String,
+    /// What the gates are drawn from, where there are any.
+    pub gates: GateDistribution,
 }
 
 impl LayerAdapter {

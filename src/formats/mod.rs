@@ -9,11 +9,13 @@ pub mod npy;
 mod peft;
 mod peft_config;
 mod run_dir;
+mod temperature;
 mod tensors;
 
-pub use adapter::{Adapter, Head, LayerAdapter};
+pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter};
 pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;
 pub use error::FormatError;
 pub use run_dir::RunDir;
+pub use temperature::Temperature;
 pub use tensors::{Integers, Tensor, TensorFile};

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::backbone::WRAPPERS;
 use super::peft_config::{self, HEAD, PeftConfig};
-use super::{Adapter, FormatError, Head, LayerAdapter, TensorFile, files};
+use super::{
+    Adapter, FormatError, GateDistribution, Head, LayerAdapter, Temperature, TensorFile, files,
+};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -23,6 +25,8 @@ const MODEL: &str = "a LoRA adapter of a ResNet-18 with `fc` saved in full";
 struct Ours {
     version: u32,
     method: String,
+    #[serde(default)]
+    gates: GateDistribution,
     seed: u64,
     resolution: usize,
     backbone_sha256: String,
@@ -43,7 +47,8 @@ struct OurLayer {
 
 impl Adapter {
     /// Writes a directory that `peft.PeftModel.from_pretrained` reads and
-    /// [`Adapter::load_peft`] restores exactly; each file is replaced atomically.
+    /// [`Adapter::load_peft`] restores exactly; each file is replaced atomically. A
+    /// [`Temperature`] fitted to what was there before goes.
     ///
     /// peft has neither gates nor rank 0: it gets the mean model (z = 1) without
     /// the layers of rank 0, and with no rank left anywhere it refuses the
@@ -78,6 +83,7 @@ impl Adapter {
             }
         }
         files::create_dir(dir)?;
+        Temperature::forget(dir)?;
         weights.write_atomic(dir.join(WEIGHTS))?;
         ours.write_atomic(dir.join(OUR_TENSORS))?;
         files::write_json(&dir.join(CONFIG), &peft_config::for_adapter(self))?;
@@ -183,6 +189,7 @@ impl Adapter {
             resolution: ours.resolution,
             seed: ours.seed,
             method: ours.method,
+            gates: ours.gates,
         })
     }
 
@@ -235,6 +242,7 @@ impl Adapter {
             resolution: 0,
             seed: 0,
             method: "lora".to_owned(),
+            gates: GateDistribution::default(),
         })
     }
 
@@ -267,6 +275,7 @@ impl Adapter {
         Ours {
             version: OUR_VERSION,
             method: self.method.clone(),
+            gates: self.gates,
             seed: self.seed,
             resolution: self.resolution,
             backbone_sha256: self.backbone_sha256.clone(),

@@ -5,7 +5,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::{PredictError, Predictor, Samples, Source};
-use crate::metrics::{self, Evaluation, Predictions, SampledProbabilities, log_mean_exp};
+use crate::formats::Temperature;
+use crate::metrics::{
+    self, Evaluation, Predictions, SampledProbabilities, fit_temperature, log_mean_exp,
+    tempered_log_probs,
+};
 
 /// Scores and what they cost.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +29,48 @@ pub struct Evaluated {
     /// Mutual information of each example, in nats.
     #[serde(skip)]
     pub mutual_information: Vec<f32>,
+}
+
+impl Evaluated {
+    /// The temperature that suits these images best, which must be held out from training and test.
+    /// The samples are averaged first and tempered then (Rahaman and Thiery 2021): averaging alone
+    /// takes confidence away.
+    ///
+    /// # Errors
+    /// The labels do not fit.
+    pub fn fit_temperature(
+        &self,
+        labels: &[u32],
+        samples: Samples,
+    ) -> Result<Temperature, PredictError> {
+        let classes = self.log_probs.len() / labels.len().max(1);
+        let temperature = fit_temperature(&self.log_probs, labels, classes)?;
+        Ok(Temperature {
+            temperature,
+            samples: samples.count,
+            seed: samples.seed,
+            images: labels.len(),
+            nll_before: self.scores.nll,
+            nll_after: self.at_temperature(labels, temperature)?.scores.nll,
+        })
+    }
+
+    /// The same with the predictive at a temperature. The mutual information stays that of the
+    /// samples.
+    ///
+    /// # Errors
+    /// The labels do not fit.
+    pub fn at_temperature(&self, labels: &[u32], temperature: f64) -> Result<Self, PredictError> {
+        let classes = self.log_probs.len() / labels.len().max(1);
+        let log_probs = tempered_log_probs(&self.log_probs, classes, temperature);
+        let predictions = Predictions::from_log_probs(&log_probs, labels, classes)?;
+        let scores = metrics::evaluate(&predictions, Some(&self.mutual_information));
+        Ok(Self {
+            scores,
+            log_probs,
+            ..self.clone()
+        })
+    }
 }
 
 /// Scores a predictor on a set with labels. `effective_rank` is the caller's, who knows log alpha.

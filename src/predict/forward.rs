@@ -1,5 +1,6 @@
 //! The forward pass as a plan: examples x gate samples to log probabilities.
 
+use crate::formats::GateDistribution;
 use crate::gpu::{Gpu, GpuError, Plan, Reading};
 use crate::model::{
     self, AdapterLayout, AdapterSlots, Batch, BatchInput, Cut, FrozenNetwork, GateTable, Graph,
@@ -17,6 +18,7 @@ pub struct ForwardSpec {
     pub samples: usize,
     /// s = lora_alpha / r_initial
     pub scale: f32,
+    pub distribution: GateDistribution,
     /// Whether to compute the trace of equation (16) as well; meant for one sample with z = 1.
     pub trace: bool,
 }
@@ -66,7 +68,7 @@ impl ForwardPlan {
             };
             let examples = graph.builder.buffer("examples", &batch.examples);
             let gates = graph.builder.buffer("gates", &gates_buffer);
-            graph.gates(gate_table, examples, gates, spec.samples);
+            graph.gates(gate_table, spec.distribution, examples, gates, spec.samples);
         }
         let slots = AdapterSlots::new(
             &mut graph,

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::{ForwardPlan, ForwardSpec, Source};
 use crate::data::{DataError, Dataset, prefetch};
-use crate::formats::Adapter;
+use crate::formats::{Adapter, GateDistribution};
 use crate::gpu::{Gpu, GpuError, Reading};
-use crate::metrics::{PredictionsError, SampledProbabilities, log_mean_exp};
+use crate::metrics::{
+    PredictionsError, SampledProbabilities, entropy, log_mean_exp, tempered_log_probs,
+};
 use crate::model::exchange::{self, Misfit};
 use crate::model::{
     AdapterLayout, AdapterState, Backbone, Cut, FrozenNetwork, GateMode, KernelChoice, StepValues,
@@ -90,6 +92,19 @@ pub struct Prediction {
     pub covariance_trace: Vec<f32>,
 }
 
+impl Prediction {
+    /// The same with the predictive and its entropy at a temperature; `std` and `mutual_information`
+    /// stay those of the samples.
+    pub fn at_temperature(mut self, temperature: f64) -> Self {
+        let logs: Vec<f32> = self.mean.iter().map(|p| p.ln()).collect();
+        let tempered = tempered_log_probs(&logs, self.classes, temperature);
+        self.mean = tempered.iter().map(|value| value.exp()).collect();
+        let rows = self.mean.chunks_exact(self.classes);
+        self.entropy = rows.map(|row| entropy(row) as f32).collect();
+        self
+    }
+}
+
 /// A batch's log probabilities on their way, its images, and the first of its samples.
 type Answer<'a> = (Reading<f32>, &'a [usize], usize);
 
@@ -104,6 +119,7 @@ pub struct Predictor {
     layout: AdapterLayout,
     parameters: wgpu::Buffer,
     scale: f32,
+    distribution: GateDistribution,
     size: usize,
 }
 
@@ -123,6 +139,7 @@ impl Predictor {
             layout,
             parameters,
             scale,
+            adapter.gates,
             size,
         ))
     }
@@ -133,6 +150,7 @@ impl Predictor {
         layout: AdapterLayout,
         parameters: wgpu::Buffer,
         scale: f32,
+        distribution: GateDistribution,
         size: usize,
     ) -> Self {
         let convs: Vec<_> = layout
@@ -147,6 +165,7 @@ impl Predictor {
             layout,
             parameters,
             scale,
+            distribution,
             size,
         }
     }
@@ -184,6 +203,7 @@ impl Predictor {
             examples,
             samples,
             scale: self.scale,
+            distribution: self.distribution,
             trace: false,
         }
     }

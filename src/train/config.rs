@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::kl::{KlMultiplicity, KlPrior};
+use crate::formats::GateDistribution;
 use crate::model::{FLIPPED_VIEW, GateMode, PLAIN_VIEW, View};
 use crate::predict::Budget;
 
@@ -18,6 +19,38 @@ pub enum Method {
     /// Gaussian gates with learnt alpha.
     #[default]
     BayesLora,
+    /// Whole ranks dropped with a fixed probability, when predicting too (Gal and Ghahramani 2016).
+    #[serde(rename = "mc-dropout")]
+    McDropout,
+}
+
+impl Method {
+    /// As the command line, the files and directories name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lora => "lora",
+            Self::BayesLora => "bayeslora",
+            Self::McDropout => "mc-dropout",
+        }
+    }
+
+    /// As tables name it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Lora => "LoRA",
+            Self::BayesLora => "BayesLoRA",
+            Self::McDropout => "MC dropout",
+        }
+    }
+
+    /// What its gates are drawn from; `None` where z = 1 always.
+    pub fn gates(self) -> Option<GateDistribution> {
+        match self {
+            Self::Lora => None,
+            Self::BayesLora => Some(GateDistribution::Gaussian),
+            Self::McDropout => Some(GateDistribution::Bernoulli),
+        }
+    }
 }
 
 /// How the learning rates go over the run.
@@ -164,6 +197,8 @@ pub struct TrainConfig {
     pub lora_alpha: Option<f64>,
     /// Layers by name, stage or glob.
     pub targets: Vec<String>,
+    /// The probability with which [`Method::McDropout`] drops a rank. Default there: [`DROPOUT`].
+    pub dropout: Option<f64>,
     pub kl_prior: KlPrior,
     /// Other values than 1 temper the posterior.
     pub kl_scale: f64,
@@ -193,6 +228,9 @@ pub struct TrainConfig {
     pub seed: u64,
 }
 
+/// The dropout probability by default.
+pub const DROPOUT: f64 = 0.1;
+
 /// kappa_i / (N n_i) by default: .01 n_i at N = 20,000, in the middle of the useful range.
 pub const KAPPA_PER_IMAGE: f64 = 5e-7;
 
@@ -210,6 +248,7 @@ impl Default for TrainConfig {
             rank: 8,
             lora_alpha: None,
             targets: vec!["layer3".into(), "layer4".into()],
+            dropout: None,
             kl_prior: KlPrior::Molchanov,
             kl_scale: 1.0,
             kl_multiplicity: None,
@@ -270,6 +309,9 @@ impl TrainConfig {
             .get_or_insert(crossing.min(0.2).max(self.lr));
         self.kl_multiplicity
             .get_or_insert(KlMultiplicity::Value(KAPPA_PER_IMAGE * images as f64));
+        if self.method == Method::McDropout {
+            self.dropout.get_or_insert(DROPOUT);
+        }
         Ok(self)
     }
 
@@ -322,6 +364,17 @@ impl TrainConfig {
         }
         if !(0.0..0.9).contains(&self.validation) {
             return wrong("validation", &self.validation, "a fraction below 0.9");
+        }
+        match self.dropout {
+            Some(found) if self.method != Method::McDropout => {
+                return wrong("dropout", &found, "nothing without --method mc-dropout");
+            }
+            // Within the range that log alpha is projected to.
+            Some(found) if !(0.001..=0.99).contains(&found) => {
+                let expected = "a probability from 0.001 to 0.99 (--method lora drops nothing)";
+                return wrong("dropout", &found, expected);
+            }
+            _ => {}
         }
         if self.targets.is_empty() {
             return wrong("targets", &"empty", "layers to adapt, as in layer3,layer4");

@@ -14,12 +14,12 @@ mod trainer;
 
 pub use adamw::{Adam, LOG_ALPHA_RANGE, Trainable, TrainableState};
 pub use config::{
-    Augment, ConfigError, Gates, KAPPA_PER_IMAGE, LrSchedule, Method, Span, TrainConfig,
+    Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, Method, Span, TrainConfig,
 };
 pub use init::{INITIAL_LOG_ALPHA, initial_state};
 pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, noisiest};
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};
-pub use setup::upload;
+pub use setup::{Prepared, prepare, upload};
 pub use step::{StepSpec, TrainStep};
 pub use trainer::Trainer;

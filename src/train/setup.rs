@@ -3,16 +3,63 @@
 use std::sync::Arc;
 
 use super::kl::KlPrior;
-use super::report::TrainError;
+use super::report::{Observer, Progress, TrainError};
 use super::{Adam, Method, StepSpec, TrainConfig, TrainStep, Trainable};
+use crate::data::Dataset;
 use crate::gpu::{Gpu, GpuError};
-use crate::model::{Backbone, FrozenNetwork, KernelChoice, Prior, largest_chunk};
+use crate::model::{Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW, Prior, View, largest_chunk};
 use crate::predict::Source;
 
 /// A backbone on the GPU.
 pub fn upload(gpu: &Gpu, backbone: &Backbone) -> Arc<FrozenNetwork> {
     let kernels = KernelChoice::for_gpu(gpu);
     Arc::new(FrozenNetwork::new(gpu, kernels, backbone))
+}
+
+/// What runs over one backbone share.
+#[derive(Clone)]
+pub struct Prepared {
+    pub network: Arc<FrozenNetwork>,
+    pub train: Source,
+    pub validation: Option<Source>,
+}
+
+/// Uploads a backbone and the sets of a run, caching features where they fit its budget. Runs that
+/// agree in targets, resolution and augmentation can share the result.
+///
+/// # Errors
+/// The targets match no layer, or the GPU fails.
+pub fn prepare(
+    gpu: &Gpu,
+    backbone: &Backbone,
+    config: &TrainConfig,
+    train: Dataset,
+    validation: Option<Dataset>,
+    observe: Observer,
+) -> Result<Prepared, TrainError> {
+    let (convs, _) = backbone
+        .resnet
+        .select(&config.targets)
+        .map_err(TrainError::Targets)?;
+    let network = upload(gpu, backbone);
+    let (cut, size) = (network.resnet.cut(&convs), config.resolution);
+    let mut budget = config.budget();
+    let mut open = |dataset: Dataset, views: &[View]| {
+        let total = dataset.len();
+        let progress = |done| {
+            let _ = observe(Progress::Caching { done, total });
+        };
+        Source::within(&mut budget, &network, cut, dataset, size, views, progress)
+    };
+    let train = open(train, config.augment.views())?;
+    let validation = validation
+        .map(|dataset| open(dataset, &[PLAIN_VIEW]))
+        .transpose()?;
+    Ok(Prepared {
+        network,
+        train,
+        validation,
+    })
 }
 
 impl From<KlPrior> for Prior {
@@ -49,6 +96,7 @@ pub(super) fn build_step(
             batch,
             chunk: largest_chunk(&network.gpu, network, config.resolution),
             scale: config.scale(),
+            distribution: config.method.gates().unwrap_or_default(),
             prior: (config.method == Method::BayesLora).then_some(config.kl_prior.into()),
             kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
             slots,

@@ -1,6 +1,7 @@
 //! One training step as a plan: input, prefix, gates, suffix, loss, backward, AdamW.
 
 use super::adamw::{Adam, Trainable};
+use crate::formats::GateDistribution;
 use crate::gpu::{Gpu, GpuError, Plan, Reading};
 use crate::model::{
     self, AdapterSlots, Batch, BatchInput, Cut, FrozenNetwork, GateTable, Graph, LayoutLayer,
@@ -17,7 +18,8 @@ pub struct StepSpec<'a> {
     pub chunk: usize,
     /// s = lora_alpha / r_initial
     pub scale: f32,
-    /// The KL of the gates; `None` trains plain LoRA.
+    pub distribution: GateDistribution,
+    /// The KL of the gates; `None` leaves log alpha alone.
     pub prior: Option<Prior>,
     /// The KL multiplicity kappa of a rank of each layer.
     pub kappa: &'a dyn Fn(&LayoutLayer) -> f64,
@@ -75,7 +77,7 @@ impl TrainStep {
         let gates = graph.builder.buffer("gates", &gates_buffer);
         if spec.draw_gates && !table.is_empty() {
             let examples = graph.builder.buffer("examples", &batch.examples);
-            graph.gates(gate_table, examples, gates, 1);
+            graph.gates(gate_table, spec.distribution, examples, gates, 1);
         }
         let mut slots = |parameters, gates| {
             AdapterSlots::new(

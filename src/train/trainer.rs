@@ -10,7 +10,7 @@ use super::init::initial_state;
 use super::kl::soft_effective_rank;
 use super::prune::{HeldOut, PruneEvent, kept_ranks};
 use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
-use super::setup::{build_step, upload};
+use super::setup::{Prepared, build_step, prepare};
 use super::{Adam, Augment, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
 use crate::data::{Dataset, EpochOrder, prefetch};
 use crate::formats::{Adapter, Checkpoint};
@@ -63,40 +63,24 @@ impl Trainer {
         observe: Observer,
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.len())?;
-        let (convs, _) = backbone
-            .resnet
-            .select(&config.targets)
-            .map_err(TrainError::Targets)?;
-        let network = upload(gpu, backbone);
-        let (cut, size) = (network.resnet.cut(&convs), config.resolution);
-        let mut budget = config.budget();
-        let mut open = |dataset: Dataset, views: &[View]| {
-            let total = dataset.len();
-            let progress = |done| {
-                let _ = observe(Progress::Caching { done, total });
-            };
-            Source::within(&mut budget, &network, cut, dataset, size, views, progress)
-        };
-        let train = open(train, config.augment.views())?;
-        let validation = validation
-            .map(|dataset| open(dataset, &[PLAIN_VIEW]))
-            .transpose()?;
-        Self::over(network, backbone, config, train, validation)
+        let prepared = prepare(gpu, backbone, &config, train, validation, observe)?;
+        Self::over(prepared, backbone, config)
     }
 
-    /// Sets up a run over a network and sets that are there already. The network lets gradients
-    /// through the adapted layers ([`upload`]), the training set is cached under the views of
-    /// the augmentation or not at all.
+    /// Sets up a run over what another has [prepared](prepare).
     ///
     /// # Errors
     /// An option is wrong, a batch does not fit the device, the GPU fails.
     pub fn over(
-        network: Arc<FrozenNetwork>,
+        prepared: Prepared,
         backbone: &Backbone,
         config: TrainConfig,
-        train: Source,
-        validation: Option<Source>,
     ) -> Result<Self, TrainError> {
+        let Prepared {
+            network,
+            train,
+            validation,
+        } = prepared;
         let config = config.resolve(train.dataset.len())?;
         let resnet = &network.resnet;
         let (convs, head) = resnet
@@ -106,7 +90,13 @@ impl Trainer {
         let ids = vec![(0..config.rank as u32).collect::<Vec<_>>(); layers];
         let classes = train.dataset.classes.len();
         let layout = AdapterLayout::new(resnet, &convs, head, classes, &ids);
-        let state = TrainableState::new(&layout, initial_state(&layout, config.seed));
+        let mut values = initial_state(&layout, config.seed);
+        if let Some(p) = config.dropout {
+            let log_alpha = (p / (1.0 - p)).ln() as f32;
+            let layers = values.layers.iter_mut();
+            layers.for_each(|layer| layer.log_alpha.fill(log_alpha));
+        }
+        let state = TrainableState::new(&layout, values);
         let batch = config.batch_size.expect("resolved above");
         let schedule = Schedule::new(&config, train.dataset.len().div_ceil(batch));
         let trainable = Trainable::upload(&network.gpu, layout, &state);
@@ -306,7 +296,8 @@ impl Trainer {
 
     fn step_values(&self, step: usize, slot: usize, count: usize) -> StepValues {
         let rates = self.schedule.at(step);
-        let gated = self.config.method == Method::BayesLora;
+        let gated = self.config.method.gates().is_some();
+        let learnt = self.config.method == Method::BayesLora;
         let (correction1, correction2) = Adam::default().corrections(step as u64 + 1);
         let images = self.train.dataset.len() as f64;
         StepValues {
@@ -320,7 +311,7 @@ impl Trainer {
             count,
             slot,
             learning_rate: rates.learning_rate as f32,
-            log_alpha_learning_rate: match gated {
+            log_alpha_learning_rate: match learnt {
                 true => rates.log_alpha_learning_rate as f32,
                 false => 0.0,
             },
@@ -420,12 +411,13 @@ impl Trainer {
             self.trainable.layout.clone(),
             self.trainable.values.clone(),
             self.config.scale(),
+            self.config.method.gates().unwrap_or_default(),
             self.config.resolution,
         )
     }
 
     fn effective_rank(&self, state: &crate::model::AdapterState) -> f64 {
-        if self.config.method == Method::Lora {
+        if self.config.method.gates().is_none() {
             return self.trainable.layout.total_rank() as f64;
         }
         let all = state.layers.iter().flat_map(|layer| &layer.log_alpha);
@@ -438,8 +430,8 @@ impl Trainer {
     /// The GPU fails.
     pub fn adapter(&self) -> Result<Adapter, TrainError> {
         let state = self.trainable.read_values(&self.gpu)?;
-        let gated = self.config.method == Method::BayesLora;
-        let (layers, head) = exchange::to_file(&self.trainable.layout, &state, gated);
+        let gates = self.config.method.gates();
+        let (layers, head) = exchange::to_file(&self.trainable.layout, &state, gates.is_some());
         let (base_name, backbone_sha256) = self.backbone.clone();
         Ok(Adapter {
             layers,
@@ -451,10 +443,8 @@ impl Trainer {
             base_name,
             resolution: self.config.resolution,
             seed: self.config.seed,
-            method: match self.config.method {
-                Method::Lora => "lora".into(),
-                Method::BayesLora => "bayeslora".into(),
-            },
+            method: self.config.method.name().into(),
+            gates: gates.unwrap_or_default(),
         })
     }
 

@@ -1,7 +1,9 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::formats::{Adapter, FormatError, Head, LayerAdapter, RunDir, TensorFile};
+use bayeslora::formats::{
+    Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -55,6 +57,7 @@ fn adapter(layers: Vec<LayerAdapter>, classes: usize, features: usize) -> Adapte
         resolution: 64,
         seed: u64::MAX,
         method: "bayeslora".into(),
+        gates: GateDistribution::Bernoulli,
     }
 }
 

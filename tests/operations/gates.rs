@@ -1,6 +1,6 @@
 //! Drawing gates, their gradient, log alpha's, the KL, the trace.
 
-use bayeslora::formats::Stem;
+use bayeslora::formats::{GateDistribution, Stem};
 use bayeslora::model::{
     AdapterLayout, GateMode, GateTable, LayerSlots, Prior, Purpose, RankEntry, ResNet, StepValues,
 };
@@ -98,7 +98,14 @@ fn table(
     }
 }
 
-fn draws(examples: usize, samples: usize, mode: GateMode, purpose: Purpose, wide: bool) {
+fn draws(
+    distribution: GateDistribution,
+    examples: usize,
+    samples: usize,
+    mode: GateMode,
+    purpose: Purpose,
+    wide: bool,
+) {
     let layout = layout();
     let (rows, draw) = (examples * samples, 41);
     // Numbers of a data set, not places in the batch.
@@ -125,14 +132,19 @@ fn draws(examples: usize, samples: usize, mode: GateMode, purpose: Purpose, wide
                     GateMode::PerExample => numbers[row / samples],
                     GateMode::Shared => SHARED_EXAMPLE,
                 };
-                stream
-                    .gates(&[example], &layer.rank_ids[i..=i], &t[i..=i])
-                    .data[0]
+                match distribution {
+                    GateDistribution::Gaussian => {
+                        1.0 + (t[i] / 2.0).exp() * stream.eps(example, layer.rank_ids[i])
+                    }
+                    GateDistribution::Bernoulli => stream.dropout(example, layer.rank_ids[i], t[i]),
+                }
             })
         })
         .collect();
     let lanes = gate_lanes(&layout, rows, &expected);
-    let name = format!("gates {examples} examples x {samples} {mode:?} {purpose:?} wide {wide}");
+    let name = format!(
+        "{distribution:?} gates {examples} examples x {samples} {mode:?} {purpose:?} wide {wide}"
+    );
     let tolerance = match (mode, wide) {
         (GateMode::Mean, _) => EXACT,
         (_, true) => GATES,
@@ -147,7 +159,9 @@ fn draws(examples: usize, samples: usize, mode: GateMode, purpose: Purpose, wide
         let table = table(bench, rows, &entries, &values, wide);
         let examples = bench.words(&numbers);
         let out = bench.target(lanes.len());
-        bench.graph.gates(table, examples, out.slot, samples);
+        bench
+            .graph
+            .gates(table, distribution, examples, out.slot, samples);
         bench.expect_target("z", &out, lanes.clone(), tolerance);
     });
     if rows >= 9 {
@@ -157,15 +171,94 @@ fn draws(examples: usize, samples: usize, mode: GateMode, purpose: Purpose, wide
 
 #[test]
 fn gates() {
-    draws(1, 1, GateMode::PerExample, Purpose::Train, true);
-    draws(9, 1, GateMode::PerExample, Purpose::Train, true);
-    draws(40, 1, GateMode::Shared, Purpose::Train, true);
-    draws(3, 3, GateMode::PerExample, Purpose::Predict, true);
-    draws(5, 8, GateMode::PerExample, Purpose::Predict, true);
-    draws(3, 11, GateMode::Shared, Purpose::Predict, true);
-    draws(3, 3, GateMode::Mean, Purpose::Predict, true);
+    draws(
+        GateDistribution::Gaussian,
+        1,
+        1,
+        GateMode::PerExample,
+        Purpose::Train,
+        true,
+    );
+    draws(
+        GateDistribution::Gaussian,
+        9,
+        1,
+        GateMode::PerExample,
+        Purpose::Train,
+        true,
+    );
+    draws(
+        GateDistribution::Gaussian,
+        40,
+        1,
+        GateMode::Shared,
+        Purpose::Train,
+        true,
+    );
+    draws(
+        GateDistribution::Gaussian,
+        3,
+        3,
+        GateMode::PerExample,
+        Purpose::Predict,
+        true,
+    );
+    draws(
+        GateDistribution::Gaussian,
+        5,
+        8,
+        GateMode::PerExample,
+        Purpose::Predict,
+        true,
+    );
+    draws(
+        GateDistribution::Gaussian,
+        3,
+        11,
+        GateMode::Shared,
+        Purpose::Predict,
+        true,
+    );
+    draws(
+        GateDistribution::Gaussian,
+        3,
+        3,
+        GateMode::Mean,
+        Purpose::Predict,
+        true,
+    );
     // Normals by themselves, enough of them to reach every branch.
-    draws(19, 8, GateMode::PerExample, Purpose::Predict, false);
+    draws(
+        GateDistribution::Gaussian,
+        19,
+        8,
+        GateMode::PerExample,
+        Purpose::Predict,
+        false,
+    );
+}
+
+#[test]
+fn dropout_gates() {
+    let distribution = GateDistribution::Bernoulli;
+    draws(
+        distribution,
+        1,
+        1,
+        GateMode::PerExample,
+        Purpose::Train,
+        true,
+    );
+    draws(distribution, 40, 1, GateMode::Shared, Purpose::Train, true);
+    draws(
+        distribution,
+        5,
+        8,
+        GateMode::PerExample,
+        Purpose::Predict,
+        true,
+    );
+    draws(distribution, 3, 3, GateMode::Mean, Purpose::Predict, true);
 }
 
 #[test]

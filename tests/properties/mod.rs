@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use bayeslora::formats::{BackboneFile, Stem};
+use bayeslora::formats::{BackboneFile, GateDistribution, Stem};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
     AdapterLayout, AdapterState, Backbone, GateMode, GateTable, Graph, KernelChoice, LayoutLayer,
@@ -156,6 +156,7 @@ pub struct Draw {
     pub draw: u32,
     pub mode: GateMode,
     pub samples: usize,
+    pub distribution: GateDistribution,
 }
 
 impl Draw {
@@ -165,6 +166,7 @@ impl Draw {
         draw: 0,
         mode: GateMode::PerExample,
         samples: 1,
+        distribution: GateDistribution::Gaussian,
     };
 
     pub fn values(&self) -> StepValues {
@@ -224,7 +226,7 @@ pub fn draw_gates(
     };
     let examples = graph.builder.buffer("examples", &examples);
     let slot = graph.builder.buffer("gates", &gates);
-    graph.gates(table, examples, slot, draw.samples);
+    graph.gates(table, draw.distribution, examples, slot, draw.samples);
     graph.builder.build().unwrap().run();
     Gates {
         data: gpu.read(&gates, 0, len as u64 * 4).unwrap(),

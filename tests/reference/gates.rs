@@ -1,10 +1,11 @@
-//! The gates `z = 1 + e^{t/2} eps` and the addressing of their noise.
+//! The gates `z = 1 + e^{t/2} eps`, or dropout's of the same mean and variance, and the addressing of
+//! their noise.
 //!
-//! `eps` is a function of (seed, purpose, step or sample, example, layer, ORIGINAL rank) alone: key
+//! `eps` (a uniform for dropout) is a function of (seed, purpose, step or sample, example, layer, ORIGINAL rank) alone: key
 //! `(seed low, seed high)`, counter `[example, step or sample, layer * 65536 + rank / 4, purpose]`,
-//! normal `rank % 4` of the block. Neither batching nor pruning changes a survivor's noise.
+//! normal (word) `rank % 4` of the block. Neither batching nor pruning changes a survivor's noise.
 
-use super::philox::{normals, philox4x32_10};
+use super::philox::{normals, philox4x32_10, uniform};
 use super::tensor::Tensor;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,11 +29,22 @@ pub struct Stream {
 
 impl Stream {
     pub fn eps(self, example: u32, rank: u32) -> f64 {
+        normals(self.words(example, rank))[rank as usize % 4]
+    }
+
+    fn words(self, example: u32, rank: u32) -> [u32; 4] {
         assert!(self.layer < 65_536 && rank / 4 < 65_536);
         let key = [self.seed as u32, (self.seed >> 32) as u32];
         let block = self.layer * 65_536 + rank / 4;
         let counter = [example, self.step_or_sample, block, self.purpose as u32];
-        normals(philox4x32_10(counter, key))[rank as usize % 4]
+        philox4x32_10(counter, key)
+    }
+
+    /// The gate of a rank that is kept with probability 1/(1 + e^t), and then weighs 1 + e^t.
+    pub fn dropout(self, example: u32, rank: u32, log_alpha: f64) -> f64 {
+        let u = uniform(self.words(example, rank)[rank as usize % 4]);
+        let weight = 1.0 + log_alpha.exp();
+        if u < 1.0 / weight { weight } else { 0.0 }
     }
 
     /// `[examples, ranks]`; `ranks` are original ids, `log_alpha` goes along with them.

@@ -1,5 +1,6 @@
 //! Gates: drawing them, their gradient, log alpha's gradient and KL, the trace of the covariance.
 
+use crate::formats::GateDistribution;
 use crate::gpu::Slot;
 use crate::model::LayerSlots;
 use crate::model::graph::{Graph, Tensor, u};
@@ -25,12 +26,20 @@ pub struct GateTable {
 
 impl Graph {
     /// Draws every gate for every row.
-    pub fn gates(&mut self, table: GateTable, examples: Slot, gates: Slot, samples: usize) {
+    pub fn gates(
+        &mut self,
+        table: GateTable,
+        distribution: GateDistribution,
+        examples: Slot,
+        gates: Slot,
+        samples: usize,
+    ) {
+        let bernoulli = u32::from(distribution == GateDistribution::Bernoulli);
         let items = table.entries * table.rows;
         self.elementwise(
             "gates".into(),
             "adapter/gates",
-            &[],
+            &[("bernoulli", bernoulli)],
             &[
                 ("step", table.step),
                 ("ranks", table.ranks),

@@ -1,0 +1,291 @@
+//! `tune`: a run again with other KL multiplicities, compared on its validation split.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use bayeslora::formats::RunDir;
+use bayeslora::metrics::{Predictions, nll_each};
+use bayeslora::predict::{Evaluated, Samples};
+use bayeslora::train::kl::KlMultiplicity;
+use bayeslora::train::{
+    KAPPA_PER_IMAGE, Method, Prepared, Progress, TrainConfig, Trainer, prepare,
+};
+use clap::Args;
+use serde::Serialize;
+
+use super::context::{self, Bar, Context};
+use super::run::{Run, RunArgs};
+use super::train::{restore, run_epochs, split};
+use super::train_options::config_text;
+use super::{environment, output, tables};
+
+/// Multiples of the default that are tried, beside `unit`.
+const FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
+
+#[derive(Args)]
+pub struct TuneArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The values to try, with commas between [default: unit, and 0.1, 0.3, 1 and 3 times the default
+    /// of `train`]
+    #[arg(long, value_name = "unit|params|NUMBER", value_delimiter = ',')]
+    kl_multiplicity: Vec<KlMultiplicity>,
+    /// Monte Carlo samples of the gates
+    #[arg(long, value_name = "S", default_value_t = 8, value_parser = positive)]
+    samples: usize,
+    /// Where a run is written for each value; what is there already is gone on with [default: `tune`
+    /// in the run's directory]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One JSON object an epoch, then one with the curve
+    #[arg(long)]
+    json: bool,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number, at least 1".into()),
+    }
+}
+
+/// The curve, with its names in JSON.
+#[derive(Serialize)]
+struct Report {
+    validation_images: usize,
+    samples: usize,
+    points: Vec<Point>,
+    /// The run with the lowest validation NLL of the samples.
+    lowest_nll: PathBuf,
+    /// The run with the fewest ranks among those whose NLL is within a standard error (of the paired
+    /// difference) of the lowest.
+    fewest_ranks: PathBuf,
+}
+
+/// One value of the sweep.
+#[derive(Serialize)]
+struct Point {
+    kl_multiplicity: KlMultiplicity,
+    run: PathBuf,
+    rank_count: usize,
+    /// z = 1.
+    mean: Evaluated,
+    /// The predictive of the samples.
+    sampled: Evaluated,
+    /// Its NLL of each validation image.
+    #[serde(skip)]
+    nll_each: Vec<f64>,
+}
+
+pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
+    let run = args.run.open()?;
+    let config = run.dir.path().join("config.toml").display().to_string();
+    let data = &run.inputs.data;
+    ensure!(
+        run.config.method == Method::BayesLora,
+        "--run {}: its method is {}, which has no KL; tune a run of --method bayeslora",
+        run.dir.path().display(),
+        run.config.method.name()
+    );
+    ensure!(
+        run.config.validation > 0.0,
+        "{config} says validation = 0, so there are no held-out images to compare on; train the run \
+         with --validation 0.1"
+    );
+    let gpu = context.tuned_gpu()?;
+    let bar = Bar::default();
+    let show = |done, total| bar.show("reading images", done, total);
+    let splits = run.inputs.open(run.config.resolution, &show);
+    let splits = splits.with_context(|| format!("the images that {config} names ({data})"))?;
+    context::report_skipped(&splits.train);
+    let (train, validation) = split(&splits.train, &run.config)?;
+    let values = match args.kl_multiplicity.is_empty() {
+        true => defaults(train.len()),
+        false => args.kl_multiplicity.clone(),
+    };
+    let out = args.out.clone();
+    let out = out.unwrap_or_else(|| run.dir.path().join("tune"));
+    let mut observe = context.observer();
+    // Once for all values: they differ in nothing that lies below the adapters.
+    let prepared = prepare(
+        &gpu,
+        &run.backbone,
+        &run.config,
+        train,
+        validation,
+        &mut observe,
+    )?;
+    context.catch_interrupt()?;
+    let mut points = Vec::new();
+    for (index, value) in values.iter().enumerate() {
+        if !args.json {
+            println!(
+                "\nkl-multiplicity {value} ({} of {})",
+                index + 1,
+                values.len()
+            );
+        }
+        let place = out.join(value.to_string());
+        let (dir, mut trainer) = start(&run, &prepared, *value, &place)?;
+        dir.write_environment(&environment::describe(&gpu))?;
+        run_epochs(&dir, &mut trainer, args.json, &mut observe)?;
+        if context.interrupted() {
+            eprintln!("stopped; the same command goes on from {}", place.display());
+            return Ok(());
+        }
+        points.push(score(
+            &trainer,
+            &prepared,
+            args.samples,
+            *value,
+            place,
+            &mut observe,
+        )?);
+    }
+    let report = report(points, &prepared, args.samples);
+    match args.json {
+        true => output::json(&report),
+        false => output::text(&describe(&report)),
+    }
+}
+
+fn defaults(images: usize) -> Vec<KlMultiplicity> {
+    let default = KAPPA_PER_IMAGE * images as f64;
+    // Six digits: directories are named by it.
+    let rounded = |factor: f64| {
+        format!("{:.5e}", factor * default)
+            .parse()
+            .expect("a number")
+    };
+    let values = FACTORS.map(|factor| KlMultiplicity::Value(rounded(factor)));
+    [KlMultiplicity::Unit].into_iter().chain(values).collect()
+}
+
+/// A run like the given one but for the multiplicity: a new one, or what is in its place already.
+fn start(
+    run: &Run,
+    prepared: &Prepared,
+    value: KlMultiplicity,
+    place: &Path,
+) -> Result<(RunDir, Trainer)> {
+    let config = TrainConfig {
+        kl_multiplicity: Some(value),
+        ..run.config.clone()
+    };
+    let mut trainer = Trainer::over(prepared.clone(), &run.backbone, config)?;
+    let text = config_text(&run.inputs, trainer.config())?;
+    if !place.join("config.toml").exists() {
+        let dir = RunDir::create(place).context("--out")?;
+        dir.write_config(&text)?;
+        return Ok((dir, trainer));
+    }
+    let dir = RunDir::open(place).context("--out")?;
+    ensure!(
+        dir.read_config()? == text,
+        "{} holds a run with other options; give another directory with --out",
+        place.display()
+    );
+    restore(&dir, &mut trainer)?;
+    Ok((dir, trainer))
+}
+
+fn score(
+    trainer: &Trainer,
+    prepared: &Prepared,
+    samples: usize,
+    kl_multiplicity: KlMultiplicity,
+    run: PathBuf,
+    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Point> {
+    let validation = prepared.validation.as_ref().expect("checked before");
+    let samples = Samples::new(samples, trainer.config().seed);
+    let mean = trainer.evaluate(validation, Samples::MEAN, observe)?;
+    let sampled = trainer.evaluate(validation, samples, observe)?;
+    let (labels, classes) = (&validation.dataset.labels, validation.dataset.classes.len());
+    let predictions = Predictions::from_log_probs(&sampled.log_probs, labels, classes)?;
+    Ok(Point {
+        kl_multiplicity,
+        run,
+        rank_count: sampled.rank_count,
+        nll_each: nll_each(&predictions),
+        mean,
+        sampled,
+    })
+}
+
+fn report(points: Vec<Point>, prepared: &Prepared, samples: usize) -> Report {
+    let nll = |point: &&Point| point.sampled.scores.nll;
+    let lowest = points.iter().min_by(|a, b| nll(a).total_cmp(&nll(b)));
+    let lowest = lowest.expect("at least one value");
+    let close = points.iter().filter(|point| within_an_error(point, lowest));
+    let fewest = close.min_by(|a, b| {
+        let ranks = a.rank_count.cmp(&b.rank_count);
+        ranks.then(nll(a).total_cmp(&nll(b)))
+    });
+    let fewest = fewest.expect("the lowest is close to itself");
+    let validation = prepared.validation.as_ref().expect("checked before");
+    Report {
+        validation_images: validation.dataset.len(),
+        samples,
+        lowest_nll: lowest.run.clone(),
+        fewest_ranks: fewest.run.clone(),
+        points,
+    }
+}
+
+/// Whether the mean NLL is above that of `best` by no more than the standard error of the difference
+/// over the same images.
+fn within_an_error(point: &Point, best: &Point) -> bool {
+    let pairs = point.nll_each.iter().zip(&best.nll_each);
+    let differences: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
+    let n = differences.len() as f64;
+    let mean = differences.iter().sum::<f64>() / n;
+    let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
+    mean <= (squares / (n - 1.0).max(1.0) / n).sqrt()
+}
+
+fn describe(report: &Report) -> String {
+    let sampled = format!("NLL, {} samples", report.samples);
+    let header = [
+        "kl-multiplicity",
+        "ranks",
+        "eff. rank",
+        "parameters",
+        "accuracy",
+        "NLL",
+        &sampled,
+        "ECE",
+        "",
+    ];
+    let mut table = tables::new(&header, &[0, 1, 2, 3, 4, 5, 6, 7]);
+    for point in &report.points {
+        let Evaluated { scores, .. } = &point.sampled;
+        let is = |run: &PathBuf, text| if *run == point.run { text } else { "" };
+        let marks = [
+            is(&report.lowest_nll, "lowest NLL"),
+            is(&report.fewest_ranks, "fewest ranks"),
+        ];
+        let marks: Vec<_> = marks.into_iter().filter(|mark| !mark.is_empty()).collect();
+        table.add_row([
+            point.kl_multiplicity.to_string(),
+            point.rank_count.to_string(),
+            format!("{:.1}", point.sampled.effective_rank),
+            point.sampled.adapter_parameters.to_string(),
+            format!("{:.4}", scores.accuracy),
+            format!("{:.4}", point.mean.scores.nll),
+            format!("{:.4}", scores.nll),
+            format!("{:.4}", scores.ece),
+            marks.join(", "),
+        ]);
+    }
+    format!(
+        "\n{} validation images; the test set was not looked at\n{}\nNLL is that of the mean weights; \
+         accuracy and ECE are those of the samples; fewest ranks: of those whose NLL is within a \
+         standard error of the lowest\n\neach value has a run of its own: bayeslora eval --run {} \
+         --data ...",
+        report.validation_images,
+        table.trim_fmt(),
+        report.fewest_ranks.display()
+    )
+}
