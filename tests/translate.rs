@@ -214,7 +214,7 @@ fn cases() -> Vec<Case> {
         push("adapter/log_alpha", &[("prior", prior)], Needs::Nothing);
     }
     for bernoulli in [0, 1] {
-        push("adapter/gates", &[("bernoulli", bernoulli)], false);
+        push("adapter/gates", &[("bernoulli", bernoulli)], Needs::Nothing);
     }
     for shader in [
         "adapter/gate_gradient",
