@@ -289,6 +289,24 @@ fn saved_and_trainer_agree(config: TrainConfig) {
 }
 
 #[test]
+fn samples_of_plain_lora_are_its_mean() {
+    let lora = TrainConfig {
+        method: Method::Lora,
+        ..config()
+    };
+    let mut trainer = trainer(&GPU, lora).unwrap();
+    epochs(&mut trainer, 2);
+    let adapter = trainer.adapter().unwrap();
+    let predictor = Predictor::new(&GPU, &tiny_backbone(), &adapter).unwrap();
+    let source = Source::images(dataset(7, 16, 3), 32);
+    let log_probs = |samples| predictor.log_probs(&source, samples, &mut |_| ()).unwrap();
+    let mean = log_probs(Samples::MEAN);
+    for sample in log_probs(Samples::new(3, 9)).chunks(mean.len()) {
+        assert_eq!(sample, mean);
+    }
+}
+
+#[test]
 fn samples_and_images_in_chunks_change_nothing() {
     for config in [config(), dropout(0.3)] {
         chunks_change_nothing(config);

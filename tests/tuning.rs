@@ -169,17 +169,19 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     second.choices().give(&given);
     assert_eq!(kernels.conv(&second, &shape), other);
 
-    // A damaged file does no harm, nor does a name that this version does not know.
+    // A damaged file does no harm, nor a name that this version or this device does not know.
     for file in std::fs::read_dir(folder.path()).unwrap() {
         std::fs::write(file.unwrap().path(), "{ \"convolution").unwrap();
     }
     let third = gpu(Some(folder.path()));
     third.keep_choices();
     assert!(third.choices().measured().is_empty());
-    third
-        .choices()
-        .give(&BTreeMap::from([(subject, "of the future".into())]));
-    kernels.conv(&third, &shape);
+    let default = kernels.conv(&third, &shape);
+    for foreign in ["of the future", "f16 matrix 16x16", "f16 tiled 32x32/4x4"] {
+        let given = BTreeMap::from([(subject.clone(), foreign.to_owned())]);
+        third.choices().give(&given);
+        assert_eq!(kernels.conv(&third, &shape), default, "{foreign}");
+    }
 }
 
 #[test]

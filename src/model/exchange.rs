@@ -11,8 +11,8 @@ pub struct Misfit {
     expected: String,
 }
 
-/// log alpha of an adapter that was trained without gates: next to no noise.
-const NO_NOISE: f32 = -10.0;
+/// log alpha of an adapter that was trained without gates: alpha is zero in f32, and z = 1 exactly.
+const NO_NOISE: f32 = -200.0;
 
 /// The layout and the parameters of an adapter on this network.
 ///

@@ -146,7 +146,7 @@ impl KernelChoice {
             None => {
                 let precision = if self.halves { "f16 " } else { "" };
                 let subject = format!("{precision}convolution {shape}");
-                let kernel = self.measured(gpu, &subject, shape, largest);
+                let kernel = self.measured(gpu, &subject, shape);
                 gpu.choices().note(&subject, &kernel.to_string());
                 kernel
             }
@@ -154,11 +154,11 @@ impl KernelChoice {
     }
 
     /// What has been found fastest, or is found now where the device tunes.
-    fn measured(&self, gpu: &Gpu, subject: &str, shape: &ConvShape, largest: u64) -> ConvKernel {
+    fn measured(&self, gpu: &Gpu, subject: &str, shape: &ConvShape) -> ConvKernel {
         let known = gpu.choices().get(subject);
-        if let Some(kernel) = known.and_then(|name| name.parse::<ConvKernel>().ok())
-            && kernel.product().textured() == self.textured()
-            && kernel.can_run(shape, largest)
+        // Another device may have made the choice.
+        if let Some(kernel) = known.and_then(|name| name.parse().ok())
+            && self.candidates(gpu, shape).contains(&kernel)
         {
             return kernel;
         }

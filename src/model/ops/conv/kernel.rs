@@ -52,11 +52,6 @@ impl FromStr for ProductKernel {
 }
 
 impl ProductKernel {
-    /// Whether it takes maps and weights from textures.
-    pub(in crate::model) fn textured(self) -> bool {
-        matches!(self, Self::Texture { .. })
-    }
-
     /// What a device can run for products of `lines` lines, which are rows of all positions that
     /// share a matrix, and `cols` quads of columns.
     pub fn candidates(gpu: &Gpu, textured: bool, lines: usize, cols: usize) -> Vec<Self> {
