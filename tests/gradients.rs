@@ -546,7 +546,7 @@ fn samples_share_a_forward() {
                         &starts,
                         rows_out,
                     );
-                    let x = common::feature_map(&mut graph, map, rows, &features);
+                    let x = graph.constant("test input", map, rows, &features);
                     let out =
                         model::forward(&mut graph, &network, *cut, layout, &slots, x, rows_out);
                     graph.builder.keep(out.logits.slot);

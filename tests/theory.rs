@@ -261,7 +261,7 @@ impl Layer {
         let parameters = gpu.storage_with("parameters", &self.layout.pack(&self.state));
         let mut graph = Graph::new(gpu, self.kernels);
         let map = Map::square(self.side, self.inputs());
-        let x = common::feature_map(&mut graph, map, examples, &self.packed());
+        let x = graph.constant("test input", map, examples, &self.packed());
         let slots = AdapterSlots::new(
             &mut graph,
             &self.layout,
@@ -402,7 +402,7 @@ impl Layer {
         let gates = gpu.storage("gates", 16);
         let mut graph = Graph::new(gpu, self.kernels);
         let map = Map::square(self.side, self.inputs());
-        let x = common::feature_map(&mut graph, map, rows, &self.packed());
+        let x = graph.constant("test input", map, rows, &self.packed());
         let slots = AdapterSlots::new(
             &mut graph,
             &self.layout,

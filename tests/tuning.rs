@@ -49,7 +49,7 @@ fn constant(gpu: &Gpu, value: f32) -> (Plan, Slot) {
     };
     let frozen = FrozenConv::new(gpu, &spec, Arc::new(weights));
     let mut graph = Graph::new(gpu, KernelChoice::PLAIN);
-    let input = common::feature_map(&mut graph, Map::square(1, 4), 1, &[1.0; 4]);
+    let input = graph.constant("test input", Map::square(1, 4), 1, &[1.0; 4]);
     let out = graph.conv_forward(ConvForward {
         frozen: &frozen,
         input,

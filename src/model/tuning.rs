@@ -8,9 +8,9 @@ use rand_pcg::Pcg64;
 
 use super::{
     ConvBackward, ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph,
-    KernelChoice, LowRank, Map, Tensor,
+    KernelChoice, LowRank, Map,
 };
-use crate::gpu::{Candidate, Gpu, GpuError, Plan, Slot, TEXTURE_WIDTH, ranked};
+use crate::gpu::{Candidate, Gpu, GpuError, Plan, Slot, ranked};
 
 /// The rank of the adapter that is measured along.
 const RANK: usize = 8;
@@ -102,7 +102,12 @@ impl<'a> Case<'a> {
 
     fn plan(&self, kernels: KernelChoice) -> Result<(Plan, Slot), GpuError> {
         let mut graph = Graph::new(self.gpu, kernels);
-        let input = self.upload(&mut graph);
+        let input = graph.constant(
+            "tuning",
+            map(self.shape.input),
+            self.shape.rows,
+            &self.input,
+        );
         let mut slot = |data: &[f32]| {
             let buffer = self.gpu.storage_with("tuning", data);
             graph.builder.buffer("tuning", &buffer)
@@ -136,29 +141,6 @@ impl<'a> Case<'a> {
         };
         graph.builder.keep(out.slot);
         Ok((graph.builder.build()?, out.slot))
-    }
-
-    fn upload(&self, graph: &mut Graph) -> Tensor {
-        let textured = graph.kernels.textured();
-        let slot = if textured {
-            let row = TEXTURE_WIDTH as usize * 4;
-            let mut texels = self.input.clone();
-            texels.resize(texels.len().next_multiple_of(row), 0.0);
-            let height = (texels.len() / row) as u32;
-            let texture = self
-                .gpu
-                .texture_with("tuning", TEXTURE_WIDTH, height, &texels);
-            graph.builder.texture("tuning", &texture)
-        } else {
-            let buffer = self.gpu.storage_with("tuning", &self.input);
-            graph.builder.buffer("tuning", &buffer)
-        };
-        Tensor {
-            slot,
-            map: map(self.shape.input),
-            rows: self.shape.rows,
-            textured,
-        }
     }
 }
 

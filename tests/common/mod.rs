@@ -1,8 +1,8 @@
 //! What the GPU tests share.
 #![allow(dead_code, reason = "no test binary uses every helper")]
 
-use bayeslora::gpu::{Gpu, GpuOptions, TEXTURE_WIDTH};
-use bayeslora::model::{ConvKernel, Graph, KernelChoice, Map, ProductKernel, Tensor, Tile};
+use bayeslora::gpu::{Gpu, GpuOptions};
+use bayeslora::model::{ConvKernel, KernelChoice, ProductKernel, Tile};
 
 /// A device on the default adapter.
 pub fn gpu(options: GpuOptions) -> Gpu {
@@ -24,30 +24,6 @@ pub fn tiled() -> KernelChoice {
     KernelChoice {
         conv: Some(ConvKernel::Direct(ProductKernel::Tiled(smallest))),
         ..KernelChoice::TILED
-    }
-}
-
-/// A feature map of given content, in the memory that the graph's kernels read.
-pub fn feature_map(graph: &mut Graph, map: Map, rows: usize, data: &[f32]) -> Tensor {
-    let gpu = graph.builder.gpu().clone();
-    let textured = graph.kernels.textured();
-    let slot = if textured {
-        let row = TEXTURE_WIDTH as usize * 4;
-        // Whatever is read behind the end shows.
-        let mut texels = data.to_vec();
-        texels.resize(data.len().next_multiple_of(row), f32::NAN);
-        let height = (texels.len() / row) as u32;
-        let texture = gpu.texture_with("test input", TEXTURE_WIDTH, height, &texels);
-        graph.builder.texture("test input", &texture)
-    } else {
-        let buffer = gpu.storage_with("test input", data);
-        graph.builder.buffer("test input", &buffer)
-    };
-    Tensor {
-        slot,
-        map,
-        rows,
-        textured,
     }
 }
 

@@ -299,7 +299,8 @@ impl Bench {
         match self.graph.kernels.textured() {
             true => {
                 let data = floats(&map_lanes(x));
-                common::feature_map(&mut self.graph, map_of(x), x.shape[0], &data)
+                self.graph
+                    .constant("test input", map_of(x), x.shape[0], &data)
             }
             false => self.buffer_input(x),
         }

@@ -50,7 +50,7 @@ fn run(kernels: KernelChoice, keep: bool) -> (Vec<Vec<u32>>, u64) {
 
     let mut graph = Graph::new(&gpu, kernels);
     let slot = |graph: &mut Graph, buffer: &_| graph.builder.buffer("test", buffer);
-    let mut x = crate::common::feature_map(&mut graph, bench::map_of(&x), rows, &input);
+    let mut x = graph.constant("test input", bench::map_of(&x), rows, &input);
     let (gates, a, b) = (
         slot(&mut graph, &gates),
         slot(&mut graph, &a),
