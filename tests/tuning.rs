@@ -160,6 +160,10 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     assert_eq!(kernels.conv(&second, &shape), chosen);
     assert_eq!(second.choices().used()[&subject], chosen.to_string());
 
+    // A measurement that failed leaves nothing.
+    second.choices().settle("a failure", None);
+    assert_eq!(second.choices().get("a failure"), None);
+
     // A run that goes on brings its own.
     let other = match chosen {
         ConvKernel::Direct(product) => ConvKernel::Winograd(product),

@@ -77,13 +77,14 @@ impl Choices {
         state.observer.is_some()
     }
 
-    /// Keeps what has been measured.
-    pub fn insert(&self, subject: &str, choice: &str) {
+    /// Ends a measurement: keeps its choice, or nothing where it failed.
+    pub fn settle(&self, subject: &str, choice: Option<&str>) {
         let mut state = self.lock();
-        state.measured.insert(subject.into(), choice.into());
         if let Some(observer) = &state.observer {
             observer(None);
         }
+        let Some(choice) = choice else { return };
+        state.measured.insert(subject.into(), choice.into());
         if let Some(file) = &state.file {
             let text = serde_json::to_vec_pretty(&state.measured);
             cache::write(file, &text.expect("strings are JSON"));

@@ -168,9 +168,10 @@ impl KernelChoice {
         }
         // A device that fails here will say so when the plan runs.
         let ranking = tuning::rank_kernels(gpu, *self, shape).unwrap_or_default();
-        let kernel = ranking.first().map_or(default, |(kernel, _)| *kernel);
-        gpu.choices().insert(subject, &kernel.to_string());
-        kernel
+        let best = ranking.first().map(|(kernel, _)| *kernel);
+        let name = best.map(|kernel| kernel.to_string());
+        gpu.choices().settle(subject, name.as_deref());
+        best.unwrap_or(default)
     }
 
     /// All kernels that compute a shape; those that round their operands only where that is asked for.
