@@ -95,9 +95,22 @@ impl Builder {
         self.push(label, Resource::Transient { kind, bytes })
     }
 
+    /// Memory that outlives the plan, all of it.
+    pub fn memory(&mut self, label: &str, memory: &Memory) -> Slot {
+        let (memory, offset, bytes) = (memory.clone(), 0, memory.bytes());
+        self.push(
+            label,
+            Resource::External {
+                memory,
+                offset,
+                bytes,
+            },
+        )
+    }
+
     /// A whole buffer that outlives the plan.
     pub fn buffer(&mut self, label: &str, buffer: &wgpu::Buffer) -> Slot {
-        self.buffer_range(label, buffer, 0, buffer.size())
+        self.memory(label, &Memory::Buffer(buffer.clone()))
     }
 
     /// A range of a buffer that outlives the plan; `offset` is a multiple of 256.
@@ -121,16 +134,7 @@ impl Builder {
 
     /// A texture that outlives the plan.
     pub fn texture(&mut self, label: &str, texture: &wgpu::Texture) -> Slot {
-        let memory = Memory::Texture(texture.clone());
-        let (offset, bytes) = (0, memory.bytes());
-        self.push(
-            label,
-            Resource::External {
-                memory,
-                offset,
-                bytes,
-            },
-        )
+        self.memory(label, &Memory::Texture(texture.clone()))
     }
 
     fn push(&mut self, label: &str, resource: Resource) -> Slot {

@@ -14,15 +14,16 @@ pub(super) enum MemoryKind {
     Texture,
 }
 
+/// A buffer, or a texture read as one vec4 a texel, row by row.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Memory {
+pub enum Memory {
     Buffer(wgpu::Buffer),
     Texture(wgpu::Texture),
 }
 
 impl Memory {
     /// Zeroed memory for at least `bytes`.
-    pub fn new(gpu: &Gpu, kind: MemoryKind, bytes: u64) -> Self {
+    pub(super) fn new(gpu: &Gpu, kind: MemoryKind, bytes: u64) -> Self {
         match kind {
             MemoryKind::Buffer => Self::Buffer(gpu.storage("plan", bytes)),
             MemoryKind::Texture => {
@@ -33,7 +34,7 @@ impl Memory {
         }
     }
 
-    pub fn kind(&self) -> MemoryKind {
+    pub(super) fn kind(&self) -> MemoryKind {
         match self {
             Self::Buffer(_) => MemoryKind::Buffer,
             Self::Texture(_) => MemoryKind::Texture,
@@ -48,6 +49,10 @@ impl Memory {
         }
     }
 
+    /// Copies `bytes` from `offset` on to the host, waiting for the work before it.
+    ///
+    /// # Errors
+    /// The GPU fails.
     pub fn read<T: bytemuck::Pod>(
         &self,
         gpu: &Gpu,
@@ -65,7 +70,7 @@ impl Memory {
     }
 
     /// Fills the first `bytes` with NaN and what is behind them with the guard.
-    pub fn poison(&self, gpu: &Gpu, bytes: u64) {
+    pub(super) fn poison(&self, gpu: &Gpu, bytes: u64) {
         let mut words = vec![f32::NAN.to_bits(); self.bytes() as usize / 4];
         words[bytes as usize / 4..].fill(GUARD_WORD);
         let floats: &[f32] = bytemuck::cast_slice(&words);
@@ -79,7 +84,7 @@ impl Memory {
     }
 
     /// Whether the guard behind the first `bytes` is as [`Memory::poison`] left it.
-    pub fn guard_is_whole(&self, gpu: &Gpu, bytes: u64) -> Result<bool, GpuError> {
+    pub(super) fn guard_is_whole(&self, gpu: &Gpu, bytes: u64) -> Result<bool, GpuError> {
         let guard: Vec<u32> = self.read(gpu, bytes, self.bytes() - bytes)?;
         Ok(guard.iter().all(|word| *word == GUARD_WORD))
     }

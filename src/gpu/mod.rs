@@ -23,7 +23,7 @@ pub use device::{Gpu, GpuOptions, Precision};
 pub use error::GpuError;
 pub use idle::IdleMeter;
 pub use kernel::{Binding, BindingKind, Kernel};
-pub use memory::TEXTURE_WIDTH;
+pub use memory::{Memory, TEXTURE_WIDTH};
 pub use params::Value;
 pub use plan::{DispatchInfo, Plan, Slot};
 pub use profile::Timing;

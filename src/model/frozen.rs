@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::graph::Graph;
 use super::winograd::transformed_filters;
 use super::{Backbone, ConvSpec, ConvWeights, KernelChoice, ResNet};
-use crate::gpu::{Gpu, GpuError, Slot};
+use crate::gpu::{Gpu, GpuError, Memory, Slot};
 
 /// How a kernel reads a convolution's weights: a matrix `[tap, row, column]` of quads of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,44 +47,23 @@ impl WeightStorage {
 /// Weights of one convolution in one layout.
 struct Weight {
     layout: WeightLayout,
-    memory: WeightMemory,
+    memory: Memory,
 }
 
-enum WeightMemory {
-    Buffer(wgpu::Buffer),
-    Texture(wgpu::Texture),
-}
-
-impl WeightMemory {
-    fn upload(gpu: &Gpu, label: &str, storage: WeightStorage, matrix: &Matrix) -> Self {
-        match storage {
+impl Weight {
+    fn upload(gpu: &Gpu, label: &str, layout: WeightLayout, matrix: &Matrix) -> Self {
+        let memory = match layout.storage {
             WeightStorage::Buffer | WeightStorage::Half => {
-                Self::Buffer(gpu.storage_with(label, &storage.encode(matrix)))
+                Memory::Buffer(gpu.storage_with(label, &layout.storage.encode(matrix)))
             }
             WeightStorage::Texture => {
                 let width = matrix.columns / 4;
                 let height = matrix.data.len() / matrix.columns;
                 let (width, height) = (width as u32, height as u32);
-                Self::Texture(gpu.texture_with(label, width, height, &matrix.data))
+                Memory::Texture(gpu.texture_with(label, width, height, &matrix.data))
             }
-        }
-    }
-
-    fn read(&self, gpu: &Gpu) -> Result<Vec<u8>, GpuError> {
-        match self {
-            Self::Texture(texture) => {
-                let texels = gpu.read_texture(texture)?;
-                Ok(bytemuck::cast_slice(&texels).to_vec())
-            }
-            Self::Buffer(buffer) => gpu.read(buffer, 0, buffer.size()),
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Texture(texture) => u64::from(texture.width()) * u64::from(texture.height()) * 16,
-            Self::Buffer(buffer) => buffer.size(),
-        }
+        };
+        Self { layout, memory }
     }
 }
 
@@ -116,16 +95,12 @@ impl FrozenConv {
         let known = uploaded.iter().position(|weight| weight.layout == layout);
         let index = known.unwrap_or_else(|| {
             let matrix = self.matrix(layout);
-            uploaded.push(Weight {
-                layout,
-                memory: WeightMemory::upload(&self.gpu, &self.spec.name, layout.storage, &matrix),
-            });
+            uploaded.push(Weight::upload(&self.gpu, &self.spec.name, layout, &matrix));
             uploaded.len() - 1
         });
-        match &uploaded[index].memory {
-            WeightMemory::Texture(texture) => graph.builder.texture(&self.spec.name, texture),
-            WeightMemory::Buffer(buffer) => graph.builder.buffer(&self.spec.name, buffer),
-        }
+        graph
+            .builder
+            .memory(&self.spec.name, &uploaded[index].memory)
     }
 
     fn matrix(&self, layout: WeightLayout) -> Matrix {
@@ -158,7 +133,8 @@ impl FrozenConv {
         let uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
         for Weight { layout, memory } in uploaded.iter() {
             let matrix = self.matrix(*layout);
-            unchanged &= memory.read(&self.gpu)? == *layout.storage.encode(&matrix);
+            let found: Vec<u8> = memory.read(&self.gpu, 0, memory.bytes())?;
+            unchanged &= found == *layout.storage.encode(&matrix);
         }
         Ok(unchanged)
     }
