@@ -44,6 +44,7 @@ pub mod gpu;
 pub mod metrics;
 pub mod model;
 pub mod predict;
+pub mod report;
 pub mod train;
 
 pub use formats::Adapter;

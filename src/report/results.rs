@@ -1,0 +1,299 @@
+//! `results.json`: everything that the report of a study shows, and nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{Interval, ReliabilityBin, RiskCoverage};
+
+/// A finished or unfinished study.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Results {
+    pub study: Study,
+    /// The table, in the order to print it.
+    pub rows: Vec<Row>,
+    /// Paired over images and seeds.
+    pub comparisons: Vec<Comparison>,
+    /// How kappa was chosen, on validation images.
+    pub kappa: Vec<KappaPoint>,
+    pub prunes: Vec<PruneRecord>,
+    /// Ranks cut by other criteria, without training.
+    pub criteria: Vec<CriterionPoint>,
+    pub sample_counts: Vec<SampleCurve>,
+    pub unfamiliar: Vec<UnfamiliarSet>,
+    pub corruptions: Vec<CorruptionCurve>,
+    pub examples: Vec<Example>,
+    pub targets: Vec<Target>,
+    /// What is missing, in words; empty where the study ran to its end.
+    pub missing: Vec<String>,
+}
+
+/// What was run, on what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Study {
+    /// `paper`, `desk` or `smoke`.
+    pub scale: String,
+    /// What to type to get the same, one command a line.
+    pub commands: Vec<String>,
+    /// Name and version of this program.
+    pub program: String,
+    /// GPU, driver and system of each machine that took part.
+    pub environments: Vec<String>,
+    /// Of the last run, `2026-11-24`.
+    pub date: String,
+    pub backbone: String,
+    pub data: String,
+    pub classes: Vec<String>,
+    pub train_images: usize,
+    pub validation_images: usize,
+    pub test_images: usize,
+    /// Pixels a side.
+    pub resolution: usize,
+    pub epochs: usize,
+    /// Of the bootstrap over images.
+    pub resamples: usize,
+    /// Computing time of all runs, in seconds.
+    pub seconds: f64,
+}
+
+/// One line of the table: a method with a way to predict.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Row {
+    /// Unique, as in `bayeslora-r8/samples-8`.
+    pub name: String,
+    /// As tables and legends name it: `BayesLoRA, 8 samples`.
+    pub title: String,
+    /// `lora`, `bayeslora`, `mc-dropout`, `ensemble`, `laplace`, `weight-noise`: what a colour stands for.
+    pub family: String,
+    /// On the whole test set with all seeds.
+    pub headline: bool,
+    pub seeds: Vec<u64>,
+    pub test_images: usize,
+    /// By the names of [`Evaluation`](crate::metrics::Evaluation), and `e_aurc`, `risk_80`, `risk_90`,
+    /// `risk_95`, `temperature`, `prior_precision` where there are such.
+    pub scores: BTreeMap<String, Score>,
+    /// Ranks left.
+    pub rank: Score,
+    /// sum_i 1/(1 + alpha_i)
+    pub soft_rank: Score,
+    /// Scalars that are trained, the head apart.
+    pub adapter_parameters: f64,
+    /// A training step, in milliseconds; median over the epochs and seeds. Absent where nothing was trained.
+    pub step_milliseconds: Option<f64>,
+    /// A test image, in milliseconds, frozen layers not counted where they were cached.
+    pub image_milliseconds: Option<f64>,
+    /// All seeds together, 15 bins of equal width.
+    pub reliability: Vec<ReliabilityBin>,
+    /// Mean over seeds, at about a hundred coverages.
+    pub risk_coverage: Vec<RiskCoverage>,
+    /// Over the epochs; empty where nothing was trained for this row.
+    pub training: Vec<EpochPoint>,
+}
+
+/// A number over seeds and images.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Score {
+    /// Over seeds.
+    pub mean: f64,
+    /// Over seeds (divided by n - 1); 0 for one seed.
+    pub sd: f64,
+    /// 95 % bootstrap interval of the mean over test images; absent where it has no images.
+    pub interval: Option<Interval>,
+    /// In the order of the row's seeds.
+    pub by_seed: Vec<f64>,
+}
+
+/// An epoch of training, on validation images with the mean weights.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EpochPoint {
+    pub epoch: usize,
+    pub accuracy: Score,
+    pub nll: Score,
+    pub ece: Score,
+    pub train_accuracy: Score,
+    pub rank: Score,
+    pub soft_rank: Score,
+    /// Ranks left by layer, mean over seeds, in the order of the network.
+    pub ranks: Vec<(String, f64)>,
+}
+
+/// row - baseline on the same images and seeds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Comparison {
+    /// Names of rows.
+    pub row: String,
+    pub baseline: String,
+    /// `nll`, `accuracy`, `ece`, `brier`, `aurc`.
+    pub measure: String,
+    /// Mean over the seeds that both have, resampled over images.
+    pub difference: Option<Interval>,
+    /// By seed.
+    pub by_seed: Vec<f64>,
+    /// `better`, `worse`, or `undecided` where the interval holds 0.
+    pub verdict: Verdict,
+}
+
+/// Whether the row beats the baseline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Better,
+    Worse,
+    #[default]
+    Undecided,
+}
+
+/// A value of `--kl-multiplicity` that was tried, on validation images.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KappaPoint {
+    pub kl_multiplicity: String,
+    pub rank: f64,
+    pub soft_rank: f64,
+    pub accuracy: f64,
+    /// Of the mean weights, and of the samples.
+    pub nll_mean: f64,
+    pub nll: f64,
+    pub ece: f64,
+    /// The value that the other runs use.
+    pub chosen: bool,
+}
+
+/// One cut of ranks while training; validation images, mean weights, nothing trained in between.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PruneRecord {
+    /// The trained row, `bayeslora-r8`.
+    pub run: String,
+    pub seed: u64,
+    pub epoch: usize,
+    pub ranks_before: usize,
+    pub ranks_after: usize,
+    pub accuracy_before: f64,
+    pub accuracy_after: f64,
+    pub nll_before: f64,
+    pub nll_after: f64,
+}
+
+/// An adapter cut to so many ranks by one criterion, without training; mean over seeds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CriterionPoint {
+    /// `log-alpha`, `magnitude` or `random`.
+    pub criterion: String,
+    pub ranks: f64,
+    pub accuracy: Score,
+    pub nll: Score,
+}
+
+/// Scores over the number of gate samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SampleCurve {
+    pub title: String,
+    pub family: String,
+    pub test_images: usize,
+    pub points: Vec<SamplePoint>,
+}
+
+/// See [`SampleCurve`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SamplePoint {
+    /// 0 for the mean weights.
+    pub samples: usize,
+    pub accuracy: Score,
+    pub nll: Score,
+    pub ece: Score,
+    /// Time of a prediction in single deterministic passes from cached frozen layers; absent where not
+    /// measured.
+    pub passes: Option<f64>,
+}
+
+/// Images of other kinds than those trained on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnfamiliarSet {
+    pub name: String,
+    pub title: String,
+    pub images: usize,
+    /// The backbone was trained on such images: unfamiliar to the task, not to the network.
+    pub like_pretraining: bool,
+    pub detections: Vec<Detection>,
+    pub histograms: Vec<Histogram>,
+}
+
+/// How well one score of one row tells them from the test set; higher scores mean less familiar.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Detection {
+    pub row: String,
+    pub title: String,
+    pub family: String,
+    /// `max_probability` (negated), `entropy`, `mutual_information`, `covariance_trace`.
+    pub score: String,
+    pub auroc: Score,
+    pub fpr95: Score,
+}
+
+/// One score's distribution over the test set and the unfamiliar set, first seed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Histogram {
+    pub row: String,
+    pub title: String,
+    pub score: String,
+    /// One more than there are bins.
+    pub edges: Vec<f64>,
+    pub familiar: Vec<usize>,
+    pub unfamiliar: Vec<usize>,
+}
+
+/// One row under one corruption.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CorruptionCurve {
+    pub row: String,
+    pub title: String,
+    pub family: String,
+    pub corruption: String,
+    pub test_images: usize,
+    /// Severities 1 to 5, mean over seeds.
+    pub accuracy: Vec<f64>,
+    pub nll: Vec<f64>,
+    pub ece: Vec<f64>,
+}
+
+/// A test image that the model is very sure or very unsure of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Example {
+    /// `most-sure`, `least-sure`, `sure-and-wrong`
+    pub group: String,
+    pub label: String,
+    pub answer: String,
+    pub confidence: f64,
+    pub mutual_information: f64,
+    /// Pixels a side.
+    pub side: usize,
+    /// RGB, `[side, side, 3]`, base64.
+    pub pixels: String,
+}
+
+/// What the study set out to show.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Target {
+    /// `NLL below LoRA's, paired interval without 0`
+    pub aim: String,
+    /// `-0.012 (-0.018 to -0.006)`
+    pub found: String,
+    /// `None` where it cannot be said from these runs.
+    pub reached: Option<bool>,
+}
