@@ -45,6 +45,7 @@ pub mod metrics;
 pub mod model;
 pub mod predict;
 pub mod report;
+pub mod study;
 pub mod train;
 
 pub use formats::Adapter;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::context::{Bar, Context};
-use super::train::{TestResults, run_epochs, split, test_results, test_source};
+use super::train::{TestResults, run_epochs, split, tell, test_results, test_source};
 use super::train_options::{Inputs, config_text};
 use super::{environment, output, thumbnails};
 
@@ -86,7 +86,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         let run = RunDir::create(out.join(method.name()))?;
         run.write_config(&config_text(&inputs, trainer.config())?)?;
         run.write_environment(&environment::describe(&gpu))?;
-        run_epochs(&run, &mut trainer, args.json, &mut observe)?;
+        run_epochs(&run, &mut trainer, &mut observe, tell(args.json))?;
         if context.interrupted() {
             eprintln!("stopped; what was trained is in {}", run.path().display());
             return Ok(());

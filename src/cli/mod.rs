@@ -10,6 +10,7 @@ mod output;
 mod plan;
 mod predict;
 mod prune;
+mod reproduce;
 mod run;
 mod score;
 mod tables;
@@ -58,6 +59,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Cut the noisiest ranks of a trained adapter and say what it costs
     Prune(prune::PruneArgs),
+    /// The paper's comparison on your images: train, predict, score, report
+    Reproduce(reproduce::ReproduceArgs),
     /// Score the predictions of any other program
     Score(score::ScoreArgs),
     /// List the GPU adapters of this system
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&context, args),
         Command::Predict(args) => predict::run(&context, args),
         Command::Prune(args) => prune::run(&context, args),
+        Command::Reproduce(args) => reproduce::run(&context, args),
         Command::Score(args) => score::run(args),
         Command::Devices(args) => devices::run(&context, args),
         Command::Plan(args) => plan::run(&context, args),

@@ -81,7 +81,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     if !args.json {
         println!("{}", method_line(&trainer));
     }
-    run_epochs(&run, &mut trainer, args.json, &mut observe)?;
+    run_epochs(&run, &mut trainer, &mut observe, tell(args.json))?;
     if context.interrupted() {
         eprintln!(
             "stopped after epoch {} of {}; `bayeslora train --resume --out {}` goes on",
@@ -166,29 +166,61 @@ pub fn split(train: &Dataset, config: &TrainConfig) -> Result<(Dataset, Option<D
         return Ok((train.clone(), None));
     }
     let (train, validation) = train
-        .split_validation(config.validation, config.seed)
+        .split_validation(config.validation, config.split_seed.unwrap_or(config.seed))
         .with_context(|| format!("--validation {}", config.validation))?;
     Ok((train, Some(validation)))
+}
+
+/// A new run in `place`, or what is there of the same one; `trainer` is new.
+pub fn begin(place: &Path, inputs: &Inputs, gpu: &Gpu, trainer: &mut Trainer) -> Result<RunDir> {
+    let text = config_text(inputs, trainer.config())?;
+    let run = match place.join("config.toml").exists() {
+        false => {
+            let run = RunDir::create(place).context("--out")?;
+            run.write_config(&text)?;
+            run
+        }
+        true => {
+            let run = RunDir::open(place).context("--out")?;
+            ensure!(
+                run.read_config()? == text,
+                "{} holds a run with other options; give another directory with --out",
+                place.display()
+            );
+            restore(&run, trainer)?;
+            run
+        }
+    };
+    run.write_environment(&environment::describe(gpu))?;
+    Ok(run)
+}
+
+/// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object.
+pub fn tell(json: bool) -> impl FnMut(&EpochReport, &TrainConfig) -> Result<()> {
+    if !json {
+        println!("\n{HEADER}");
+    }
+    move |report, config| {
+        match json {
+            true => println!("{}", serde_json::to_string(report)?),
+            false => print_epoch(report, config.epochs),
+        }
+        Ok(())
+    }
 }
 
 /// Trains to the end, or to Ctrl-C, leaving metrics, adapter and checkpoint after each epoch.
 pub fn run_epochs(
     run: &RunDir,
     trainer: &mut Trainer,
-    json: bool,
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    mut tell: impl FnMut(&EpochReport, &TrainConfig) -> Result<()>,
 ) -> Result<()> {
-    if !json {
-        println!("\n{HEADER}");
-    }
     while let EpochOutcome::Done(report) = trainer.next_epoch(observe)? {
         run.append_metrics(&report)?;
         trainer.adapter()?.save_peft(run.adapter_dir())?;
         run.write_checkpoint(&trainer.checkpoint()?)?;
-        match json {
-            true => println!("{}", serde_json::to_string(&report)?),
-            false => print_epoch(&report, trainer.config().epochs),
-        }
+        tell(&report, trainer.config())?;
     }
     ensure!(
         trainer.network().is_unchanged()?,

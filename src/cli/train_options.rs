@@ -119,6 +119,14 @@ pub struct Options {
     #[arg(long, value_name = "FRACTION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     validation: Option<f64>,
+    /// Which images are set aside, for several seeds over one split [default: the seed]
+    #[arg(long, value_name = "SEED")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split_seed: Option<u64>,
+    /// Leave these classes out of training and test, to see what the model makes of them later
+    #[arg(long, value_name = "CLASS,...", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_out_classes: Option<Vec<String>>,
     /// Use so many training images, as many of each class
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,6 +180,8 @@ pub struct Inputs {
     pub data: String,
     pub backbone: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_out_classes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_train: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_test: Option<usize>,
@@ -185,6 +195,7 @@ impl Default for Inputs {
         Self {
             data: String::new(),
             backbone: "embedded".into(),
+            hold_out_classes: None,
             limit_train: None,
             limit_test: None,
             skip_bad_images: false,
@@ -194,9 +205,10 @@ impl Default for Inputs {
 }
 
 impl Inputs {
-    const KEYS: [&str; 6] = [
+    const KEYS: [&str; 7] = [
         "data",
         "backbone",
+        "hold-out-classes",
         "limit-train",
         "limit-test",
         "skip-bad-images",
@@ -213,7 +225,15 @@ impl Inputs {
             host_memory: self.host_memory,
             progress: Some(progress),
         };
-        data::open(&self.data, &options).with_context(|| format!("--data {}", self.data))
+        let mut splits =
+            data::open(&self.data, &options).with_context(|| format!("--data {}", self.data))?;
+        if let Some(names) = &self.hold_out_classes {
+            for set in [&mut splits.train, &mut splits.test] {
+                let (_, kept) = set.part_classes(names).context("--hold-out-classes")?;
+                *set = kept;
+            }
+        }
+        Ok(splits)
     }
 }
 

@@ -1,27 +1,21 @@
 //! `tune`: a run again with other KL multiplicities, compared on its validation split.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::formats::RunDir;
 use bayeslora::metrics::{Predictions, nll_each};
 use bayeslora::predict::{Evaluated, Samples};
+use bayeslora::study::{candidates, fewest_ranks, lowest};
 use bayeslora::train::kl::KlMultiplicity;
-use bayeslora::train::{
-    KAPPA_PER_IMAGE, Method, Prepared, Progress, TrainConfig, Trainer, prepare,
-};
+use bayeslora::train::{Method, Prepared, Progress, TrainConfig, Trainer, prepare};
 use clap::Args;
 use serde::Serialize;
 
 use super::context::{self, Bar, Context};
-use super::run::{Run, RunArgs};
-use super::train::{restore, run_epochs, split};
-use super::train_options::config_text;
-use super::{environment, output, tables};
-
-/// Multiples of the default that are tried, beside `unit`.
-const FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
+use super::run::RunArgs;
+use super::train::{begin, run_epochs, split, tell};
+use super::{output, tables};
 
 #[derive(Args)]
 pub struct TuneArgs {
@@ -101,7 +95,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
     context::report_skipped(&splits.train);
     let (train, validation) = split(&splits.train, &run.config)?;
     let values = match args.kl_multiplicity.is_empty() {
-        true => defaults(train.len()),
+        true => candidates(train.len()),
         false => args.kl_multiplicity.clone(),
     };
     let out = args.out.clone();
@@ -127,9 +121,13 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
             );
         }
         let place = out.join(value.to_string());
-        let (dir, mut trainer) = start(&run, &prepared, *value, &place)?;
-        dir.write_environment(&environment::describe(&gpu))?;
-        run_epochs(&dir, &mut trainer, args.json, &mut observe)?;
+        let config = TrainConfig {
+            kl_multiplicity: Some(*value),
+            ..run.config.clone()
+        };
+        let mut trainer = Trainer::over(prepared.clone(), &run.backbone, config)?;
+        let dir = begin(&place, &run.inputs, &gpu, &mut trainer)?;
+        run_epochs(&dir, &mut trainer, &mut observe, tell(args.json))?;
         if context.interrupted() {
             eprintln!("stopped; the same command goes on from {}", place.display());
             return Ok(());
@@ -148,46 +146,6 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
         true => output::json(&report),
         false => output::text(&describe(&report)),
     }
-}
-
-fn defaults(images: usize) -> Vec<KlMultiplicity> {
-    let default = KAPPA_PER_IMAGE * images as f64;
-    // Six digits: directories are named by it.
-    let rounded = |factor: f64| {
-        format!("{:.5e}", factor * default)
-            .parse()
-            .expect("a number")
-    };
-    let values = FACTORS.map(|factor| KlMultiplicity::Value(rounded(factor)));
-    [KlMultiplicity::Unit].into_iter().chain(values).collect()
-}
-
-/// A run like the given one but for the multiplicity: a new one, or what is in its place already.
-fn start(
-    run: &Run,
-    prepared: &Prepared,
-    value: KlMultiplicity,
-    place: &Path,
-) -> Result<(RunDir, Trainer)> {
-    let config = TrainConfig {
-        kl_multiplicity: Some(value),
-        ..run.config.clone()
-    };
-    let mut trainer = Trainer::over(prepared.clone(), &run.backbone, config)?;
-    let text = config_text(&run.inputs, trainer.config())?;
-    if !place.join("config.toml").exists() {
-        let dir = RunDir::create(place).context("--out")?;
-        dir.write_config(&text)?;
-        return Ok((dir, trainer));
-    }
-    let dir = RunDir::open(place).context("--out")?;
-    ensure!(
-        dir.read_config()? == text,
-        "{} holds a run with other options; give another directory with --out",
-        place.display()
-    );
-    restore(&dir, &mut trainer)?;
-    Ok((dir, trainer))
 }
 
 fn score(
@@ -215,34 +173,17 @@ fn score(
 }
 
 fn report(points: Vec<Point>, prepared: &Prepared, samples: usize) -> Report {
-    let nll = |point: &&Point| point.sampled.scores.nll;
-    let lowest = points.iter().min_by(|a, b| nll(a).total_cmp(&nll(b)));
-    let lowest = lowest.expect("at least one value");
-    let close = points.iter().filter(|point| within_an_error(point, lowest));
-    let fewest = close.min_by(|a, b| {
-        let ranks = a.rank_count.cmp(&b.rank_count);
-        ranks.then(nll(a).total_cmp(&nll(b)))
-    });
-    let fewest = fewest.expect("the lowest is close to itself");
+    let each: Vec<&[f64]> = points.iter().map(|point| &*point.nll_each).collect();
+    let ranks: Vec<usize> = points.iter().map(|point| point.rank_count).collect();
+    let run = |place: usize| points[place].run.clone();
     let validation = prepared.validation.as_ref().expect("checked before");
     Report {
         validation_images: validation.dataset.len(),
         samples,
-        lowest_nll: lowest.run.clone(),
-        fewest_ranks: fewest.run.clone(),
+        lowest_nll: run(lowest(&each)),
+        fewest_ranks: run(fewest_ranks(&ranks, &each)),
         points,
     }
-}
-
-/// Whether the mean NLL is above that of `best` by no more than the standard error of the difference
-/// over the same images.
-fn within_an_error(point: &Point, best: &Point) -> bool {
-    let pairs = point.nll_each.iter().zip(&best.nll_each);
-    let differences: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
-    let n = differences.len() as f64;
-    let mean = differences.iter().sum::<f64>() / n;
-    let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
-    mean <= (squares / (n - 1.0).max(1.0) / n).sqrt()
 }
 
 fn describe(report: &Report) -> String {

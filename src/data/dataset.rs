@@ -165,6 +165,48 @@ impl Dataset {
         Ok(kept)
     }
 
+    /// The same images in an order of which every beginning is class-balanced: the first of each class,
+    /// then the second of each, and so on.
+    pub fn interleaved(&self) -> Dataset {
+        self.subset(&by_turns(&self.labels))
+    }
+
+    /// The images of the classes that are named, and of the others; both count their own classes.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NoSuchClass`] for a name that is no class; [`DataError::TooFewLeft`] where
+    /// fewer than two others are left.
+    pub fn part_classes(&self, names: &[String]) -> Result<(Dataset, Dataset), DataError> {
+        if let Some(name) = names.iter().find(|name| !self.classes.contains(name)) {
+            return Err(DataError::NoSuchClass {
+                name: name.clone(),
+                classes: self.classes.to_vec(),
+            });
+        }
+        let left = self.classes.len() - names.len();
+        if left < 2 {
+            return Err(DataError::TooFewLeft { left });
+        }
+        let part = |named: bool| {
+            let is_in = |label: &u32| names.contains(&self.classes[*label as usize]) == named;
+            let labels: Vec<u32> = (0..self.classes.len() as u32).filter(is_in).collect();
+            let indices: Vec<usize> = (0..self.len())
+                .filter(|&i| is_in(&self.labels[i]))
+                .collect();
+            let mut part = self.subset(&indices);
+            for label in &mut part.labels {
+                *label = labels.partition_point(|known| known < label) as u32;
+            }
+            part.classes = labels
+                .iter()
+                .map(|&label| self.classes[label as usize].clone())
+                .collect();
+            part
+        };
+        Ok((part(true), part(false)))
+    }
+
     /// Sets the share `fraction` of every class aside: `(train, validation)`, each in file order.
     ///
     /// The draw depends on `seed` and on each class's own images only. A class gives the nearest whole
@@ -227,6 +269,14 @@ pub(super) fn stratified_split(
 
 /// Ascending indices of the class-balanced prefix that [`Dataset::limit`] describes.
 pub(super) fn balanced_prefix(labels: &[u32], n: usize) -> Vec<usize> {
+    let mut kept = by_turns(labels);
+    kept.truncate(n);
+    kept.sort_unstable();
+    kept
+}
+
+/// The first of each class, then the second of each, and so on.
+fn by_turns(labels: &[u32]) -> Vec<usize> {
     let mut order: Vec<(usize, u32, usize)> = indices_by_class(labels)
         .into_iter()
         .zip(0..)
@@ -236,10 +286,7 @@ pub(super) fn balanced_prefix(labels: &[u32], n: usize) -> Vec<usize> {
         })
         .collect();
     order.sort_unstable();
-    order.truncate(n);
-    let mut kept: Vec<usize> = order.into_iter().map(|(_, _, i)| i).collect();
-    kept.sort_unstable();
-    kept
+    order.into_iter().map(|(_, _, i)| i).collect()
 }
 
 fn indices_by_class(labels: &[u32]) -> Vec<Vec<usize>> {

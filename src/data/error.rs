@@ -181,6 +181,10 @@ pub enum DataError {
         classes: usize,
         fraction: f64,
     },
+    #[error("found no class {name}; the classes are {}", classes.join(", "))]
+    NoSuchClass { name: String, classes: Vec<String> },
+    #[error("found {left} classes beside those named, expected at least two")]
+    TooFewLeft { left: usize },
 }
 
 impl DataError {

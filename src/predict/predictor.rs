@@ -295,8 +295,11 @@ impl Predictor {
         })
     }
 
-    /// The trace of equation (16) of every image: how much the adapters' outputs vary.
-    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
+    /// The trace of equation (16) of every image, `[n]`: how much the adapters' outputs vary.
+    ///
+    /// # Errors
+    /// As [`log_probs`](Self::log_probs).
+    pub fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
         let n = source.dataset.len();
         let examples = SOFTWARE_ROWS.min(n);
         let plan = self.plan(ForwardSpec {

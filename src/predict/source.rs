@@ -98,6 +98,15 @@ impl Source {
         })
     }
 
+    /// The same with the first `n` images alone.
+    pub fn first(&self, n: usize) -> Self {
+        let indices: Vec<usize> = (0..n.min(self.dataset.len())).collect();
+        Self {
+            dataset: Arc::new(self.dataset.subset(&indices)),
+            ..self.clone()
+        }
+    }
+
     /// Whether batches are features.
     pub fn is_cached(&self) -> bool {
         matches!(self.rows, Rows::Features(_))

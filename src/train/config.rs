@@ -220,6 +220,8 @@ pub struct TrainConfig {
     pub gates: Gates,
     /// Share of the training images set aside for choices; 0 for none.
     pub validation: f64,
+    /// Which images are set aside. Default: the seed.
+    pub split_seed: Option<u64>,
     pub augment: Augment,
     /// Bytes of host memory for cached features.
     pub prefix_cache: u64,
@@ -261,6 +263,7 @@ impl Default for TrainConfig {
             min_rank: 0,
             gates: Gates::PerExample,
             validation: 0.1,
+            split_seed: None,
             augment: Augment::Flip,
             prefix_cache: 2 << 30,
             resident_images: 1 << 30,
@@ -302,6 +305,7 @@ impl TrainConfig {
         let batch = self.batch_size.unwrap_or(batch).min(images.max(1));
         self.batch_size = Some(batch);
         self.lora_alpha.get_or_insert(2.0 * self.rank as f64);
+        self.split_seed.get_or_insert(self.seed);
         let steps = self.epochs * images.div_ceil(batch);
         // Adam moves a parameter by about its rate a step.
         let crossing = 24.0 / steps.max(1) as f64;

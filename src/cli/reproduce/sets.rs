@@ -1,0 +1,95 @@
+//! The images of a study.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use bayeslora::data::{self, Dataset, OpenOptions, Splits};
+use bayeslora::study::Settings;
+use rand::{Rng as _, SeedableRng as _};
+use rand_pcg::Pcg64;
+
+use super::options::{Named, Options};
+use crate::cli::context::Bar;
+use crate::cli::train_options::Inputs;
+
+/// Classes that some runs are trained without.
+const HELD_OUT: usize = 2;
+
+/// What the study's runs read.
+pub struct Sets {
+    /// All classes, and the same without the last two.
+    pub all: Part,
+    pub without: Part,
+    /// Test images of these two.
+    pub held_out: Dataset,
+    /// By name.
+    pub unfamiliar: Vec<(String, Dataset)>,
+}
+
+/// A set to train on with its test set, of which every beginning is class-balanced.
+pub struct Part {
+    pub inputs: Inputs,
+    pub train: Dataset,
+    pub test: Dataset,
+}
+
+impl Sets {
+    pub fn open(options: &Options, settings: &Settings) -> Result<Self> {
+        let bar = Bar::default();
+        let progress = |done, total| bar.show("reading images", done, total);
+        let inputs = Inputs {
+            data: options.data.clone(),
+            backbone: options.backbone.clone(),
+            limit_train: settings.images,
+            ..Inputs::default()
+        };
+        let Splits { train, test, .. } = inputs.open(settings.resolution, &progress)?;
+        let test = test.interleaved();
+        let names = train.classes[train.classes.len().saturating_sub(HELD_OUT)..].to_vec();
+        let (_, known) = train.part_classes(&names)?;
+        let (held_out, known_test) = test.part_classes(&names)?;
+        let side = test.side;
+        let mut unfamiliar = Vec::new();
+        for Named { name, data } in &options.unfamiliar {
+            let options = OpenOptions {
+                side,
+                limit_test: Some(settings.unfamiliar_images),
+                progress: Some(&progress),
+                ..OpenOptions::default()
+            };
+            let set = data::open_test(data, &options);
+            let set = set.with_context(|| format!("--unfamiliar {name}={data}"))?;
+            unfamiliar.push((name.clone(), set));
+        }
+        unfamiliar.push(("noise".into(), noise(settings.unfamiliar_images, side)));
+        Ok(Self {
+            without: Part {
+                inputs: Inputs {
+                    hold_out_classes: Some(names),
+                    ..inputs.clone()
+                },
+                train: known,
+                test: known_test,
+            },
+            all: Part {
+                inputs,
+                train,
+                test,
+            },
+            held_out,
+            unfamiliar,
+        })
+    }
+}
+
+/// Every channel of every pixel uniform in 0 to 255.
+fn noise(images: usize, side: usize) -> Dataset {
+    let mut pixels = vec![0; images * side * side * 3];
+    Pcg64::seed_from_u64(1).fill_bytes(&mut pixels);
+    Dataset::new(
+        side,
+        pixels,
+        vec![0; images],
+        Arc::from(["noise".to_owned()]),
+    )
+}

@@ -1,0 +1,56 @@
+//! Which kappa, from validation images.
+
+use crate::train::KAPPA_PER_IMAGE;
+use crate::train::kl::KlMultiplicity;
+
+/// Multiples of the default that are tried, beside `unit`.
+const FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
+
+/// The values to try for so many training images: one KL a gate, and a tenth to three times the default.
+pub fn candidates(train_images: usize) -> Vec<KlMultiplicity> {
+    let default = KAPPA_PER_IMAGE * train_images as f64;
+    // Six digits: directories are named by it.
+    let rounded = |factor: f64| {
+        format!("{:.5e}", factor * default)
+            .parse()
+            .expect("a number")
+    };
+    let values = FACTORS.map(|factor| KlMultiplicity::Value(rounded(factor)));
+    [KlMultiplicity::Unit].into_iter().chain(values).collect()
+}
+
+/// The place of the lowest mean NLL. `nll_each` has a value an image for each candidate.
+///
+/// # Panics
+/// If there is no candidate.
+pub fn lowest(nll_each: &[&[f64]]) -> usize {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let places = 0..nll_each.len();
+    places
+        .min_by(|a, b| mean(nll_each[*a]).total_cmp(&mean(nll_each[*b])))
+        .expect("at least one candidate")
+}
+
+/// The place of the fewest ranks among the candidates whose NLL is within a standard error (of the
+/// paired difference) of the lowest; the lower NLL where ranks are equal.
+///
+/// # Panics
+/// If there is no candidate.
+pub fn fewest_ranks(ranks: &[usize], nll_each: &[&[f64]]) -> usize {
+    let best = nll_each[lowest(nll_each)];
+    let close = |place: &usize| within_an_error(nll_each[*place], best);
+    let sum = |place: usize| nll_each[place].iter().sum::<f64>();
+    (0..ranks.len())
+        .filter(close)
+        .min_by(|a, b| ranks[*a].cmp(&ranks[*b]).then(sum(*a).total_cmp(&sum(*b))))
+        .expect("the lowest is close to itself")
+}
+
+fn within_an_error(nll_each: &[f64], best: &[f64]) -> bool {
+    let pairs = nll_each.iter().zip(best);
+    let differences: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
+    let n = differences.len() as f64;
+    let mean = differences.iter().sum::<f64>() / n;
+    let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
+    mean <= (squares / (n - 1.0).max(1.0) / n).sqrt()
+}

@@ -1,0 +1,15 @@
+//! The paper's comparison: which runs it takes, what they leave, and what that says.
+//!
+//! A study is a directory: `runs/NAME/seed-N` are ordinary run directories, each with the predictions
+//! that the measures need (`predictions/SET.mean.npy`, `predictions/SET.samples-8.npy`). Everything
+//! else follows from these files, without a GPU.
+
+mod kappa;
+mod place;
+mod runs;
+mod scale;
+
+pub use kappa::{candidates, fewest_ranks, lowest};
+pub use place::{Place, Stored, StudyError};
+pub use runs::{Ask, Chosen, Images, RunSpec, candidates_of, runs};
+pub use scale::{Scale, Settings};

@@ -1,0 +1,232 @@
+//! The runs of a study, in the order to do them.
+
+use super::Settings;
+use super::kappa::candidates;
+use crate::train::kl::KlMultiplicity;
+use crate::train::{Method, TrainConfig};
+
+/// A configuration to train with several seeds.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// Its directory, as in `lora-r8`.
+    pub name: String,
+    /// As tables name it.
+    pub title: String,
+    /// All but the seed.
+    pub config: TrainConfig,
+    /// 1 to this.
+    pub seeds: u64,
+    /// Trained without two classes, to be asked about them.
+    pub without_classes: bool,
+    /// What to predict with it.
+    pub asks: Vec<Ask>,
+}
+
+/// Which images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Images {
+    Validation,
+    Test,
+    /// Those of the two classes that the run has not seen.
+    HeldOutClasses,
+    /// Each of the sets that are unlike the training images.
+    Unfamiliar,
+    /// Test images under every corruption at every severity.
+    Corrupted,
+}
+
+/// Something to predict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    pub of: Images,
+    /// Of its images, from the first.
+    pub images: Option<usize>,
+    /// Gate samples; 0 for the mean weights.
+    pub samples: usize,
+    /// Of the seeds, so many.
+    pub seeds: u64,
+}
+
+/// What the first runs have decided for the others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Chosen {
+    pub kl_multiplicity: KlMultiplicity,
+    /// Ranks that were left, a layer.
+    pub rank_per_layer: usize,
+}
+
+/// Gate samples of a predictive.
+const SAMPLES: usize = 8;
+/// The most of the curve over their number.
+const MOST_SAMPLES: usize = 64;
+
+/// The runs that kappa is chosen by: one seed, validation images alone.
+pub fn candidates_of(settings: &Settings, train_images: usize) -> Vec<RunSpec> {
+    let values = candidates(train_images).into_iter();
+    values
+        .map(|value| RunSpec {
+            seeds: 1,
+            asks: both(Images::Validation, None, 1),
+            ..bayeslora(settings, settings.rank, value)
+        })
+        .collect()
+}
+
+/// All other runs.
+pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
+    let kappa = chosen.kl_multiplicity;
+    let (many, few) = (settings.headline_seeds, settings.seeds);
+    let plain = || lora(settings, settings.rank);
+    let gated = || bayeslora(settings, settings.rank, kappa);
+    let test = Some(settings.test_images);
+    let mut runs = vec![
+        RunSpec {
+            seeds: many,
+            asks: [
+                mean(Images::Validation, None, many),
+                mean(Images::Test, settings.headline_images, many),
+            ]
+            .into_iter()
+            .chain(shifts(settings, 0))
+            .collect(),
+            ..plain()
+        },
+        RunSpec {
+            seeds: many,
+            asks: both(Images::Validation, None, many)
+                .into_iter()
+                .chain(both(Images::Test, settings.headline_images, many))
+                .chain(shifts(settings, SAMPLES))
+                .chain([Ask {
+                    of: Images::Test,
+                    images: Some(settings.curve_images),
+                    samples: MOST_SAMPLES,
+                    seeds: few,
+                }])
+                .collect(),
+            ..gated()
+        },
+        RunSpec {
+            name: "lora-8-classes".into(),
+            without_classes: true,
+            asks: vec![
+                mean(Images::Test, test, few),
+                mean(Images::HeldOutClasses, test, few),
+            ],
+            ..plain()
+        },
+        RunSpec {
+            name: "bayeslora-8-classes".into(),
+            without_classes: true,
+            asks: [
+                both(Images::Test, test, few),
+                both(Images::HeldOutClasses, test, few),
+            ]
+            .concat(),
+            ..gated()
+        },
+    ];
+    let other = |spec: RunSpec, gates: bool| {
+        let ask = match gates {
+            true => both,
+            false => |of, images, seeds| vec![mean(of, images, seeds)],
+        };
+        RunSpec {
+            asks: [
+                ask(Images::Validation, None, few),
+                ask(Images::Test, test, few),
+            ]
+            .concat(),
+            ..spec
+        }
+    };
+    let fewer = chosen.rank_per_layer.max(1);
+    if fewer < settings.rank {
+        runs.push(other(lora(settings, fewer), false));
+    }
+    let dropout = RunSpec {
+        name: format!("mc-dropout-r{}", settings.rank),
+        title: "MC dropout of ranks".into(),
+        config: TrainConfig {
+            method: Method::McDropout,
+            ..config(settings, settings.rank)
+        },
+        ..plain()
+    };
+    runs.push(other(dropout, true));
+    for rank in settings.other_ranks {
+        runs.push(other(bayeslora(settings, *rank, kappa), true));
+    }
+    runs
+}
+
+fn config(settings: &Settings, rank: usize) -> TrainConfig {
+    TrainConfig {
+        resolution: settings.resolution,
+        epochs: settings.epochs,
+        validation: settings.validation,
+        split_seed: Some(1),
+        rank,
+        ..TrainConfig::default()
+    }
+}
+
+fn lora(settings: &Settings, rank: usize) -> RunSpec {
+    RunSpec {
+        name: format!("lora-r{rank}"),
+        title: format!("LoRA, rank {rank}"),
+        config: TrainConfig {
+            method: Method::Lora,
+            ..config(settings, rank)
+        },
+        seeds: settings.seeds,
+        without_classes: false,
+        asks: Vec::new(),
+    }
+}
+
+fn bayeslora(settings: &Settings, rank: usize, kappa: KlMultiplicity) -> RunSpec {
+    RunSpec {
+        name: format!("bayeslora-r{rank}-kappa-{kappa}"),
+        title: format!("BayesLoRA, rank {rank}"),
+        config: TrainConfig {
+            method: Method::BayesLora,
+            kl_multiplicity: Some(kappa),
+            ..config(settings, rank)
+        },
+        ..lora(settings, rank)
+    }
+}
+
+fn mean(of: Images, images: Option<usize>, seeds: u64) -> Ask {
+    Ask {
+        of,
+        images,
+        samples: 0,
+        seeds,
+    }
+}
+
+/// With the mean weights and with samples.
+fn both(of: Images, images: Option<usize>, seeds: u64) -> Vec<Ask> {
+    let mean = mean(of, images, seeds);
+    let sampled = Ask {
+        samples: SAMPLES,
+        ..mean.clone()
+    };
+    vec![mean, sampled]
+}
+
+/// What is unlike the training images.
+fn shifts(settings: &Settings, samples: usize) -> Vec<Ask> {
+    let ask = |of, images| Ask {
+        of,
+        images,
+        samples,
+        seeds: settings.seeds,
+    };
+    vec![
+        ask(Images::Unfamiliar, Some(settings.unfamiliar_images)),
+        ask(Images::Corrupted, Some(settings.corrupted_images)),
+    ]
+}

@@ -1,0 +1,103 @@
+//! How large a study is.
+
+use serde::{Deserialize, Serialize};
+
+/// What machine a study is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// The paper's: 224 pixels, 40 epochs, all images. For a GPU.
+    Paper,
+    /// About two hours of two processor cores.
+    Desk,
+    /// Under three minutes: whether everything works, nothing to conclude from.
+    Smoke,
+}
+
+/// The sizes that a [`Scale`] stands for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Training and validation images together; all where `None`.
+    pub images: Option<usize>,
+    /// Share of them that choices are made on.
+    pub validation: f64,
+    pub resolution: usize,
+    pub epochs: usize,
+    pub rank: usize,
+    /// Other initial ranks, to see whether the final one depends on them.
+    pub other_ranks: &'static [usize],
+    /// Of the rows that the paper's claims are about, on the whole test set.
+    pub headline_seeds: u64,
+    /// Of the others.
+    pub seeds: u64,
+    /// Test images of the headline rows; all where `None`.
+    pub headline_images: Option<usize>,
+    /// Test images of the others.
+    pub test_images: usize,
+    /// Of each unfamiliar set.
+    pub unfamiliar_images: usize,
+    /// Of each corruption at each severity.
+    pub corrupted_images: usize,
+    /// For the curve over the number of samples.
+    pub curve_images: usize,
+}
+
+impl Scale {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Desk => "desk",
+            Self::Smoke => "smoke",
+        }
+    }
+
+    pub fn settings(self) -> Settings {
+        match self {
+            Self::Paper => Settings {
+                images: None,
+                validation: 0.1,
+                resolution: 224,
+                epochs: 40,
+                rank: 8,
+                other_ranks: &[16, 32],
+                headline_seeds: 5,
+                seeds: 5,
+                headline_images: None,
+                test_images: 10_000,
+                unfamiliar_images: 10_000,
+                corrupted_images: 2_000,
+                curve_images: 10_000,
+            },
+            Self::Desk => Settings {
+                images: Some(12_000),
+                validation: 1.0 / 6.0,
+                resolution: 64,
+                epochs: 5,
+                rank: 8,
+                other_ranks: &[16, 32],
+                headline_seeds: 5,
+                seeds: 3,
+                headline_images: None,
+                test_images: 2_000,
+                unfamiliar_images: 1_000,
+                corrupted_images: 200,
+                curve_images: 1_000,
+            },
+            Self::Smoke => Settings {
+                images: Some(300),
+                validation: 1.0 / 3.0,
+                resolution: 64,
+                epochs: 2,
+                rank: 4,
+                other_ranks: &[],
+                headline_seeds: 2,
+                seeds: 1,
+                headline_images: Some(100),
+                test_images: 50,
+                unfamiliar_images: 20,
+                corrupted_images: 2,
+                curve_images: 20,
+            },
+        }
+    }
+}
