@@ -164,6 +164,19 @@ impl RunDir {
             .map_err(io_error("append to", &path))
     }
 
+    /// What `environment.json` says; nothing if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not JSON.
+    pub fn read_environment(&self) -> Result<Value, FormatError> {
+        let path = self.path.join(ENVIRONMENT);
+        if !path.exists() {
+            return Ok(Value::Null);
+        }
+        let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
+        serde_json::from_str(&text).map_err(files::json_error(&path.display().to_string()))
+    }
+
     /// The records of `metrics.jsonl` in order; none if nothing was written yet.
     ///
     /// A last line without its end is what a crash leaves, and is left out.

@@ -47,27 +47,44 @@ impl Bootstrap {
     /// # Panics
     /// If `n` or `resamples` is 0.
     pub fn interval(&self, n: usize, statistic: impl Fn(&[usize]) -> f64 + Sync) -> Interval {
+        let [interval] = self.intervals(n, |drawn| [statistic(drawn)]);
+        interval
+    }
+
+    /// Intervals of several statistics of the same resamples.
+    ///
+    /// # Panics
+    /// If `n` or `resamples` is 0.
+    pub fn intervals<const K: usize>(
+        &self,
+        n: usize,
+        statistics: impl Fn(&[usize]) -> [f64; K] + Sync,
+    ) -> [Interval; K] {
         assert!(
             n > 0 && self.resamples > 0,
             "at least one example and one resample"
         );
         let all: Vec<usize> = (0..n).collect();
-        let mut resampled: Vec<f64> = (0..self.resamples)
+        let estimates = statistics(&all);
+        let resampled: Vec<[f64; K]> = (0..self.resamples)
             .into_par_iter()
             .map(|resample| {
                 // A stream a resample: threads then cannot change what is drawn.
                 let mut rng = Pcg64::new(u128::from(self.seed), resample as u128);
                 let drawn: Vec<usize> = (0..n).map(|_| rng.random_range(0..n)).collect();
-                statistic(&drawn)
+                statistics(&drawn)
             })
             .collect();
-        resampled.sort_unstable_by(f64::total_cmp);
         let tail = (1.0 - self.level) / 2.0;
-        Interval {
-            estimate: statistic(&all),
-            low: quantile(&resampled, tail),
-            high: quantile(&resampled, 1.0 - tail),
-        }
+        std::array::from_fn(|place| {
+            let mut values: Vec<f64> = resampled.iter().map(|values| values[place]).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            Interval {
+                estimate: estimates[place],
+                low: quantile(&values, tail),
+                high: quantile(&values, 1.0 - tail),
+            }
+        })
     }
 
     /// Interval of a mean over examples, such as that of [`nll_each`](super::nll_each).

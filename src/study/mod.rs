@@ -4,12 +4,16 @@
 //! that the measures need (`predictions/SET.mean.npy`, `predictions/SET.samples-8.npy`). Everything
 //! else follows from these files, without a GPU.
 
+mod cost;
 mod kappa;
+pub mod measure;
 mod place;
 mod runs;
 mod scale;
 
+pub use cost::Cost;
 pub use kappa::{candidates, fewest_ranks, lowest};
 pub use place::{Place, Stored, StudyError};
+pub use runs::SEVERITIES;
 pub use runs::{Ask, Chosen, Images, RunSpec, candidates_of, runs};
 pub use scale::{Scale, Settings};

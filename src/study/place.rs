@@ -10,6 +10,17 @@ use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy
 pub enum StudyError {
     #[error(transparent)]
     Npy(#[from] NpyError),
+    #[error(transparent)]
+    Format(#[from] crate::formats::FormatError),
+    #[error(transparent)]
+    Predictions(#[from] crate::metrics::PredictionsError),
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    #[error("{}: {source}", path.display())]
+    Json {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
     #[error("cannot write {}: {source}", path.display())]
     Write {
         path: PathBuf,
@@ -23,12 +34,26 @@ pub struct Place {
     pub run: PathBuf,
 }
 
-/// The predictions of one set, as they lie on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored<'a> {
-    pub set: &'a str,
-    /// 0 for the mean weights.
-    pub samples: usize,
+/// A file of predictions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub set: String,
+    /// How they were made: `mean`, `samples-8`, `laplace-gates`.
+    pub way: String,
+}
+
+impl Stored {
+    /// By so many gate samples; 0 for the mean weights.
+    pub fn samples(set: &str, samples: usize) -> Self {
+        let way = match samples {
+            0 => "mean".to_owned(),
+            count => format!("samples-{count}"),
+        };
+        Self {
+            set: set.to_owned(),
+            way,
+        }
+    }
 }
 
 impl Place {
@@ -41,13 +66,9 @@ impl Place {
         self.run.join("predictions")
     }
 
-    fn file(&self, stored: Stored) -> PathBuf {
-        let kind = match stored.samples {
-            0 => "mean".to_owned(),
-            count => format!("samples-{count}"),
-        };
-        self.predictions()
-            .join(format!("{}.{kind}.npy", stored.set))
+    fn file(&self, stored: &Stored) -> PathBuf {
+        let Stored { set, way } = stored;
+        self.predictions().join(format!("{set}.{way}.npy"))
     }
 
     /// Where the traces of equation (16) are, `[n, 1]`.
@@ -55,7 +76,12 @@ impl Place {
         self.predictions().join(format!("{set}.trace.npy"))
     }
 
-    pub fn has(&self, stored: Stored) -> bool {
+    /// What cutting by other criteria costs.
+    pub fn criteria(&self) -> PathBuf {
+        self.run.join("criteria.json")
+    }
+
+    pub fn has(&self, stored: &Stored) -> bool {
         self.file(stored).exists()
     }
 
@@ -67,7 +93,7 @@ impl Place {
     ///
     /// # Errors
     /// They are not there, or damaged.
-    pub fn read(&self, stored: Stored) -> Result<Probabilities, StudyError> {
+    pub fn read(&self, stored: &Stored) -> Result<Probabilities, StudyError> {
         Ok(read_probabilities(self.file(stored))?)
     }
 
@@ -75,8 +101,13 @@ impl Place {
     ///
     /// # Errors
     /// They cannot be written.
-    pub fn write(&self, stored: Stored, values: &[f32], classes: usize) -> Result<(), StudyError> {
-        let samples = stored.samples.max(1);
+    pub fn write(
+        &self,
+        stored: &Stored,
+        values: &[f32],
+        samples: usize,
+        classes: usize,
+    ) -> Result<(), StudyError> {
         let n = values.len() / samples / classes;
         self.put(&self.file(stored), &[samples, n, classes], values)
     }

@@ -56,9 +56,20 @@ pub struct Chosen {
 }
 
 /// Gate samples of a predictive.
-const SAMPLES: usize = 8;
+pub(super) const SAMPLES: usize = 8;
 /// The most of the curve over their number.
-const MOST_SAMPLES: usize = 64;
+pub(super) const MOST_SAMPLES: usize = 64;
+/// Of every corruption.
+pub const SEVERITIES: usize = 5;
+
+/// Laplace structures that are fitted to the plain runs: the file's way and the title.
+pub(super) const LAPLACE: [(&str, &str); 5] = [
+    ("laplace-last-layer-full", "Laplace, last layer, full"),
+    ("laplace-last-layer-kron", "Laplace, last layer, Kronecker"),
+    ("laplace-adapter-diag", "Laplace, adapters, diagonal"),
+    ("laplace-adapter-kron", "Laplace, adapters, Kronecker"),
+    ("laplace-gates", "Laplace, gates"),
+];
 
 /// The runs that kappa is chosen by: one seed, validation images alone.
 pub fn candidates_of(settings: &Settings, train_images: usize) -> Vec<RunSpec> {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub corrupted_images: usize,
     /// For the curve over the number of samples.
     pub curve_images: usize,
+    /// Of the bootstrap over images.
+    pub resamples: usize,
 }
 
 impl Scale {
@@ -67,6 +69,7 @@ impl Scale {
                 unfamiliar_images: 10_000,
                 corrupted_images: 2_000,
                 curve_images: 10_000,
+                resamples: 1_000,
             },
             Self::Desk => Settings {
                 images: Some(12_000),
@@ -82,6 +85,7 @@ impl Scale {
                 unfamiliar_images: 1_000,
                 corrupted_images: 200,
                 curve_images: 1_000,
+                resamples: 500,
             },
             Self::Smoke => Settings {
                 images: Some(300),
@@ -97,6 +101,7 @@ impl Scale {
                 unfamiliar_images: 20,
                 corrupted_images: 2,
                 curve_images: 20,
+                resamples: 100,
             },
         }
     }

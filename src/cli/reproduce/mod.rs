@@ -1,19 +1,26 @@
 //! `reproduce`: the paper's comparison, from training to the report.
 
+mod merge;
 mod options;
 mod sets;
 mod workshop;
 
+use std::fs;
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use bayeslora::formats::RunDir;
 use bayeslora::metrics::{Predictions, log_mean_exp, nll_each};
+use bayeslora::report::Results;
+use bayeslora::study::measure::{Material, measure};
 use bayeslora::study::{
     Chosen, Place, RunSpec, Settings, Stored, candidates_of, fewest_ranks, runs,
 };
 use bayeslora::train::kl::KlMultiplicity;
 use clap::Args;
 
-use super::context::Context;
+use super::context::{Bar, Context};
+use super::tables;
 use options::{Options, Shard};
 use workshop::Workshop;
 
@@ -25,19 +32,24 @@ pub struct ReproduceArgs {
     #[command(flatten)]
     options: options::Arguments,
     /// Only every n-th run from the i-th on, as one of n jobs; `--merge` joins what they leave
-    #[arg(long, value_name = "i/n")]
+    #[arg(long, value_name = "i/n", conflicts_with = "merge")]
     shard: Option<Shard>,
+    /// Take the runs of these directories first, which shards have written
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    merge: Vec<PathBuf>,
 }
 
 pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     let options = Options::settle(&args.options)?;
+    for other in &args.merge {
+        merge::take_runs(other, &options.out)?;
+    }
     let settings = options.scale.settings();
     context.catch_interrupt()?;
     let mut workshop = Workshop::open(context, options, settings)?;
     let all = Shard::ALL;
-    let images = workshop.train_images();
     // Every shard needs the answer, and the same seeds give every shard the same one.
-    let candidates = candidates_of(&settings, images);
+    let candidates = candidates_of(&settings, workshop.train_images());
     if !workshop.work_through(&candidates, all)? {
         return Ok(());
     }
@@ -50,7 +62,82 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     if !workshop.work_through(&runs, args.shard.unwrap_or(all))? {
         return Ok(());
     }
+    if args.shard.is_some() {
+        let out = workshop.out().display();
+        println!(
+            "\nthis shard is done; `bayeslora reproduce --out DIR --merge {out} ...` joins it"
+        );
+        return Ok(());
+    }
+    workshop.time_samples(&runs[1])?;
+    let results = results(&workshop, &chosen, &candidates, &runs)?;
+    let path = workshop.out().join("results.json");
+    fs::write(&path, serde_json::to_string(&results)? + "\n")?;
+    println!("\n{}", summary(&results));
+    println!("\nresults written to {}", path.display());
     Ok(())
+}
+
+/// Scores what the runs have left.
+fn results(
+    workshop: &Workshop,
+    chosen: &Chosen,
+    candidates: &[RunSpec],
+    runs: &[RunSpec],
+) -> Result<Results> {
+    let bar = Bar::default();
+    let sets = workshop.sets();
+    let validation = workshop.validation_labels(&candidates[0])?;
+    let unfamiliar: Vec<String> = sets
+        .unfamiliar
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
+    let material = Material {
+        out: workshop.out(),
+        settings: workshop.settings(),
+        chosen,
+        candidates,
+        runs,
+        validation_labels: &validation,
+        test: &sets.all.test,
+        known_labels: &sets.without.test.labels,
+        unfamiliar: &unfamiliar,
+        held_out: &sets.held_out.classes,
+        corruptions: &[],
+        study: workshop.study(validation.len()),
+    };
+    let mut progress = |done, total| bar.show("scoring", done, total);
+    Ok(measure(&material, &mut progress)?)
+}
+
+/// The rows with what matters most.
+fn summary(results: &Results) -> String {
+    let header = [
+        "", "seeds", "images", "accuracy", "NLL", "ECE", "AURC", "ranks",
+    ];
+    let mut table = tables::new(&header, &[1, 2, 3, 4, 5, 6, 7]);
+    for row in &results.rows {
+        let score = |name: &str| {
+            let score = row.scores.get(name);
+            score.map_or(String::new(), |score| format!("{:.4}", score.mean))
+        };
+        let rank = match row.rank.by_seed.is_empty() {
+            true => String::new(),
+            false => format!("{:.1}", row.rank.mean),
+        };
+        table.add_row([
+            row.title.clone(),
+            row.seeds.len().to_string(),
+            row.test_images.to_string(),
+            score("accuracy"),
+            score("nll"),
+            score("ece"),
+            score("aurc"),
+            rank,
+        ]);
+    }
+    table.trim_fmt()
 }
 
 /// The fewest ranks within a standard error of the lowest validation NLL.
@@ -60,11 +147,7 @@ fn choose(workshop: &Workshop, settings: &Settings, candidates: &[RunSpec]) -> R
     let mut ranks = Vec::new();
     for spec in candidates {
         let place = Place::new(workshop.out(), &spec.name, 1);
-        let stored = Stored {
-            set: "validation",
-            samples: SAMPLES,
-        };
-        let found = place.read(stored)?;
+        let found = place.read(&Stored::samples("validation", SAMPLES))?;
         let log_probs = log_mean_exp(&found.values, found.samples);
         let predictions = Predictions::from_log_probs(&log_probs, &labels, found.classes)?;
         nll.push(nll_each(&predictions));

@@ -1,25 +1,31 @@
 //! Does the runs of a study one after the other.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bayeslora::data::Dataset;
-use bayeslora::formats::RunDir;
+use bayeslora::formats::{Adapter, RunDir};
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{Backbone, PLAIN_VIEW};
 use bayeslora::predict::{Budget, Predictor, Samples, Source};
-use bayeslora::study::{Ask, Images, Place, RunSpec, Settings, Stored};
+use bayeslora::report::Study;
+use bayeslora::study::{Ask, Cost, Images, Place, RunSpec, Settings, Stored};
 use bayeslora::train::{Prepared, TrainConfig, Trainer, prepare};
 
-use super::options::{Options, Shard};
+use super::options::{Named, Options, Shard};
 use super::sets::{Part, Sets};
 use crate::cli::context::{self, Bar, Context};
 use crate::cli::train::{begin, run_epochs, split};
 
 /// Host memory for the features of all sets, in bytes.
 const FEATURES: u64 = 6 << 30;
+
+/// Images and rounds of the timing.
+const TIMED_IMAGES: usize = 64;
+const ROUNDS: usize = 5;
 
 /// The device, the images, and what has been computed of them once for all runs.
 pub struct Workshop<'a> {
@@ -57,6 +63,53 @@ impl<'a> Workshop<'a> {
 
     pub fn out(&self) -> &Path {
         &self.options.out
+    }
+
+    pub fn sets(&self) -> &Sets {
+        &self.sets
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The head of the report.
+    pub fn study(&self, validation_images: usize) -> Study {
+        let Options {
+            scale,
+            data,
+            backbone,
+            unfamiliar,
+            ..
+        } = &self.options;
+        let mut command = format!(
+            "bayeslora reproduce --out DIR --scale {} --data {data}",
+            scale.name()
+        );
+        if backbone != "embedded" {
+            command += &format!(" --backbone {backbone}");
+        }
+        for Named { name, data } in unfamiliar {
+            command += &format!(" --unfamiliar {name}={data}");
+        }
+        let all = &self.sets.all;
+        Study {
+            scale: scale.name().into(),
+            commands: vec![command, "bayeslora report DIR".into()],
+            program: format!("bayeslora {}", env!("CARGO_PKG_VERSION")),
+            environments: Vec::new(),
+            date: today(),
+            backbone: backbone.clone(),
+            data: data.clone(),
+            classes: all.train.classes.to_vec(),
+            train_images: self.train_images(),
+            validation_images,
+            test_images: all.test.len(),
+            resolution: self.settings.resolution,
+            epochs: self.settings.epochs,
+            resamples: self.settings.resamples,
+            seconds: 0.0,
+        }
     }
 }
 
@@ -200,7 +253,49 @@ impl Workshop<'_> {
         }
         let log_probs = predictor.log_probs(&source, samples, &mut progress)?;
         let classes = predictor.layout().classes;
-        Ok(place.write(wanted.stored(), &log_probs, classes)?)
+        let stored = wanted.stored();
+        Ok(place.write(&stored, &log_probs, wanted.samples.max(1), classes)?)
+    }
+
+    /// Times predictions by the number of samples, once, with the finished run of the first seed.
+    pub fn time_samples(&mut self, spec: &RunSpec) -> Result<()> {
+        let path = self.out().join(Cost::FILE);
+        let place = Place::new(&self.options.out, &spec.name, 1);
+        if path.exists() {
+            return Ok(());
+        }
+        let adapter = Adapter::load_peft(RunDir::open(&place.run)?.adapter_dir())?;
+        let predictor = Predictor::new(&self.gpu, &self.backbone, &adapter)?;
+        let images = self.settings.curve_images.min(TIMED_IMAGES);
+        let test = &self.sets.all.test;
+        let indices: Vec<usize> = (0..images.min(test.len())).collect();
+        let source = Source::images(test.subset(&indices), self.settings.resolution);
+        let samples = vec![0, 1, 2, 4, 8, 16, 32, 64];
+        let time = |samples: usize| -> Result<f64> {
+            let start = Instant::now();
+            predictor.log_probs(&source, Samples::new(samples, 1), &mut |_| ())?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        let bar = Bar::default();
+        let mut rounds = Vec::new();
+        // The first round compiles.
+        for round in 0..=ROUNDS {
+            let times = samples.iter().map(|samples| time(*samples));
+            let times = times.collect::<Result<Vec<_>>>()?;
+            if round > 0 {
+                rounds.push(times);
+            }
+            bar.show("timing", round, ROUNDS);
+        }
+        let cost = Cost {
+            images: source.dataset.len(),
+            samples,
+            rounds,
+        };
+        Ok(fs::write(
+            &path,
+            serde_json::to_string_pretty(&cost)? + "\n",
+        )?)
     }
 
     fn part(&self, spec: &RunSpec) -> &Part {
@@ -278,6 +373,12 @@ impl Workshop<'_> {
     }
 }
 
+/// The date in UTC, `2026-11-24`.
+fn today() -> String {
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    now[..10].to_owned()
+}
+
 /// A file of predictions, and what it takes to make it.
 struct Wanted {
     set: String,
@@ -290,15 +391,12 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn stored(&self) -> Stored<'_> {
-        Stored {
-            set: &self.set,
-            samples: self.samples,
-        }
+    fn stored(&self) -> Stored {
+        Stored::samples(&self.set, self.samples)
     }
 
     fn is_in(&self, place: &Place) -> bool {
-        place.has(self.stored()) && (!self.trace || place.has_trace(&self.set))
+        place.has(&self.stored()) && (!self.trace || place.has_trace(&self.set))
     }
 }
 

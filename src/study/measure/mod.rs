@@ -1,0 +1,157 @@
+//! From stored predictions to `results.json`.
+
+mod answers;
+mod compare;
+mod corrupted;
+mod examples;
+mod rows;
+mod samples;
+mod scores;
+mod targets;
+mod training;
+mod unfamiliar;
+
+use std::path::Path;
+
+pub use answers::{Answers, ensemble};
+
+use super::{Chosen, Place, RunSpec, Settings, Stored, StudyError};
+use crate::data::Dataset;
+use crate::metrics::Bootstrap;
+use crate::report::{Results, Study};
+
+/// What a study is made of, and what its files do not say.
+pub struct Material<'a> {
+    pub out: &'a Path,
+    pub settings: &'a Settings,
+    pub chosen: &'a Chosen,
+    /// The runs that kappa was chosen by.
+    pub candidates: &'a [RunSpec],
+    pub runs: &'a [RunSpec],
+    pub validation_labels: &'a [u32],
+    pub test: &'a Dataset,
+    /// Of the test images without the held-out classes.
+    pub known_labels: &'a [u32],
+    /// Names of the unfamiliar sets, of the classes that some runs were trained without, and of the
+    /// corruptions.
+    pub unfamiliar: &'a [String],
+    pub held_out: &'a [String],
+    pub corruptions: &'a [String],
+    /// The head of the report, times and environments left out.
+    pub study: Study,
+}
+
+/// A method with a way to predict, and its answers by seed on the test set.
+struct Entry<'a> {
+    name: String,
+    title: String,
+    family: &'static str,
+    headline: bool,
+    spec: Option<&'a RunSpec>,
+    seeds: Vec<u64>,
+    answers: Vec<Answers>,
+    /// Fitted to validation images, by seed.
+    temperatures: Vec<f64>,
+}
+
+/// Everything that the files there are can say; what is missing is said too.
+///
+/// # Errors
+/// A file is damaged.
+pub fn measure(
+    material: &Material,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Results, StudyError> {
+    let bootstrap = Bootstrap {
+        resamples: material.settings.resamples,
+        ..Bootstrap::default()
+    };
+    let (entries, missing) = rows::entries(material)?;
+    let parts = entries.len() + 4;
+    let mut done = 0;
+    let mut advance = || {
+        done += 1;
+        progress(done.min(parts), parts);
+    };
+    let mut rows = Vec::new();
+    for entry in &entries {
+        rows.push(rows::row(material, entry, &bootstrap)?);
+        advance();
+    }
+    let comparisons = rows::comparisons(&entries, &bootstrap)?;
+    advance();
+    let unfamiliar = unfamiliar::sets(material, &bootstrap)?;
+    advance();
+    let corruptions = corrupted::curves(material)?;
+    let sample_counts = samples::curves(material)?;
+    advance();
+    let mut results = Results {
+        study: training::study(material)?,
+        rows,
+        comparisons,
+        kappa: training::kappa(material)?,
+        prunes: training::prunes(material)?,
+        criteria: training::criteria(material)?,
+        sample_counts,
+        unfamiliar,
+        corruptions,
+        examples: examples::examples(material)?,
+        targets: Vec::new(),
+        missing,
+    };
+    results.targets = targets::targets(material, &results);
+    advance();
+    Ok(results)
+}
+
+impl<'a> Material<'a> {
+    /// What one run with one seed has answered; `None` where it is not there yet.
+    fn answers(
+        &self,
+        spec: &RunSpec,
+        seed: u64,
+        stored: &Stored,
+        labels: &[u32],
+    ) -> Result<Option<Answers>, StudyError> {
+        let place = Place::new(self.out, &spec.name, seed);
+        match place.has(stored) {
+            true => Ok(Some(Answers::new(&place.read(stored)?, labels)?)),
+            false => Ok(None),
+        }
+    }
+
+    /// Of all seeds that are there.
+    fn by_seed(
+        &self,
+        spec: &RunSpec,
+        stored: &Stored,
+        labels: &[u32],
+    ) -> Result<(Vec<u64>, Vec<Answers>), StudyError> {
+        let mut found = (Vec::new(), Vec::new());
+        for seed in 1..=spec.seeds {
+            if let Some(answers) = self.answers(spec, seed, stored, labels)? {
+                found.0.push(seed);
+                found.1.push(answers);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The test labels that a run counts by.
+    fn test_labels(&self, spec: &RunSpec) -> &[u32] {
+        match spec.without_classes {
+            true => self.known_labels,
+            false => &self.test.labels,
+        }
+    }
+
+    /// Runs on all classes.
+    fn complete(&self) -> impl Iterator<Item = &'a RunSpec> {
+        self.runs.iter().filter(|spec| !spec.without_classes)
+    }
+
+    /// The runs of the claims: plain and gated, with the study's rank.
+    fn headline(&self) -> [&'a RunSpec; 2] {
+        [&self.runs[0], &self.runs[1]]
+    }
+}

@@ -1,0 +1,209 @@
+//! The table: which rows there are, what they score, how they differ.
+
+use super::compare::compare;
+use super::scores::{over_seeds, scores};
+use super::{Answers, Entry, Material, ensemble, training};
+use crate::metrics::{Bootstrap, DEFAULT_BINS, RiskCoverage, reliability_bins, risk_coverage};
+use crate::report::{Comparison, Row};
+use crate::study::runs::SAMPLES;
+use crate::study::{RunSpec, Stored, StudyError};
+
+/// Points of a risk-coverage curve that are kept.
+const CURVE_POINTS: usize = 100;
+
+/// The rows that there are answers for, and in words what there is none for.
+pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<String>), StudyError> {
+    let (mut entries, mut missing) = (Vec::new(), Vec::new());
+    for spec in material.runs.iter().filter(|spec| !spec.without_classes) {
+        let gated = spec.config.method.gates().is_some();
+        for samples in if gated { &[0, SAMPLES][..] } else { &[0] } {
+            let entry = entry(material, spec, *samples)?;
+            let expected = spec.seeds as usize;
+            if entry.seeds.len() < expected {
+                let (found, title) = (entry.seeds.len(), &entry.title);
+                missing.push(format!("{title}: {found} of {expected} seeds"));
+            }
+            if entry.seeds.is_empty() {
+                continue;
+            }
+            let tempered = match entry.headline && *samples == if gated { SAMPLES } else { 0 } {
+                true => tempered(material, spec, *samples, &entry)?,
+                false => None,
+            };
+            entries.push(entry);
+            entries.extend(tempered);
+        }
+    }
+    let members = entries.first().map_or(&[][..], |entry| &entry.answers);
+    if members.len() > 1 && entries[0].family == "lora" {
+        let together = Answers::new(&ensemble(members), &material.test.labels)?;
+        entries.push(Entry {
+            name: format!("ensemble-{}", members.len()),
+            title: format!("Ensemble of {} LoRAs", members.len()),
+            family: "ensemble",
+            headline: true,
+            spec: None,
+            seeds: vec![1],
+            answers: vec![together],
+            temperatures: Vec::new(),
+        });
+    }
+    entries.extend(laplace(material)?);
+    Ok((entries, missing))
+}
+
+fn entry<'a>(
+    material: &Material,
+    spec: &'a RunSpec,
+    samples: usize,
+) -> Result<Entry<'a>, StudyError> {
+    let stored = Stored::samples("test", samples);
+    let (seeds, answers) = material.by_seed(spec, &stored, &material.test.labels)?;
+    let way = match (spec.config.method.gates(), samples) {
+        (None, _) => String::new(),
+        (_, 0) => ", mean weights".into(),
+        (_, count) => format!(", {count} samples"),
+    };
+    Ok(Entry {
+        name: format!("{}/{}", spec.name, stored.way),
+        title: format!("{}{way}", spec.title),
+        family: spec.config.method.name(),
+        headline: material
+            .headline()
+            .iter()
+            .any(|headline| headline.name == spec.name),
+        spec: Some(spec),
+        seeds,
+        answers,
+        temperatures: Vec::new(),
+    })
+}
+
+/// The same at a temperature, where the validation answers are there for every seed.
+fn tempered<'a>(
+    material: &Material,
+    spec: &'a RunSpec,
+    samples: usize,
+    of: &Entry,
+) -> Result<Option<Entry<'a>>, StudyError> {
+    let stored = Stored::samples("validation", samples);
+    let mut temperatures = Vec::new();
+    for seed in &of.seeds {
+        let found = material.answers(spec, *seed, &stored, material.validation_labels)?;
+        let Some(validation) = found else {
+            return Ok(None);
+        };
+        temperatures.push(validation.temperature()?);
+    }
+    let answers = of.answers.iter().zip(&temperatures);
+    Ok(Some(Entry {
+        name: format!("{}+temperature", of.name),
+        title: format!("{} + temperature", of.title),
+        family: of.family,
+        headline: of.headline,
+        spec: Some(spec),
+        seeds: of.seeds.clone(),
+        answers: answers.map(|(answers, t)| answers.tempered(*t)).collect(),
+        temperatures,
+    }))
+}
+
+/// Post-hoc Laplace on the plain adapters.
+fn laplace<'a>(material: &Material<'a>) -> Result<Vec<Entry<'a>>, StudyError> {
+    let spec = &material.runs[0];
+    let mut entries = Vec::new();
+    for (way, title) in crate::study::runs::LAPLACE {
+        let stored = Stored {
+            set: "test".into(),
+            way: way.into(),
+        };
+        let (seeds, answers) = material.by_seed(spec, &stored, &material.test.labels)?;
+        if !seeds.is_empty() {
+            entries.push(Entry {
+                name: format!("{}/{way}", spec.name),
+                title: title.into(),
+                family: "laplace",
+                headline: false,
+                spec: None,
+                seeds,
+                answers,
+                temperatures: Vec::new(),
+            });
+        }
+    }
+    Ok(entries)
+}
+
+/// One line of the table.
+pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<Row, StudyError> {
+    let mut all = scores(&entry.answers, bootstrap)?;
+    if !entry.temperatures.is_empty() {
+        let temperature = over_seeds(entry.temperatures.clone());
+        all.insert("temperature".into(), temperature);
+    }
+    let mut row = Row {
+        name: entry.name.clone(),
+        title: entry.title.clone(),
+        family: entry.family.into(),
+        headline: entry.headline,
+        seeds: entry.seeds.clone(),
+        test_images: entry.answers[0].len(),
+        scores: all,
+        ..Row::default()
+    };
+    let (mut confidence, mut correct, mut curves) = (Vec::new(), Vec::new(), Vec::new());
+    for answers in &entry.answers {
+        let predictions = answers.predictions()?;
+        let (sure, right) = (predictions.confidence(), predictions.correct());
+        curves.push(thinned(&risk_coverage(&sure, &right)));
+        confidence.extend(sure);
+        correct.extend(right);
+    }
+    row.reliability = reliability_bins(&confidence, &correct, DEFAULT_BINS);
+    row.risk_coverage = mean_curve(&curves);
+    if let Some(spec) = entry.spec {
+        training::describe(material, spec, &entry.seeds, &mut row)?;
+    }
+    Ok(row)
+}
+
+fn thinned(curve: &[RiskCoverage]) -> Vec<RiskCoverage> {
+    let points = CURVE_POINTS.min(curve.len());
+    let place = |point: usize| (point + 1) * curve.len() / points - 1;
+    (0..points).map(|point| curve[place(point)]).collect()
+}
+
+fn mean_curve(curves: &[Vec<RiskCoverage>]) -> Vec<RiskCoverage> {
+    let seeds = curves.len() as f64;
+    (0..curves[0].len())
+        .map(|point| RiskCoverage {
+            coverage: curves[0][point].coverage,
+            risk: curves.iter().map(|curve| curve[point].risk).sum::<f64>() / seeds,
+        })
+        .collect()
+}
+
+/// BayesLoRA's samples against every other row, and with a temperature against LoRA with one.
+pub fn comparisons(
+    entries: &[Entry],
+    bootstrap: &Bootstrap,
+) -> Result<Vec<Comparison>, StudyError> {
+    let is_sampled = |entry: &&Entry| {
+        entry.family == "bayeslora" && entry.headline && entry.name.ends_with("samples-8")
+    };
+    let Some(bayes) = entries.iter().find(is_sampled) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for other in entries.iter().filter(|other| other.name != bayes.name) {
+        found.extend(compare(bayes, other, bootstrap)?);
+    }
+    let tempered = |family: &str| {
+        let mut entries = entries.iter();
+        entries.find(|entry| entry.family == family && !entry.temperatures.is_empty())
+    };
+    if let (Some(bayes), Some(lora)) = (tempered("bayeslora"), tempered("lora")) {
+        found.extend(compare(bayes, lora, bootstrap)?);
+    }
+    Ok(found)
+}

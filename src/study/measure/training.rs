@@ -1,0 +1,217 @@
+//! What the runs' own records say: epochs, prunes, kappa, times.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::Material;
+use super::scores::{over_seeds, short_scores};
+use crate::formats::{Adapter, RunDir};
+use crate::report::{CriterionPoint, EpochPoint, KappaPoint, PruneRecord, Row, Score, Study};
+use crate::study::runs::SAMPLES;
+use crate::study::{Place, RunSpec, Stored, StudyError};
+use crate::train::Method;
+
+/// Adds what training a row took and left.
+pub fn describe(
+    material: &Material,
+    spec: &RunSpec,
+    seeds: &[u64],
+    row: &mut Row,
+) -> Result<(), StudyError> {
+    let runs = seeds
+        .iter()
+        .map(|seed| epochs(material, spec, *seed))
+        .collect::<Result<Vec<_>, _>>()?;
+    let last = |name: &str| {
+        over_seeds(
+            runs.iter()
+                .filter_map(|run| run.last())
+                .map(|e| number(e, name))
+                .collect(),
+        )
+    };
+    row.rank = last("rank");
+    row.soft_rank = last("soft_rank");
+    row.training = (0..spec.config.epochs)
+        .map(|epoch| {
+            let there: Vec<&Value> = runs.iter().filter_map(|run| run.get(epoch)).collect();
+            epoch_point(epoch + 1, &there)
+        })
+        .collect();
+    let mut steps: Vec<f64> = runs
+        .iter()
+        .flatten()
+        .map(|epoch| 1e3 * batch(material, spec) / number(epoch, "images_per_second"))
+        .collect();
+    steps.sort_by(f64::total_cmp);
+    row.step_milliseconds = steps.get(steps.len() / 2).copied();
+    let mut parameters = Vec::new();
+    for seed in seeds {
+        let place = Place::new(material.out, &spec.name, *seed);
+        let adapter = Adapter::load_peft(RunDir::open(&place.run)?.adapter_dir())?;
+        parameters.push(scalars(&adapter, spec.config.method == Method::BayesLora));
+    }
+    row.adapter_parameters = over_seeds(parameters).mean;
+    Ok(())
+}
+
+/// Of A and B, and of log alpha where it is learnt.
+fn scalars(adapter: &Adapter, gates_are_learnt: bool) -> f64 {
+    let layers = adapter.layers.iter();
+    let counts = layers.map(|layer| {
+        let gates = if gates_are_learnt { layer.rank() } else { 0 };
+        layer.lora_a.len() + layer.lora_b.len() + gates
+    });
+    counts.sum::<usize>() as f64
+}
+
+fn batch(material: &Material, spec: &RunSpec) -> f64 {
+    let resolved = spec.config.clone().resolve(material.study.train_images);
+    resolved.map_or(f64::NAN, |config| config.batch_size.unwrap_or(1) as f64)
+}
+
+fn epoch_point(epoch: usize, there: &[&Value]) -> EpochPoint {
+    let score = |name: &str| over_seeds(there.iter().map(|e| number(e, name)).collect());
+    let layers = there.first().and_then(|first| first["ranks"].as_object());
+    let ranks = layers.into_iter().flatten().map(|(layer, _)| {
+        let by_seed = there.iter().map(|e| number(&e["ranks"], layer)).collect();
+        (layer.clone(), over_seeds(by_seed).mean)
+    });
+    EpochPoint {
+        epoch,
+        accuracy: score("accuracy"),
+        nll: score("nll"),
+        ece: score("ece"),
+        train_accuracy: score("train_accuracy"),
+        rank: score("rank"),
+        soft_rank: score("soft_rank"),
+        ranks: ranks.collect(),
+    }
+}
+
+fn number(record: &Value, name: &str) -> f64 {
+    record[name].as_f64().unwrap_or(f64::NAN)
+}
+
+/// The records of a run's epochs.
+fn epochs(material: &Material, spec: &RunSpec, seed: u64) -> Result<Vec<Value>, StudyError> {
+    let place = Place::new(material.out, &spec.name, seed);
+    Ok(RunDir::open(&place.run)?.read_metrics()?)
+}
+
+/// Every cut of every gated run on all classes.
+pub fn prunes(material: &Material) -> Result<Vec<PruneRecord>, StudyError> {
+    let mut records = Vec::new();
+    let gated = |spec: &&RunSpec| spec.config.method == Method::BayesLora;
+    for spec in material.complete().filter(gated) {
+        for seed in 1..=spec.seeds {
+            if !Place::new(material.out, &spec.name, seed).run.exists() {
+                continue;
+            }
+            for record in epochs(material, spec, seed)? {
+                let event = &record["prune"];
+                if event.is_null() {
+                    continue;
+                }
+                let count = |name: &str| event[name].as_u64().unwrap_or(0) as usize;
+                records.push(PruneRecord {
+                    run: spec.title.clone(),
+                    seed,
+                    epoch: record["epoch"].as_u64().unwrap_or(0) as usize,
+                    ranks_before: count("ranks_before"),
+                    ranks_after: count("ranks_after"),
+                    accuracy_before: number(&event["before"], "accuracy"),
+                    accuracy_after: number(&event["after"], "accuracy"),
+                    nll_before: number(&event["before"], "nll"),
+                    nll_after: number(&event["after"], "nll"),
+                });
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// The values that were tried, on validation images.
+pub fn kappa(material: &Material) -> Result<Vec<KappaPoint>, StudyError> {
+    let mut points = Vec::new();
+    for spec in material.candidates {
+        let labels = material.validation_labels;
+        let answers = |samples| {
+            let stored = Stored::samples("validation", samples);
+            material.answers(spec, 1, &stored, labels)
+        };
+        let (Some(mean), Some(sampled)) = (answers(0)?, answers(SAMPLES)?) else {
+            continue;
+        };
+        let [_, nll_mean, _] = short_scores(&[mean])?;
+        let [accuracy, nll, ece] = short_scores(&[sampled])?;
+        let records = epochs(material, spec, 1)?;
+        let last = records.last().cloned().unwrap_or_default();
+        let value = spec.config.kl_multiplicity;
+        points.push(KappaPoint {
+            kl_multiplicity: value.map_or_else(String::new, |value| value.to_string()),
+            rank: number(&last, "rank"),
+            soft_rank: number(&last, "soft_rank"),
+            accuracy: accuracy.mean,
+            nll_mean: nll_mean.mean,
+            nll: nll.mean,
+            ece: ece.mean,
+            chosen: value == Some(material.chosen.kl_multiplicity),
+        });
+    }
+    Ok(points)
+}
+
+/// The finished adapters cut further by three criteria, which `reproduce` has tried by seed.
+pub fn criteria(material: &Material) -> Result<Vec<CriterionPoint>, StudyError> {
+    let [_, gated] = material.headline();
+    // [seed][point]
+    let mut seeds: Vec<Vec<CriterionPoint>> = Vec::new();
+    for seed in 1..=gated.seeds {
+        let file = Place::new(material.out, &gated.name, seed).criteria();
+        if let Ok(text) = fs::read_to_string(&file) {
+            let points = serde_json::from_str(&text);
+            seeds.push(points.map_err(|source| StudyError::Json { path: file, source })?);
+        }
+    }
+    let Some(first) = seeds.first() else {
+        return Ok(Vec::new());
+    };
+    let points = (0..first.len()).filter(|place| seeds.iter().all(|seed| seed.len() > *place));
+    Ok(points
+        .map(|place| {
+            let over = |value: fn(&CriterionPoint) -> f64| -> Score {
+                over_seeds(seeds.iter().map(|seed| value(&seed[place])).collect())
+            };
+            CriterionPoint {
+                criterion: first[place].criterion.clone(),
+                ranks: over(|point| point.ranks).mean,
+                accuracy: over(|point| point.accuracy.mean),
+                nll: over(|point| point.nll.mean),
+            }
+        })
+        .collect())
+}
+
+/// The head of the report with the environments and the time of the runs.
+pub fn study(material: &Material) -> Result<Study, StudyError> {
+    let mut study = material.study.clone();
+    for spec in material.candidates.iter().chain(material.runs) {
+        for seed in 1..=spec.seeds {
+            let place = Place::new(material.out, &spec.name, seed);
+            let Ok(run) = RunDir::open(&place.run) else {
+                continue;
+            };
+            let epochs = run.read_metrics()?;
+            study.seconds += epochs.iter().map(|e| number(e, "seconds")).sum::<f64>();
+            let environment = run.read_environment()?;
+            let text = |name: &str| environment[name].as_str().unwrap_or_default().to_owned();
+            let line = format!("{}, {}", text("adapter"), text("driver"));
+            if !study.environments.contains(&line) {
+                study.environments.push(line);
+            }
+        }
+    }
+    Ok(study)
+}
