@@ -245,13 +245,10 @@ impl Bench {
 
     /// Scores with the mean weights.
     fn score(&self, layout: &AdapterLayout, state: &AdapterState) -> Result<Evaluated> {
-        let gpu = &self.network.gpu;
-        let parameters = gpu.storage_with("parameters", &layout.pack(state));
-        let network = self.network.clone();
-        let predictor = Predictor::over(
-            network,
+        let predictor = Predictor::with_state(
+            self.network.clone(),
             layout.clone(),
-            parameters,
+            state,
             self.scale,
             GateDistribution::Gaussian,
             self.size,

@@ -130,18 +130,30 @@ impl Predictor {
     /// The adapter belongs to another backbone or does not fit this one; the GPU fails.
     pub fn new(gpu: &Gpu, backbone: &Backbone, adapter: &Adapter) -> Result<Self, PredictError> {
         let (layout, state) = fitted(backbone, adapter)?;
-        let kernels = KernelChoice::for_gpu(gpu);
-        let network = FrozenNetwork::new(gpu, kernels, backbone);
-        let parameters = gpu.storage_with("parameters", &layout.pack(&state));
+        let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
         let (scale, size) = (adapter.scale(), adapter.resolution);
-        Ok(Self::over(
-            Arc::new(network),
+        let network = Arc::new(network);
+        Ok(Self::with_state(
+            network,
             layout,
-            parameters,
+            &state,
             scale,
             adapter.gates,
             size,
         ))
+    }
+
+    /// Uploads parameters alone, over a network that is on the device.
+    pub fn with_state(
+        network: Arc<FrozenNetwork>,
+        layout: AdapterLayout,
+        state: &AdapterState,
+        scale: f32,
+        distribution: GateDistribution,
+        size: usize,
+    ) -> Self {
+        let parameters = network.gpu.storage_with("parameters", &layout.pack(state));
+        Self::over(network, layout, parameters, scale, distribution, size)
     }
 
     /// Predicts with parameters that lie on the device already, as while training.

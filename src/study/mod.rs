@@ -5,6 +5,7 @@
 //! else follows from these files, without a GPU.
 
 mod cost;
+mod cuts;
 mod kappa;
 pub mod measure;
 mod place;
@@ -12,6 +13,7 @@ mod runs;
 mod scale;
 
 pub use cost::Cost;
+pub use cuts::Criterion;
 pub use kappa::{candidates, fewest_ranks, lowest};
 pub use place::{Place, Stored, StudyError};
 pub use runs::SEVERITIES;

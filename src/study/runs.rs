@@ -20,6 +20,10 @@ pub struct RunSpec {
     pub without_classes: bool,
     /// What to predict with it.
     pub asks: Vec<Ask>,
+    /// Of the seeds, so many are cut further by several criteria.
+    pub cuts: u64,
+    /// Of the seeds, so many get Laplace posteriors.
+    pub laplace: u64,
 }
 
 /// Which images.
@@ -76,6 +80,7 @@ pub fn candidates_of(settings: &Settings, train_images: usize) -> Vec<RunSpec> {
     let values = candidates(train_images).into_iter();
     values
         .map(|value| RunSpec {
+            title: format!("BayesLoRA, rank {}, kappa {value} n", settings.rank),
             seeds: 1,
             asks: both(Images::Validation, None, 1),
             ..bayeslora(settings, settings.rank, value)
@@ -93,6 +98,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     let mut runs = vec![
         RunSpec {
             seeds: many,
+            laplace: few,
             asks: [
                 mean(Images::Validation, None, many),
                 mean(Images::Test, settings.headline_images, many),
@@ -104,6 +110,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         },
         RunSpec {
             seeds: many,
+            cuts: few,
             asks: both(Images::Validation, None, many)
                 .into_iter()
                 .chain(both(Images::Test, settings.headline_images, many))
@@ -151,10 +158,6 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             ..spec
         }
     };
-    let fewer = chosen.rank_per_layer.max(1);
-    if fewer < settings.rank {
-        runs.push(other(lora(settings, fewer), false));
-    }
     let dropout = RunSpec {
         name: format!("mc-dropout-r{}", settings.rank),
         title: "MC dropout of ranks".into(),
@@ -167,6 +170,10 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     runs.push(other(dropout, true));
     for rank in settings.other_ranks {
         runs.push(other(bayeslora(settings, *rank, kappa), true));
+    }
+    let fewer = chosen.rank_per_layer.max(1);
+    if fewer < settings.rank {
+        runs.push(other(lora(settings, fewer), false));
     }
     runs
 }
@@ -193,6 +200,8 @@ fn lora(settings: &Settings, rank: usize) -> RunSpec {
         seeds: settings.seeds,
         without_classes: false,
         asks: Vec::new(),
+        cuts: 0,
+        laplace: 0,
     }
 }
 

@@ -135,6 +135,10 @@ impl Trainer {
         &self.train
     }
 
+    pub fn validation_set(&self) -> Option<&Source> {
+        self.validation.as_ref()
+    }
+
     pub fn step(&self) -> &TrainStep {
         &self.step
     }

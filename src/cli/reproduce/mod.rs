@@ -1,5 +1,6 @@
 //! `reproduce`: the paper's comparison, from training to the report.
 
+mod cuts;
 mod merge;
 mod options;
 mod sets;

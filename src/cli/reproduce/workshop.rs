@@ -15,6 +15,7 @@ use bayeslora::report::Study;
 use bayeslora::study::{Ask, Cost, Images, Place, RunSpec, Settings, Stored};
 use bayeslora::train::{Prepared, TrainConfig, Trainer, prepare};
 
+use super::cuts;
 use super::options::{Named, Options, Shard};
 use super::sets::{Part, Sets};
 use crate::cli::context::{self, Bar, Context};
@@ -148,6 +149,7 @@ impl Workshop<'_> {
         let epochs = RunDir::open(&place.run).and_then(|run| run.read_metrics());
         epochs.is_ok_and(|epochs| epochs.len() == spec.config.epochs)
             && self.missing(spec, seed, &place).is_empty()
+            && (seed > spec.cuts || place.criteria().exists())
     }
 
     /// The predictions of a run that are not on the disk yet.
@@ -214,7 +216,10 @@ impl Workshop<'_> {
                 return Ok(false);
             }
         }
-        Ok(true)
+        if seed <= spec.cuts && !place.criteria().exists() {
+            cuts::try_cuts(&trainer, seed, &place.criteria())?;
+        }
+        Ok(!self.context.interrupted())
     }
 
     fn trained_line(&self, place: &Place, time: Duration) -> Result<String> {
