@@ -4,7 +4,9 @@ use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{self, Dataset, OpenOptions};
 use bayeslora::formats::Temperature;
 use bayeslora::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
-use bayeslora::predict::{Evaluated, PredictError, Predictor, Samples, Source, evaluate};
+use bayeslora::predict::{
+    Ensemble, Evaluated, PredictError, Predictive, Predictor, Samples, Source, evaluate,
+};
 use clap::Args;
 use serde::Serialize;
 
@@ -77,13 +79,34 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
         false => None,
     };
     let gpu = context.gpu()?;
-    let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-    let samples = Samples::new(args.samples, args.seed);
+    let samples = run.samples(Samples::new(args.samples, args.seed));
+    match run.members.is_empty() {
+        true => {
+            let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
+            report(args, &run, &predictor, samples, test, held_out)
+        }
+        false => {
+            let ensemble = Ensemble::new(&gpu, &run.backbone, &run.members)?;
+            report(args, &run, &ensemble, samples, test, held_out)
+        }
+    }
+}
+
+/// Scores the test set, at a temperature too where there are held-out images to fit one to.
+fn report(
+    args: &EvalArgs,
+    run: &Run,
+    predictor: &impl Predictive,
+    samples: Samples,
+    test: Dataset,
+    held_out: Option<Dataset>,
+) -> Result<()> {
+    let bar = Bar::default();
     let score = |source: &Source, message: &str| {
         let total = source.dataset.len();
         let mut progress = |done| bar.show(message, done, total);
         let effective_rank = run.effective_rank();
-        evaluate(&predictor, source, samples, effective_rank, &mut progress)
+        evaluate(predictor, source, samples, effective_rank, &mut progress)
     };
     let temperature = match held_out {
         None => None,
@@ -91,7 +114,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
             let source = Source::images(dataset, run.adapter.resolution);
             let evaluated = score(&source, "fitting the temperature")?;
             let fitted = evaluated.fit_temperature(&source.dataset.labels, samples)?;
-            fitted.save(run.dir.adapter_dir())?;
+            fitted.save(run.temperature_dir())?;
             warn_of_extremes(&fitted);
             Some(fitted)
         }
@@ -115,7 +138,12 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     };
     match args.json {
         true => output::json(&report),
-        false => output::text(&describe(args, &source.dataset, &report)?),
+        false => output::text(&describe(
+            args,
+            run.members.len(),
+            &source.dataset,
+            &report,
+        )?),
     }
 }
 
@@ -151,7 +179,7 @@ fn warn_of_extremes(fitted: &Temperature) {
     }
 }
 
-fn describe(args: &EvalArgs, test: &Dataset, report: &Report) -> Result<String> {
+fn describe(args: &EvalArgs, members: usize, test: &Dataset, report: &Report) -> Result<String> {
     let classes = test.classes.len();
     let Report {
         evaluated,
@@ -171,9 +199,10 @@ fn describe(args: &EvalArgs, test: &Dataset, report: &Report) -> Result<String> 
         let scored = (predictions, &tempered.tempered);
         (tempered.temperature.temperature, scored)
     });
-    let samples = match args.samples {
-        0 => "mean weights".into(),
-        count => format!("{count} gate samples (seed {})", args.seed),
+    let samples = match (members, args.samples) {
+        (0, 0) => "mean weights".into(),
+        (0, count) => format!("{count} gate samples (seed {})", args.seed),
+        (members, _) => format!("{members} members"),
     };
     let fitted = tempered.as_ref().map_or(String::new(), |tempered| {
         let Temperature {

@@ -4,6 +4,7 @@ mod bench;
 mod context;
 mod demo;
 mod devices;
+mod ensemble;
 mod environment;
 mod eval;
 mod output;

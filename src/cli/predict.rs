@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::data::{self, Dataset};
 use bayeslora::formats::Temperature;
-use bayeslora::predict::{Prediction, Predictor, Samples};
+use bayeslora::predict::{Ensemble, Prediction, Predictor, Samples};
 use clap::Args;
 use serde::Serialize;
 
@@ -72,21 +72,24 @@ struct ClassAnswer {
 
 pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     let run = args.run.open()?;
+    // Shared gates: what is said of an image does not depend on the images beside it.
+    let samples = run.samples(Samples {
+        shared: true,
+        ..Samples::new(args.samples, args.seed)
+    });
+    let draws = samples.count.max(run.members.len());
     let temperature = match args.temperature {
-        true => Some(fitted_temperature(&run, args.samples)?),
+        true => Some(fitted_temperature(&run, samples.count)?),
         false => None,
     };
     let files = files(&args.images)?;
     let side = run.adapter.resolution;
     let images = decode(&files, side, &run.adapter.classes)?;
     let gpu = context.gpu()?;
-    let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-    // Shared gates: what is said of an image does not depend on the images beside it.
-    let samples = Samples {
-        shared: true,
-        ..Samples::new(args.samples, args.seed)
+    let mut prediction = match run.members.is_empty() {
+        true => Predictor::new(&gpu, &run.backbone, &run.adapter)?.predict(images, samples)?,
+        false => Ensemble::new(&gpu, &run.backbone, &run.members)?.predict(images, samples)?,
     };
-    let mut prediction = predictor.predict(images, samples)?;
     if let Some(temperature) = temperature {
         prediction = prediction.at_temperature(temperature);
     }
@@ -95,7 +98,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     let top = args.top.map_or(default, |top| top as usize);
     let answers = files.iter().enumerate();
     let report = Report {
-        samples: args.samples,
+        samples: draws,
         seed: args.seed,
         temperature,
         images: answers
@@ -110,7 +113,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
 
 /// The temperature of the predictive of so many samples.
 fn fitted_temperature(run: &Run, samples: usize) -> Result<f64> {
-    let all = Temperature::load_all(run.dir.adapter_dir()).context("--temperature")?;
+    let all = Temperature::load_all(run.temperature_dir()).context("--temperature")?;
     if let Some(fitted) = all.iter().find(|fitted| fitted.samples == samples) {
         return Ok(fitted.temperature);
     }
@@ -268,7 +271,7 @@ fn in_words(answer: &Answer, classes: usize, samples: usize) -> String {
     match (samples, best.probability) {
         (0 | 1, _) => sure,
         (_, p) if p >= 0.95 => sure,
-        _ if share >= 0.25 => format!("{sure}; the gate samples disagree"),
-        _ => format!("{sure}; the gate samples agree on that"),
+        _ if share >= 0.25 => format!("{sure}; the samples disagree"),
+        _ => format!("{sure}; the samples agree on that"),
     }
 }

@@ -107,6 +107,7 @@ struct Rank {
 
 pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let run = args.run.open()?;
+    run.refuse_ensemble("`prune`")?;
     let gated = run
         .adapter
         .layers

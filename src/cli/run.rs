@@ -6,12 +6,14 @@ use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
 use bayeslora::formats::{Adapter, RunDir};
 use bayeslora::model::Backbone;
-use bayeslora::train::TrainConfig;
+use bayeslora::predict::Samples;
 use bayeslora::train::kl::soft_effective_rank;
+use bayeslora::train::{MEMBERS, Method, TrainConfig};
 use clap::Args;
 use toml::Table;
 
 use super::context::{self, Bar};
+use super::ensemble;
 use super::train;
 use super::train_options::{Inputs, parse_config};
 
@@ -30,7 +32,10 @@ pub struct Run {
     pub dir: RunDir,
     pub inputs: Inputs,
     pub config: TrainConfig,
+    /// Of an ensemble that of its first member.
     pub adapter: Adapter,
+    /// All of an ensemble; none of another run.
+    pub members: Vec<Adapter>,
     pub backbone: Backbone,
 }
 
@@ -46,12 +51,21 @@ pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
     let source = path.join("config.toml").display().to_string();
     let table: Table = dir.read_config()?.parse().with_context(|| source.clone())?;
     let (inputs, config) = parse_config(table, &source)?;
-    ensure!(
-        dir.adapter_dir().exists(),
-        "--run {}: no adapter in it yet; `bayeslora train` writes one after each epoch",
-        path.display()
-    );
-    let mut adapter = Adapter::load_peft(dir.adapter_dir()).context("--run")?;
+    let members = match config.method {
+        Method::Ensemble => ensemble::adapters(&dir, config.members.unwrap_or(MEMBERS))?,
+        _ => Vec::new(),
+    };
+    let mut adapter = match members.first() {
+        Some(first) => first.clone(),
+        None => {
+            ensure!(
+                dir.adapter_dir().exists(),
+                "--run {}: no adapter in it yet; `bayeslora train` writes one after each epoch",
+                path.display()
+            );
+            Adapter::load_peft(dir.adapter_dir()).context("--run")?
+        }
+    };
     if adapter.resolution == 0 {
         // Other programs' adapters do not say.
         adapter.resolution = config.resolution;
@@ -67,6 +81,7 @@ pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
         inputs,
         config,
         adapter,
+        members,
         backbone,
     })
 }
@@ -85,9 +100,39 @@ impl Run {
         Ok((validation, splits.test))
     }
 
-    /// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates.
+    /// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates; of all members.
     pub fn effective_rank(&self) -> f64 {
-        effective_rank(&self.adapter)
+        match self.members.is_empty() {
+            true => effective_rank(&self.adapter),
+            false => self.members.iter().map(effective_rank).sum(),
+        }
+    }
+
+    /// Where temperatures that were fitted to the run are kept.
+    pub fn temperature_dir(&self) -> PathBuf {
+        match self.members.is_empty() {
+            true => self.dir.adapter_dir(),
+            false => self.dir.path().to_owned(),
+        }
+    }
+
+    /// The gate samples that were asked for; an ensemble's members have none to draw.
+    pub fn samples(&self, asked: Samples) -> Samples {
+        match self.members.is_empty() {
+            true => asked,
+            false => Samples::MEAN,
+        }
+    }
+
+    /// For commands that work on one adapter.
+    pub fn refuse_ensemble(&self, command: &str) -> Result<()> {
+        ensure!(
+            self.members.is_empty(),
+            "--run {}: an ensemble; {command} takes one of its members, such as {}",
+            self.dir.path().display(),
+            self.dir.member_dir(0).display()
+        );
+        Ok(())
     }
 
     /// Makes the labels of a data set count the adapter's classes: the same names in another order

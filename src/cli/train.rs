@@ -9,14 +9,14 @@ use bayeslora::formats::RunDir;
 use bayeslora::gpu::Gpu;
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Budget, Evaluated, Samples, Source};
-use bayeslora::train::{EpochOutcome, EpochReport, Progress, TrainConfig, Trainer};
+use bayeslora::train::{EpochOutcome, EpochReport, Method, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
 
 use super::context::{self, Context};
-use super::environment;
 use super::train_options::{Inputs, Options, config_text, parse_config};
+use super::{ensemble, environment};
 
 /// Gate samples of the closing evaluation.
 const SAMPLES: usize = 8;
@@ -61,6 +61,24 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             .note
             .iter()
             .for_each(|note| println!("          {note}"));
+    }
+    if config.method == Method::Ensemble {
+        let config = config.resolve(train.len())?;
+        let task = ensemble::Task {
+            gpu: &gpu,
+            backbone: &backbone,
+            inputs: &inputs,
+            config: &config,
+            json: args.json,
+        };
+        return ensemble::train(
+            context,
+            &task,
+            run,
+            &args.out,
+            (train, validation),
+            splits.test,
+        );
     }
     let mut observe = context.observer();
     let mut trainer = Trainer::new(&gpu, &backbone, config, train, validation, &mut observe)?;
@@ -312,19 +330,9 @@ fn close(
         println!("{}", serde_json::to_string(&results)?);
         return Ok(());
     }
-    println!("\ntest set           acc     NLL     ECE   Brier    AURC");
-    let rows = [
-        ("mean weights", Some(&results.mean)),
-        ("8 samples", results.samples_8.as_ref()),
-    ];
-    for (name, Evaluated { scores, .. }) in
-        rows.iter().filter_map(|(name, row)| Some((name, (*row)?)))
-    {
-        println!(
-            "{name:<15} {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}",
-            scores.accuracy, scores.nll, scores.ece, scores.brier, scores.aurc
-        );
-    }
+    let mut rows = vec![("mean weights", &results.mean)];
+    rows.extend(results.samples_8.as_ref().map(|row| ("8 samples", row)));
+    print_test_rows(&rows);
     let adapter = trainer.predictor();
     let layout = adapter.layout();
     println!(
@@ -335,6 +343,17 @@ fn close(
         gpu.info().name
     );
     Ok(())
+}
+
+/// Scores on the test set, a line each.
+pub fn print_test_rows(rows: &[(&str, &Evaluated)]) {
+    println!("\ntest set           acc     NLL     ECE   Brier    AURC");
+    for (name, Evaluated { scores, .. }) in rows {
+        println!(
+            "{name:<15} {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}",
+            scores.accuracy, scores.nll, scores.ece, scores.brier, scores.aurc
+        );
+    }
 }
 
 /// The test set, with its features where they fit the budget.

@@ -23,8 +23,9 @@ pub struct Options {
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
     backbone: Option<String>,
-    /// Plain adapters, adapters with Gaussian gates, or with ranks dropped at random [default: bayeslora]
-    #[arg(long, value_parser = name::<Method>, value_name = "lora|bayeslora|mc-dropout")]
+    /// Plain adapters, adapters with Gaussian gates, with ranks dropped at random, or several plain ones
+    /// that answer together [default: bayeslora]
+    #[arg(long, value_parser = name::<Method>, value_name = "lora|bayeslora|mc-dropout|ensemble")]
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Method>,
     /// Side of the network's input in pixels [default: 64]
@@ -71,6 +72,10 @@ pub struct Options {
     #[arg(long, value_name = "P")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dropout: Option<f64>,
+    /// Adapters of an ensemble [default: 5]
+    #[arg(long, value_name = "K")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<usize>,
     /// Prior of the gates [default: molchanov]
     #[arg(long, value_name = "molchanov|eb|gaussian[:VARIANCE]")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -74,6 +74,7 @@ struct Point {
 
 pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
     let run = args.run.open()?;
+    run.refuse_ensemble("`tune`")?;
     let config = run.dir.path().join("config.toml").display().to_string();
     let data = &run.inputs.data;
     ensure!(

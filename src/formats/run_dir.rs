@@ -15,6 +15,7 @@ const ENVIRONMENT: &str = "environment.json";
 const METRICS: &str = "metrics.jsonl";
 const ADAPTER: &str = "adapter";
 const BEFORE_PRUNE: &str = "adapter-before-prune";
+const MEMBERS: &str = "members";
 const CHECKPOINT: &str = "checkpoint/state.safetensors";
 
 /// What a run leaves on the disk: its configuration, environment, metrics,
@@ -73,6 +74,11 @@ impl RunDir {
     /// Where the finished adapter goes; made by [`Adapter::save_peft`](super::Adapter::save_peft).
     pub fn adapter_dir(&self) -> PathBuf {
         self.path.join(ADAPTER)
+    }
+
+    /// The run of an ensemble's member, from 0.
+    pub fn member_dir(&self, number: usize) -> PathBuf {
+        self.path.join(MEMBERS).join((number + 1).to_string())
     }
 
     /// Puts a pruned adapter in the place of the finished one, which stays as

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{PredictError, Predictor, Samples, Source};
+use super::{PredictError, Predictive, Samples, Source};
 use crate::formats::Temperature;
 use crate::metrics::{
     self, Evaluation, Predictions, SampledProbabilities, fit_temperature, log_mean_exp,
@@ -78,15 +78,18 @@ impl Evaluated {
 /// # Errors
 /// The GPU fails, or the model gives no finite probabilities.
 pub fn evaluate(
-    predictor: &Predictor,
+    predictor: &impl Predictive,
     source: &Source,
     samples: Samples,
     effective_rank: f64,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluated, PredictError> {
     let start = Instant::now();
-    let layout = predictor.layout();
-    let (n, classes, count) = (source.dataset.len(), layout.classes, samples.count.max(1));
+    let (n, classes, count) = (
+        source.dataset.len(),
+        predictor.classes(),
+        predictor.draws(samples),
+    );
     let all = predictor.log_probs(source, samples, progress)?;
     let log_probs = log_mean_exp(&all, count);
     let probs: Vec<f32> = all.iter().map(|value| value.exp()).collect();
@@ -97,8 +100,8 @@ pub fn evaluate(
     Ok(Evaluated {
         scores,
         effective_rank,
-        rank_count: layout.total_rank(),
-        adapter_parameters: layout.adapter_parameters(),
+        rank_count: predictor.rank_count(),
+        adapter_parameters: predictor.adapter_parameters(),
         seconds: start.elapsed().as_secs_f64(),
         log_probs,
         mutual_information,

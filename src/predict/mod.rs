@@ -1,13 +1,15 @@
 //! The Monte Carlo predictive: gate samples through the suffix alone, averaged in log space.
 
+mod ensemble;
 mod evaluate;
 mod features;
 mod forward;
 mod predictor;
 mod source;
 
+pub use ensemble::Ensemble;
 pub use evaluate::{Evaluated, evaluate};
 pub use features::FeatureCache;
 pub use forward::{ForwardPlan, ForwardSpec};
-pub use predictor::{PredictError, Prediction, Predictor, Samples, fitted};
+pub use predictor::{PredictError, Prediction, Predictive, Predictor, Samples, fitted};
 pub use source::{Budget, Inputs, Source};

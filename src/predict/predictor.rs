@@ -105,6 +105,85 @@ impl Prediction {
     }
 }
 
+impl Prediction {
+    /// From log probabilities of every draw, `[draws, n, classes]`, and the traces, `[n]`.
+    ///
+    /// # Errors
+    /// A row is no distribution.
+    pub fn new(
+        log_probs: &[f32],
+        draws: usize,
+        classes: usize,
+        covariance_trace: Vec<f32>,
+    ) -> Result<Self, PredictError> {
+        let n = covariance_trace.len();
+        let probs: Vec<f32> = log_probs.iter().map(|value| value.exp()).collect();
+        let sampled = SampledProbabilities::new(&probs, draws, n, classes)?;
+        let mean = log_mean_exp(log_probs, draws);
+        Ok(Self {
+            classes,
+            mean: mean.iter().map(|value| value.exp()).collect(),
+            std: sampled.std(),
+            entropy: sampled.predictive_entropy(),
+            mutual_information: sampled.mutual_information(),
+            covariance_trace,
+        })
+    }
+}
+
+/// What answers with samples of log probabilities.
+pub trait Predictive {
+    /// Log probabilities of every draw, `[draws, n, classes]`. `progress` is called with the number of
+    /// images done.
+    ///
+    /// # Errors
+    /// The GPU fails, or a batch does not fit it; an image file has changed since the set was opened.
+    fn log_probs(
+        &self,
+        source: &Source,
+        samples: Samples,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f32>, PredictError>;
+
+    /// Draws of an answer with so many gate samples.
+    fn draws(&self, samples: Samples) -> usize;
+
+    fn classes(&self) -> usize;
+
+    /// Ranks left.
+    fn rank_count(&self) -> usize;
+
+    /// Scalars of A, B and log alpha.
+    fn adapter_parameters(&self) -> usize;
+}
+
+impl Predictive for Predictor {
+    fn log_probs(
+        &self,
+        source: &Source,
+        samples: Samples,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f32>, PredictError> {
+        Predictor::log_probs(self, source, samples, progress)
+    }
+
+    fn draws(&self, samples: Samples) -> usize {
+        samples.count.max(1)
+    }
+
+    fn classes(&self) -> usize {
+        self.layout.classes
+    }
+
+    fn rank_count(&self) -> usize {
+        self.layout.total_rank()
+    }
+
+    fn adapter_parameters(&self) -> usize {
+        self.layout.adapter_parameters()
+    }
+}
+
 /// A batch's log probabilities on their way, its images, and the first of its samples.
 type Answer<'a> = (Reading<f32>, &'a [usize], usize);
 
@@ -289,22 +368,9 @@ impl Predictor {
     /// The GPU fails.
     pub fn predict(&self, dataset: Dataset, samples: Samples) -> Result<Prediction, PredictError> {
         let source = Source::images(dataset, self.size);
-        let (n, classes) = (source.dataset.len(), self.layout.classes);
-        let count = samples.count.max(1);
         let log_probs = self.log_probs(&source, samples, &mut |_| ())?;
-        let probs: Vec<f32> = log_probs.iter().map(|value| value.exp()).collect();
-        let sampled = SampledProbabilities::new(&probs, count, n, classes)?;
-        Ok(Prediction {
-            classes,
-            mean: log_mean_exp(&log_probs, count)
-                .iter()
-                .map(|value| value.exp())
-                .collect(),
-            std: sampled.std(),
-            entropy: sampled.predictive_entropy(),
-            mutual_information: sampled.mutual_information(),
-            covariance_trace: self.covariance_trace(&source)?,
-        })
+        let trace = self.covariance_trace(&source)?;
+        Prediction::new(&log_probs, self.draws(samples), self.classes(), trace)
     }
 
     /// The trace of equation (16) of every image, `[n]`: how much the adapters' outputs vary.

@@ -22,6 +22,9 @@ pub enum Method {
     /// Whole ranks dropped with a fixed probability, when predicting too (Gal and Ghahramani 2016).
     #[serde(rename = "mc-dropout")]
     McDropout,
+    /// Several plain adapters, each with a seed of its own, whose predictions are averaged
+    /// (Lakshminarayanan et al. 2017).
+    Ensemble,
 }
 
 impl Method {
@@ -31,6 +34,7 @@ impl Method {
             Self::Lora => "lora",
             Self::BayesLora => "bayeslora",
             Self::McDropout => "mc-dropout",
+            Self::Ensemble => "ensemble",
         }
     }
 
@@ -40,13 +44,14 @@ impl Method {
             Self::Lora => "LoRA",
             Self::BayesLora => "BayesLoRA",
             Self::McDropout => "MC dropout",
+            Self::Ensemble => "Ensemble",
         }
     }
 
     /// What its gates are drawn from; `None` where z = 1 always.
     pub fn gates(self) -> Option<GateDistribution> {
         match self {
-            Self::Lora => None,
+            Self::Lora | Self::Ensemble => None,
             Self::BayesLora => Some(GateDistribution::Gaussian),
             Self::McDropout => Some(GateDistribution::Bernoulli),
         }
@@ -199,6 +204,8 @@ pub struct TrainConfig {
     pub targets: Vec<String>,
     /// The probability with which [`Method::McDropout`] drops a rank. Default there: [`DROPOUT`].
     pub dropout: Option<f64>,
+    /// Adapters of a [`Method::Ensemble`]. Default there: [`MEMBERS`].
+    pub members: Option<usize>,
     pub kl_prior: KlPrior,
     /// Other values than 1 temper the posterior.
     pub kl_scale: f64,
@@ -233,6 +240,9 @@ pub struct TrainConfig {
 /// The dropout probability by default.
 pub const DROPOUT: f64 = 0.1;
 
+/// Adapters of an ensemble by default.
+pub const MEMBERS: usize = 5;
+
 /// kappa_i / (N n_i) by default: .01 n_i at N = 20,000, in the middle of the useful range.
 pub const KAPPA_PER_IMAGE: f64 = 5e-7;
 
@@ -251,6 +261,7 @@ impl Default for TrainConfig {
             lora_alpha: None,
             targets: vec!["layer3".into(), "layer4".into()],
             dropout: None,
+            members: None,
             kl_prior: KlPrior::Molchanov,
             kl_scale: 1.0,
             kl_multiplicity: None,
@@ -316,6 +327,9 @@ impl TrainConfig {
         if self.method == Method::McDropout {
             self.dropout.get_or_insert(DROPOUT);
         }
+        if self.method == Method::Ensemble {
+            self.members.get_or_insert(MEMBERS);
+        }
         Ok(self)
     }
 
@@ -332,6 +346,7 @@ impl TrainConfig {
             ("epochs", self.epochs),
             ("batch-size", self.batch_size.unwrap_or(1)),
             ("rank", self.rank),
+            ("members", self.members.unwrap_or(1)),
         ];
         for (option, found) in counts {
             if found == 0 {
@@ -380,6 +395,11 @@ impl TrainConfig {
             }
             _ => {}
         }
+        if let Some(members) = self.members
+            && self.method != Method::Ensemble
+        {
+            return wrong("members", &members, "nothing without --method ensemble");
+        }
         if self.targets.is_empty() {
             return wrong("targets", &"empty", "layers to adapt, as in layer3,layer4");
         }
@@ -395,6 +415,22 @@ impl TrainConfig {
             return wrong("prune-every", &self.prune_every, "more than 0");
         }
         Ok(())
+    }
+
+    /// The configurations of an ensemble's members, each with a seed of its own; of another method
+    /// itself.
+    pub fn members(&self) -> Vec<Self> {
+        let Some(count) = self.members else {
+            return vec![self.clone()];
+        };
+        let member = |number: u64| Self {
+            method: Method::Lora,
+            members: None,
+            seed: self.seed + number,
+            split_seed: self.split_seed.or(Some(self.seed)),
+            ..self.clone()
+        };
+        (0..count as u64).map(member).collect()
     }
 
     /// s = lora_alpha / rank, of a resolved configuration.

@@ -14,7 +14,8 @@ mod trainer;
 
 pub use adamw::{Adam, LOG_ALPHA_RANGE, Trainable, TrainableState};
 pub use config::{
-    Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, Method, Span, TrainConfig,
+    Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, MEMBERS, Method, Span,
+    TrainConfig,
 };
 pub use init::{INITIAL_LOG_ALPHA, initial_state};
 pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, noisiest};

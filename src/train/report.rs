@@ -32,6 +32,8 @@ pub enum TrainError {
          --lr-log-alpha"
     )]
     Diverged { step: u64, loss: f32, lr: f64 },
+    #[error("an ensemble is trained member by member: see `TrainConfig::members`")]
+    Members,
     #[error("the checkpoint does not belong to this run: {0}")]
     Checkpoint(String),
 }

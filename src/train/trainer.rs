@@ -82,6 +82,9 @@ impl Trainer {
             validation,
         } = prepared;
         let config = config.resolve(train.dataset.len())?;
+        if config.method == Method::Ensemble {
+            return Err(TrainError::Members);
+        }
         let resnet = &network.resnet;
         let (convs, head) = resnet
             .select(&config.targets)

@@ -40,7 +40,7 @@ impl Answers {
         })
     }
 
-    pub fn len(&self) -> usize {
+    pub fn images(&self) -> usize {
         self.labels.len()
     }
 
@@ -81,7 +81,7 @@ impl Answers {
 /// # Panics
 /// If there is no model.
 pub fn ensemble(members: &[Answers]) -> Probabilities {
-    let examples = members.iter().map(Answers::len).min().expect("a member");
+    let examples = members.iter().map(Answers::images).min().expect("a member");
     let classes = members[0].classes;
     let values = members
         .iter()

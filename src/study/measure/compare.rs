@@ -1,7 +1,7 @@
 //! Differences between rows on the same images and seeds.
 
 use super::Entry;
-use super::scores::{Resampled, correct_each, holds_zero, mean_of, mean_over_seeds};
+use super::scores::{EachImage, Resampled, correct_each, holds_zero, mean_of, mean_over_seeds};
 use crate::metrics::{
     Bootstrap, DEFAULT_BINS, Interval, Predictions, PredictionsError, aurc, brier_each,
     expected_calibration_error, nll_each,
@@ -29,7 +29,7 @@ pub fn compare(
             Some((answers, &baseline.answers[other]))
         })
         .collect();
-    let lengths = pairs.iter().map(|(a, b)| a.len().min(b.len()));
+    let lengths = pairs.iter().map(|(a, b)| a.images().min(b.images()));
     let Some(n) = lengths.min() else {
         return Ok(Vec::new());
     };
@@ -50,7 +50,7 @@ pub fn compare(
         by_seed,
         verdict: verdict(&difference, measure == "accuracy"),
     };
-    let each: [(&str, fn(&Predictions) -> Vec<f64>); 3] = [
+    let each: [(&str, EachImage); 3] = [
         ("nll", nll_each),
         ("accuracy", correct_each),
         ("brier", brier_each),

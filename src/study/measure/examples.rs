@@ -20,7 +20,7 @@ pub fn examples(material: &Material) -> Result<Vec<Example>, StudyError> {
     };
     let predictions = answers.predictions()?;
     let (confidence, correct) = (predictions.confidence(), predictions.correct());
-    let mut order: Vec<usize> = (0..answers.len()).collect();
+    let mut order: Vec<usize> = (0..answers.images()).collect();
     order.sort_by(|a, b| confidence[*b].total_cmp(&confidence[*a]));
     let wrong = order.iter().filter(|image| !correct[**image]);
     let groups: [(&str, Vec<usize>); 3] = [

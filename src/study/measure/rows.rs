@@ -147,7 +147,7 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
         family: entry.family.into(),
         headline: entry.headline,
         seeds: entry.seeds.clone(),
-        test_images: entry.answers[0].len(),
+        test_images: entry.answers[0].images(),
         scores: all,
         ..Row::default()
     };

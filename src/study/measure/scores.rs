@@ -51,6 +51,9 @@ impl<'a> Resampled<'a> {
     }
 }
 
+/// A value an image.
+pub type EachImage = fn(&Predictions) -> Vec<f64>;
+
 /// Scores that are no means over images.
 const WHOLE: [&str; 9] = [
     "ece",
@@ -91,8 +94,8 @@ pub fn scores(
 ) -> Result<BTreeMap<String, Score>, PredictionsError> {
     let mut scores = BTreeMap::new();
     let all: Vec<Resampled> = seeds.iter().map(Resampled::new).collect::<Result<_, _>>()?;
-    let n = seeds.iter().map(Answers::len).min().unwrap_or(0);
-    let each: [(&str, fn(&Predictions) -> Vec<f64>); 4] = [
+    let n = seeds.iter().map(Answers::images).min().unwrap_or(0);
+    let each: [(&str, EachImage); 4] = [
         ("nll", nll_each),
         ("brier", brier_each),
         ("accuracy", correct_each),

@@ -90,15 +90,18 @@ fn set(
             let Some(test) = material.answers(spec, seed, &test, labels)? else {
                 continue;
             };
-            set.images = unknown.len();
-            let test = test.first(test.len().min(unknown.len()));
+            set.images = unknown.images();
+            let test = test.first(test.images().min(unknown.images()));
             let mut scored: Vec<_> = scored(&test)?.into_iter().zip(scored(&unknown)?).collect();
             if gated && place.has_trace("test") && place.has_trace(name) {
                 let trace = |set, n| -> Result<Vec<f64>, StudyError> {
                     let all = place.read_trace(set)?;
                     Ok(all.iter().take(n).map(|value| f64::from(*value)).collect())
                 };
-                scored.push((trace("test", test.len())?, trace(name, unknown.len())?));
+                scored.push((
+                    trace("test", test.images())?,
+                    trace(name, unknown.images())?,
+                ));
             }
             let kept = if gated { scored.len() } else { 2 };
             for (score, pair) in scored.into_iter().take(kept).enumerate() {

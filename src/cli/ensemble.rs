@@ -1,0 +1,114 @@
+//! Trains the members of an ensemble over one backbone, whose frozen layers are computed once for all.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use bayeslora::data::Dataset;
+use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::gpu::Gpu;
+use bayeslora::model::Backbone;
+use bayeslora::predict::{Ensemble, Samples, Source, evaluate};
+use bayeslora::train::{TrainConfig, Trainer, prepare};
+use serde_json::json;
+
+use super::context::{Bar, Context};
+use super::train::{begin, print_test_rows, run_epochs, tell};
+use super::train_options::{Inputs, config_text};
+use super::{environment, output};
+
+/// What is trained, on what.
+pub struct Task<'a> {
+    pub gpu: &'a Gpu,
+    pub backbone: &'a Backbone,
+    pub inputs: &'a Inputs,
+    /// Of the ensemble, resolved.
+    pub config: &'a TrainConfig,
+    pub json: bool,
+}
+
+/// Trains every member, or goes on where it stopped, and scores them together on the test set.
+pub fn train(
+    context: &Context,
+    task: &Task,
+    run: Option<RunDir>,
+    out: &Path,
+    (train, validation): (Dataset, Option<Dataset>),
+    test: Dataset,
+) -> Result<()> {
+    let Task {
+        gpu,
+        backbone,
+        inputs,
+        config,
+        json,
+    } = *task;
+    let mut observe = context.observer();
+    let prepared = prepare(gpu, backbone, config, train, validation, &mut observe)?;
+    context.catch_interrupt()?;
+    let run = match run {
+        Some(run) => run,
+        None => {
+            let run = RunDir::create(out)?;
+            run.write_config(&config_text(inputs, config)?)?;
+            run
+        }
+    };
+    run.write_environment(&environment::describe(gpu))?;
+    let members = config.members();
+    for (number, member) in members.iter().enumerate() {
+        if !json {
+            println!("\nmember {} of {}", number + 1, members.len());
+        }
+        let mut trainer = Trainer::over(prepared.clone(), backbone, member.clone())?;
+        let place = begin(&run.member_dir(number), inputs, gpu, &mut trainer)?;
+        run_epochs(&place, &mut trainer, &mut observe, tell(json))?;
+        if context.interrupted() {
+            eprintln!(
+                "stopped; `bayeslora train --resume --out {}` goes on",
+                run.path().display()
+            );
+            return Ok(());
+        }
+    }
+    let ensemble = Ensemble::new(gpu, backbone, &adapters(&run, members.len())?)?;
+    let source = Source::images(test, config.resolution);
+    let (bar, total) = (Bar::default(), source.dataset.len());
+    let mut progress = |done| bar.show("evaluating", done, total);
+    let ranks = members.len() * config.rank * prepared_layers(task)?;
+    let evaluated = evaluate(
+        &ensemble,
+        &source,
+        Samples::MEAN,
+        ranks as f64,
+        &mut progress,
+    )?;
+    let results = json!({ "ensemble": evaluated });
+    let text = serde_json::to_string_pretty(&results)? + "\n";
+    std::fs::write(run.path().join("results.json"), text)?;
+    if json {
+        return output::json(&results);
+    }
+    print_test_rows(&[("ensemble", &evaluated)]);
+    println!(
+        "\n{} members, {} adapter parameters; run written to {}",
+        members.len(),
+        evaluated.adapter_parameters,
+        run.path().display()
+    );
+    Ok(())
+}
+
+/// The members' adapters, as far as they were trained.
+pub fn adapters(run: &RunDir, members: usize) -> Result<Vec<Adapter>> {
+    let load = |number| {
+        let member = RunDir::open(run.member_dir(number)).context("--run")?;
+        Ok(Adapter::load_peft(member.adapter_dir())?)
+    };
+    (0..members).map(load).collect()
+}
+
+fn prepared_layers(task: &Task) -> Result<usize> {
+    let selected = task.backbone.resnet.select(&task.config.targets);
+    let (convs, head) = selected.map_err(anyhow::Error::msg)?;
+    Ok(convs.len() + usize::from(head))
+}
