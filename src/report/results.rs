@@ -81,9 +81,9 @@ pub struct Row {
     pub soft_rank: Score,
     /// Scalars that are trained, the head apart.
     pub adapter_parameters: f64,
-    /// A training step, in milliseconds; median over the epochs and seeds. Absent where nothing was trained.
+    /// A training step with all ranks from cached features, in milliseconds. Absent where it was not timed.
     pub step_milliseconds: Option<f64>,
-    /// A test image, in milliseconds, frozen layers not counted where they were cached.
+    /// A test image with everything below the adapters, in milliseconds. Absent where it was not timed.
     pub image_milliseconds: Option<f64>,
     /// All seeds together, 15 bins of equal width.
     pub reliability: Vec<ReliabilityBin>,
@@ -211,8 +211,8 @@ pub struct SamplePoint {
     pub accuracy: Score,
     pub nll: Score,
     pub ece: Score,
-    /// Time of a prediction in single deterministic passes from cached frozen layers; absent where not
-    /// measured.
+    /// Time of a prediction in single deterministic passes, frozen layers counted once in each; absent
+    /// where not measured.
     pub passes: Option<f64>,
 }
 

@@ -6,16 +6,21 @@ use crate::train::kl::KlMultiplicity;
 /// Multiples of the default that are tried, beside `unit`.
 const FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
 
+/// What `train` takes for so many training images.
+pub fn default_multiplicity(train_images: usize) -> KlMultiplicity {
+    scaled(train_images, 1.0)
+}
+
+/// So many times the default, to six digits: directories are named by it.
+fn scaled(train_images: usize, factor: f64) -> KlMultiplicity {
+    let value = factor * KAPPA_PER_IMAGE * train_images as f64;
+    let rounded = format!("{value:.5e}").parse();
+    KlMultiplicity::Value(rounded.expect("a number"))
+}
+
 /// The values to try for so many training images: one KL a gate, and a tenth to three times the default.
 pub fn candidates(train_images: usize) -> Vec<KlMultiplicity> {
-    let default = KAPPA_PER_IMAGE * train_images as f64;
-    // Six digits: directories are named by it.
-    let rounded = |factor: f64| {
-        format!("{:.5e}", factor * default)
-            .parse()
-            .expect("a number")
-    };
-    let values = FACTORS.map(|factor| KlMultiplicity::Value(rounded(factor)));
+    let values = FACTORS.map(|factor| scaled(train_images, factor));
     [KlMultiplicity::Unit].into_iter().chain(values).collect()
 }
 

@@ -12,9 +12,9 @@ mod place;
 mod runs;
 mod scale;
 
-pub use cost::Cost;
+pub use cost::{Cost, StepCost};
 pub use cuts::Criterion;
-pub use kappa::{candidates, fewest_ranks, lowest};
+pub use kappa::{candidates, default_multiplicity, fewest_ranks, lowest};
 pub use place::{Place, Stored, StudyError};
 pub use runs::SEVERITIES;
 pub use runs::{Ask, Chosen, Images, RunSpec, candidates_of, runs};

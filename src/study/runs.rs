@@ -55,6 +55,8 @@ pub struct Ask {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Chosen {
     pub kl_multiplicity: KlMultiplicity,
+    /// What `train` takes unasked.
+    pub default_multiplicity: KlMultiplicity,
     /// Ranks that were left, a layer.
     pub rank_per_layer: usize,
 }
@@ -124,6 +126,30 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
                 .collect(),
             ..gated()
         },
+    ];
+    let other = |spec: RunSpec, gates: bool| {
+        let ask = match gates {
+            true => both,
+            false => |of, images, seeds| vec![mean(of, images, seeds)],
+        };
+        RunSpec {
+            asks: [
+                ask(Images::Validation, None, few),
+                ask(Images::Test, test, few),
+            ]
+            .concat(),
+            ..spec
+        }
+    };
+    if chosen.default_multiplicity != kappa {
+        let unasked = bayeslora(settings, settings.rank, chosen.default_multiplicity);
+        let title = format!("{}, default kappa", unasked.title);
+        runs.push(other(RunSpec { title, ..unasked }, true));
+    }
+    for rank in settings.other_ranks {
+        runs.push(other(bayeslora(settings, *rank, kappa), true));
+    }
+    runs.extend([
         RunSpec {
             name: "lora-8-classes".into(),
             without_classes: true,
@@ -143,21 +169,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             .concat(),
             ..gated()
         },
-    ];
-    let other = |spec: RunSpec, gates: bool| {
-        let ask = match gates {
-            true => both,
-            false => |of, images, seeds| vec![mean(of, images, seeds)],
-        };
-        RunSpec {
-            asks: [
-                ask(Images::Validation, None, few),
-                ask(Images::Test, test, few),
-            ]
-            .concat(),
-            ..spec
-        }
-    };
+    ]);
     let dropout = RunSpec {
         name: format!("mc-dropout-r{}", settings.rank),
         title: "MC dropout of ranks".into(),
@@ -168,9 +180,6 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         ..plain()
     };
     runs.push(other(dropout, true));
-    for rank in settings.other_ranks {
-        runs.push(other(bayeslora(settings, *rank, kappa), true));
-    }
     let fewer = chosen.rank_per_layer.max(1);
     if fewer < settings.rank {
         runs.push(other(lora(settings, fewer), false));

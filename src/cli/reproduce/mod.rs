@@ -4,6 +4,7 @@ mod cuts;
 mod merge;
 mod options;
 mod sets;
+mod timing;
 mod workshop;
 
 use std::fs;
@@ -15,7 +16,8 @@ use bayeslora::metrics::{Predictions, log_mean_exp, nll_each};
 use bayeslora::report::Results;
 use bayeslora::study::measure::{Material, measure};
 use bayeslora::study::{
-    Chosen, Place, RunSpec, Settings, Stored, candidates_of, fewest_ranks, runs,
+    Chosen, Place, RunSpec, Settings, Stored, candidates_of, default_multiplicity, fewest_ranks,
+    runs,
 };
 use bayeslora::train::kl::KlMultiplicity;
 use clap::Args;
@@ -70,7 +72,7 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
         );
         return Ok(());
     }
-    workshop.time_samples(&runs[1])?;
+    timing::time(&mut workshop, &runs)?;
     let results = results(&workshop, &chosen, &candidates, &runs)?;
     let path = workshop.out().join("results.json");
     fs::write(&path, serde_json::to_string(&results)? + "\n")?;
@@ -167,6 +169,7 @@ fn choose(workshop: &Workshop, settings: &Settings, candidates: &[RunSpec]) -> R
             .config
             .kl_multiplicity
             .unwrap_or(KlMultiplicity::Unit),
+        default_multiplicity: default_multiplicity(workshop.train_images()),
         rank_per_layer: ((ranks[best] as f64 / layers as f64).round() as usize).min(settings.rank),
     })
 }

@@ -1,18 +1,17 @@
 //! Does the runs of a study one after the other.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bayeslora::data::Dataset;
-use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::formats::RunDir;
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{Backbone, PLAIN_VIEW};
 use bayeslora::predict::{Budget, Predictor, Samples, Source};
 use bayeslora::report::Study;
-use bayeslora::study::{Ask, Cost, Images, Place, RunSpec, Settings, Stored};
+use bayeslora::study::{Ask, Images, Place, RunSpec, Settings, Stored};
 use bayeslora::train::{Prepared, TrainConfig, Trainer, prepare};
 
 use super::cuts;
@@ -23,10 +22,6 @@ use crate::cli::train::{begin, run_epochs, split};
 
 /// Host memory for the features of all sets, in bytes.
 const FEATURES: u64 = 6 << 30;
-
-/// Images and rounds of the timing.
-const TIMED_IMAGES: usize = 64;
-const ROUNDS: usize = 5;
 
 /// The device, the images, and what has been computed of them once for all runs.
 pub struct Workshop<'a> {
@@ -64,6 +59,14 @@ impl<'a> Workshop<'a> {
 
     pub fn out(&self) -> &Path {
         &self.options.out
+    }
+
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
     }
 
     pub fn sets(&self) -> &Sets {
@@ -262,47 +265,6 @@ impl Workshop<'_> {
         Ok(place.write(&stored, &log_probs, wanted.samples.max(1), classes)?)
     }
 
-    /// Times predictions by the number of samples, once, with the finished run of the first seed.
-    pub fn time_samples(&mut self, spec: &RunSpec) -> Result<()> {
-        let path = self.out().join(Cost::FILE);
-        let place = Place::new(&self.options.out, &spec.name, 1);
-        if path.exists() {
-            return Ok(());
-        }
-        let adapter = Adapter::load_peft(RunDir::open(&place.run)?.adapter_dir())?;
-        let predictor = Predictor::new(&self.gpu, &self.backbone, &adapter)?;
-        let images = self.settings.curve_images.min(TIMED_IMAGES);
-        let test = &self.sets.all.test;
-        let indices: Vec<usize> = (0..images.min(test.len())).collect();
-        let source = Source::images(test.subset(&indices), self.settings.resolution);
-        let samples = vec![0, 1, 2, 4, 8, 16, 32, 64];
-        let time = |samples: usize| -> Result<f64> {
-            let start = Instant::now();
-            predictor.log_probs(&source, Samples::new(samples, 1), &mut |_| ())?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        let bar = Bar::default();
-        let mut rounds = Vec::new();
-        // The first round compiles.
-        for round in 0..=ROUNDS {
-            let times = samples.iter().map(|samples| time(*samples));
-            let times = times.collect::<Result<Vec<_>>>()?;
-            if round > 0 {
-                rounds.push(times);
-            }
-            bar.show("timing", round, ROUNDS);
-        }
-        let cost = Cost {
-            images: source.dataset.len(),
-            samples,
-            rounds,
-        };
-        Ok(fs::write(
-            &path,
-            serde_json::to_string_pretty(&cost)? + "\n",
-        )?)
-    }
-
     fn part(&self, spec: &RunSpec) -> &Part {
         match spec.without_classes {
             true => &self.sets.without,
@@ -311,7 +273,7 @@ impl Workshop<'_> {
     }
 
     /// The training set of a run with its features, computed once for all runs.
-    fn prepared(&mut self, spec: &RunSpec) -> Result<Prepared> {
+    pub fn prepared(&mut self, spec: &RunSpec) -> Result<Prepared> {
         let slot = usize::from(spec.without_classes);
         if let Some(prepared) = &self.prepared[slot] {
             return Ok(prepared.clone());

@@ -48,6 +48,8 @@ struct Entry<'a> {
     family: &'static str,
     headline: bool,
     spec: Option<&'a RunSpec>,
+    /// Of the gates.
+    samples: usize,
     seeds: Vec<u64>,
     answers: Vec<Answers>,
     /// Fitted to validation images, by seed.

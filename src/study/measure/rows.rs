@@ -6,7 +6,7 @@ use super::{Answers, Entry, Material, ensemble, training};
 use crate::metrics::{Bootstrap, DEFAULT_BINS, RiskCoverage, reliability_bins, risk_coverage};
 use crate::report::{Comparison, Row};
 use crate::study::runs::SAMPLES;
-use crate::study::{RunSpec, Stored, StudyError};
+use crate::study::{Cost, RunSpec, Stored, StudyError};
 
 /// Points of a risk-coverage curve that are kept.
 const CURVE_POINTS: usize = 100;
@@ -43,6 +43,7 @@ pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<Strin
             family: "ensemble",
             headline: true,
             spec: None,
+            samples: 0,
             seeds: vec![1],
             answers: vec![together],
             temperatures: Vec::new(),
@@ -73,6 +74,7 @@ fn entry<'a>(
             .iter()
             .any(|headline| headline.name == spec.name),
         spec: Some(spec),
+        samples,
         seeds,
         answers,
         temperatures: Vec::new(),
@@ -102,6 +104,7 @@ fn tempered<'a>(
         family: of.family,
         headline: of.headline,
         spec: Some(spec),
+        samples,
         seeds: of.seeds.clone(),
         answers: answers.map(|(answers, t)| answers.tempered(*t)).collect(),
         temperatures,
@@ -125,6 +128,7 @@ fn laplace<'a>(material: &Material<'a>) -> Result<Vec<Entry<'a>>, StudyError> {
                 family: "laplace",
                 headline: false,
                 spec: None,
+                samples: 0,
                 seeds,
                 answers,
                 temperatures: Vec::new(),
@@ -161,6 +165,10 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
     }
     row.reliability = reliability_bins(&confidence, &correct, DEFAULT_BINS);
     row.risk_coverage = mean_curve(&curves);
+    if entry.name.starts_with(&material.headline()[1].name) {
+        let cost = Cost::read(material.out)?;
+        row.image_milliseconds = cost.and_then(|cost| cost.image_milliseconds(entry.samples));
+    }
     if let Some(spec) = entry.spec {
         training::describe(material, spec, &entry.seeds, &mut row)?;
     }

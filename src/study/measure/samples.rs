@@ -1,8 +1,6 @@
 //! Scores over the number of gate samples, from the largest number that was drawn.
 
-use std::fs;
-
-use super::scores::{over_seeds, short_scores};
+use super::scores::short_scores;
 use super::{Answers, Material};
 use crate::formats::npy::Probabilities;
 use crate::report::{SampleCurve, SamplePoint};
@@ -24,7 +22,7 @@ pub fn curves(material: &Material) -> Result<Vec<SampleCurve>, StudyError> {
     let Some(images) = drawn.iter().map(|(_, all)| all.examples).min() else {
         return Ok(Vec::new());
     };
-    let passes = passes(material)?;
+    let passes = Cost::read(material.out)?.map_or(Vec::new(), |cost| cost.passes());
     let counts = std::iter::successors(Some(1), |count| Some(count * 2));
     let counts = counts.take_while(|count| *count <= MOST_SAMPLES);
     let mut points = Vec::new();
@@ -68,29 +66,4 @@ fn first_samples(all: &Probabilities, samples: usize) -> Probabilities {
         samples,
         ..*all
     }
-}
-
-/// How much longer than a single pass so many samples take.
-fn passes(material: &Material) -> Result<Vec<(usize, f64)>, StudyError> {
-    let path = material.out.join(Cost::FILE);
-    let Ok(text) = fs::read_to_string(&path) else {
-        return Ok(Vec::new());
-    };
-    let cost: Cost =
-        serde_json::from_str(&text).map_err(|source| StudyError::Json { path, source })?;
-    let median = |times: &[f64]| {
-        let mut times = times.to_vec();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    };
-    // Paired: what disturbs the machine disturbs the passes of one round alike.
-    let ratios = cost.samples.iter().enumerate().map(|(place, samples)| {
-        let ratios: Vec<f64> = cost
-            .rounds
-            .iter()
-            .map(|round| round[place] / round[0])
-            .collect();
-        (*samples, over_seeds(vec![median(&ratios)]).mean)
-    });
-    Ok(ratios.collect())
 }

@@ -9,7 +9,7 @@ use super::scores::{over_seeds, short_scores};
 use crate::formats::{Adapter, RunDir};
 use crate::report::{CriterionPoint, EpochPoint, KappaPoint, PruneRecord, Row, Score, Study};
 use crate::study::runs::SAMPLES;
-use crate::study::{Place, RunSpec, Stored, StudyError};
+use crate::study::{Cost, Place, RunSpec, Stored, StudyError};
 use crate::train::Method;
 
 /// Adds what training a row took and left.
@@ -39,13 +39,8 @@ pub fn describe(
             epoch_point(epoch + 1, &there)
         })
         .collect();
-    let mut steps: Vec<f64> = runs
-        .iter()
-        .flatten()
-        .map(|epoch| 1e3 * batch(material, spec) / number(epoch, "images_per_second"))
-        .collect();
-    steps.sort_by(f64::total_cmp);
-    row.step_milliseconds = steps.get(steps.len() / 2).copied();
+    let cost = Cost::read(material.out)?;
+    row.step_milliseconds = cost.and_then(|cost| cost.step_milliseconds(&spec.name));
     let mut parameters = Vec::new();
     for seed in seeds {
         let place = Place::new(material.out, &spec.name, *seed);
@@ -64,11 +59,6 @@ fn scalars(adapter: &Adapter, gates_are_learnt: bool) -> f64 {
         layer.lora_a.len() + layer.lora_b.len() + gates
     });
     counts.sum::<usize>() as f64
-}
-
-fn batch(material: &Material, spec: &RunSpec) -> f64 {
-    let resolved = spec.config.clone().resolve(material.study.train_images);
-    resolved.map_or(f64::NAN, |config| config.batch_size.unwrap_or(1) as f64)
 }
 
 fn epoch_point(epoch: usize, there: &[&Value]) -> EpochPoint {

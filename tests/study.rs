@@ -1,0 +1,264 @@
+//! What a study says of stored predictions, without a GPU.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bayeslora::data::Dataset;
+use bayeslora::formats::{Adapter, GateDistribution, Head, LayerAdapter, RunDir};
+use bayeslora::report::{Comparison, Results, Study, Verdict};
+use bayeslora::study::measure::{Answers, Material, ensemble, measure};
+use bayeslora::study::{
+    Chosen, Place, RunSpec, Scale, Settings, Stored, candidates, candidates_of, fewest_ranks,
+    lowest, runs,
+};
+use bayeslora::train::kl::KlMultiplicity;
+use serde_json::json;
+
+const CLASSES: usize = 3;
+const IMAGES: usize = 60;
+
+/// Log probabilities `[samples, IMAGES, CLASSES]` that give the label the share `right`.
+fn answers(labels: &[u32], samples: usize, right: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    let mut values = Vec::new();
+    for sample in 0..samples {
+        for (image, label) in labels.iter().enumerate() {
+            let right = right(sample, image);
+            for class in 0..CLASSES as u32 {
+                let p = match class == *label {
+                    true => right,
+                    false => (1.0 - right) / (CLASSES - 1) as f32,
+                };
+                values.push(p.ln());
+            }
+        }
+    }
+    values
+}
+
+fn adapter() -> Adapter {
+    Adapter {
+        layers: vec![LayerAdapter {
+            name: "layer4.1.conv2".into(),
+            in_channels: 4,
+            out_channels: 4,
+            kernel: 1,
+            lora_a: vec![0.5; 8],
+            lora_b: vec![0.5; 8],
+            log_alpha: Some(vec![-3.0, 1.0]),
+            rank_ids: vec![0, 1],
+        }],
+        head: Head {
+            classes: CLASSES,
+            features: 4,
+            weight: vec![0.0; 12],
+            bias: vec![0.0; 3],
+        },
+        classes: ["a", "b", "c"].map(String::from).to_vec(),
+        initial_rank: 2,
+        lora_alpha: 4.0,
+        backbone_sha256: String::new(),
+        base_name: String::new(),
+        resolution: 32,
+        seed: 1,
+        method: "bayeslora".into(),
+        gates: GateDistribution::Gaussian,
+    }
+}
+
+/// A run with everything but its predictions.
+fn train(out: &Path, spec: &RunSpec, seed: u64) -> Place {
+    let place = Place::new(out, &spec.name, seed);
+    let run = RunDir::create(&place.run).unwrap();
+    run.write_config("").unwrap();
+    for epoch in 1..=spec.config.epochs {
+        run.append_metrics(&json!({
+            "epoch": epoch, "accuracy": 0.5, "nll": 1.0, "ece": 0.1, "train_accuracy": 0.6,
+            "rank": 8, "soft_rank": 6.5, "ranks": { "layer4.1.conv2": 8 },
+            "images_per_second": 100.0, "seconds": 1.5,
+            "prune": match epoch {
+                1 => json!({
+                    "ranks_before": 10, "ranks_after": 8,
+                    "before": { "accuracy": 0.5, "nll": 1.0, "ece": 0.1 },
+                    "after": { "accuracy": 0.4995, "nll": 1.001, "ece": 0.1 },
+                }),
+                _ => json!(null),
+            },
+        }))
+        .unwrap();
+    }
+    adapter().save_peft(run.adapter_dir()).unwrap();
+    place
+}
+
+fn settings() -> Settings {
+    Settings {
+        epochs: 2,
+        headline_seeds: 2,
+        seeds: 1,
+        resamples: 200,
+        ..Scale::Smoke.settings()
+    }
+}
+
+fn labels() -> Vec<u32> {
+    (0..IMAGES as u32)
+        .map(|image| image % CLASSES as u32)
+        .collect()
+}
+
+/// A study whose gated run gives the label `gated` and whose plain run `plain`, in every prediction.
+fn study(plain: f32, gated: f32) -> Results {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path();
+    let (settings, labels) = (settings(), labels());
+    let chosen = Chosen {
+        kl_multiplicity: KlMultiplicity::Value(0.5),
+        default_multiplicity: KlMultiplicity::Value(0.5),
+        rank_per_layer: 4,
+    };
+    let runs = runs(&settings, &chosen);
+    // Not the same on every image, or there would be nothing to resample.
+    let wobble = |image: usize| 0.002 * (image % 7) as f32;
+    for (spec, right) in [(&runs[0], plain), (&runs[1], gated)] {
+        for seed in 1..=spec.seeds {
+            let place = train(out, spec, seed);
+            for samples in [0, 8] {
+                let draws = samples.max(1);
+                let values = answers(&labels, draws, |_, image| right + wobble(image));
+                for set in ["test", "validation"] {
+                    let stored = Stored::samples(set, samples);
+                    place.write(&stored, &values, draws, CLASSES).unwrap();
+                }
+            }
+        }
+    }
+    let classes: Arc<[String]> = ["a", "b", "c"].map(String::from).into();
+    let test = Dataset::new(2, vec![0; IMAGES * 12], labels.clone(), classes);
+    let material = Material {
+        out,
+        settings: &settings,
+        chosen: &chosen,
+        candidates: &[],
+        runs: &runs,
+        validation_labels: &labels,
+        test: &test,
+        known_labels: &labels,
+        unfamiliar: &[],
+        held_out: &[],
+        corruptions: &[],
+        study: Study {
+            train_images: 100,
+            ..Study::default()
+        },
+    };
+    measure(&material, &mut |_, _| ()).unwrap()
+}
+
+/// The gated run's samples against the plain run.
+fn against_lora<'a>(results: &'a Results, measure: &str) -> &'a Comparison {
+    let mut all = results.comparisons.iter();
+    all.find(|c| c.baseline == "lora-r4/mean" && c.measure == measure)
+        .unwrap()
+}
+
+#[test]
+fn the_better_one_is_called_better_and_the_worse_one_worse() {
+    for (plain, gated, verdict, sign) in [
+        (0.6, 0.8, Verdict::Better, -1.0),
+        (0.8, 0.6, Verdict::Worse, 1.0),
+        (0.7, 0.7, Verdict::Undecided, 0.0),
+    ] {
+        let results = study(plain, gated);
+        let nll = against_lora(&results, "nll");
+        assert_eq!(nll.verdict, verdict, "{plain} against {gated}");
+        let difference = nll.difference.unwrap().estimate;
+        assert!(difference * sign >= 0.0 && (difference != 0.0) == (sign != 0.0));
+        assert_eq!(nll.by_seed.len(), 2);
+        let target = results
+            .targets
+            .iter()
+            .find(|t| t.aim.starts_with("NLL below"));
+        let reached = target.unwrap().reached;
+        assert_eq!(reached, Some(verdict == Verdict::Better));
+    }
+}
+
+#[test]
+fn rows_hold_what_the_files_hold() {
+    let results = study(0.6, 0.8);
+    let row = |name: &str| results.rows.iter().find(|row| row.name == name).unwrap();
+    let lora = row("lora-r4/mean");
+    let expected = labels()
+        .iter()
+        .enumerate()
+        .map(|(image, _)| -f64::from((0.6 + 0.002 * (image % 7) as f32).ln()))
+        .sum::<f64>()
+        / IMAGES as f64;
+    let nll = &lora.scores["nll"];
+    // Log probabilities are stored in f32.
+    assert!((nll.mean - expected).abs() < 1e-6);
+    let interval = nll.interval.unwrap();
+    assert!(interval.low <= nll.mean && nll.mean <= interval.high && interval.low < interval.high);
+    assert_eq!(lora.scores["accuracy"].mean, 1.0);
+    assert_eq!((lora.seeds.len(), lora.test_images), (2, IMAGES));
+    assert!(lora.headline && lora.training.len() == 2);
+    // An ensemble of equal members is its member.
+    let together = row("ensemble-2");
+    assert!((together.scores["nll"].mean - expected).abs() < 1e-6);
+    // 16 weights, and two gates where they are learnt.
+    assert_eq!(lora.adapter_parameters, 16.0);
+    assert_eq!(
+        row("bayeslora-r4-kappa-0.5/samples-8").adapter_parameters,
+        18.0
+    );
+    // Everything is right and less sure than it could be: the temperature sharpens.
+    let tempered = row("lora-r4/mean+temperature");
+    assert!(tempered.scores["nll"].mean < nll.mean);
+    assert!(tempered.scores["temperature"].mean < 1.0);
+    // What is not there is said.
+    assert!(
+        results
+            .missing
+            .iter()
+            .any(|line| line.contains("MC dropout"))
+    );
+    assert_eq!(results.prunes.len(), 2, "one cut a gated run");
+    let cuts = results
+        .targets
+        .iter()
+        .find(|t| t.aim.starts_with("no cut"))
+        .unwrap();
+    assert_eq!(cuts.reached, Some(true), "{}", cuts.found);
+}
+
+#[test]
+fn kappa_is_the_fewest_ranks_within_an_error_of_the_lowest() {
+    let best: Vec<f64> = (0..100).map(|i| 1.0 + 0.1 * f64::from(i % 2)).collect();
+    // A standard error of the difference is .01: the first is within, the second is not.
+    let noise = |shift: f64| -> Vec<f64> {
+        let wobble = |i: usize| if i % 2 == 0 { 0.1 } else { -0.1 };
+        (0..100).map(|i| best[i] + shift + wobble(i)).collect()
+    };
+    let (close, far) = (noise(0.009), noise(0.02));
+    let each = [&best[..], &close, &far];
+    assert_eq!(lowest(&each), 0);
+    assert_eq!(fewest_ranks(&[80, 40, 10], &each), 1);
+    assert_eq!(fewest_ranks(&[40, 80, 10], &each), 0);
+    assert_eq!(candidates(10_000).len(), 5);
+    let specs = candidates_of(&settings(), 10_000);
+    assert!(specs.iter().all(|spec| spec.seeds == 1));
+}
+
+#[test]
+fn an_ensemble_averages_probabilities() {
+    let labels = [0, 1];
+    let member = |p: f32| Answers {
+        log_probs: vec![p.ln(), (1.0 - p).ln(), (1.0 - p).ln(), p.ln()],
+        mutual_information: vec![0.0; 2],
+        labels: labels.to_vec(),
+        classes: 2,
+    };
+    let together = Answers::new(&ensemble(&[member(0.9), member(0.5)]), &labels).unwrap();
+    assert!((together.log_probs[0].exp() - 0.7).abs() < 1e-6);
+    assert!(together.mutual_information[0] > 0.05);
+}
