@@ -231,7 +231,7 @@ fn describe(args: &EvalArgs, members: usize, test: &Dataset, report: &Report) ->
 }
 
 /// Accuracy by class and what each is mistaken for, the worst first where there are many.
-fn class_table(predictions: &Predictions, names: &[String]) -> String {
+pub fn class_table(predictions: &Predictions, names: &[String]) -> String {
     const SHOWN: usize = 20;
     const WORST: usize = 10;
     let classes = names.len();

@@ -7,6 +7,7 @@ mod devices;
 mod ensemble;
 mod environment;
 mod eval;
+mod laplace;
 mod output;
 mod plan;
 mod predict;
@@ -56,6 +57,8 @@ enum Command {
     Tune(tune::TuneArgs),
     /// Score a trained adapter on a test set
     Eval(eval::EvalArgs),
+    /// Score a Laplace approximation around a trained adapter on a test set
+    Laplace(laplace::LaplaceArgs),
     /// Classify image files, with uncertainty
     Predict(predict::PredictArgs),
     /// Cut the noisiest ranks of a trained adapter and say what it costs
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&context, args),
         Command::Tune(args) => tune::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
+        Command::Laplace(args) => laplace::run(&context, args),
         Command::Predict(args) => predict::run(&context, args),
         Command::Prune(args) => prune::run(&context, args),
         Command::Reproduce(args) => reproduce::run(&context, args),

@@ -27,6 +27,9 @@ pub struct RunArgs {
     backbone: Option<String>,
 }
 
+/// Training images, validation images and test images.
+pub type AllSplits = (Dataset, Option<Dataset>, Dataset);
+
 /// What a run's directory holds, with the backbone that it names.
 pub struct Run {
     pub dir: RunDir,
@@ -89,6 +92,12 @@ pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
 impl Run {
     /// The validation split of the run and its test set, out of `data`.
     pub fn splits(&self, data: &str, bar: &Bar) -> Result<(Option<Dataset>, Dataset)> {
+        let (_, validation, test) = self.all_splits(data, bar)?;
+        Ok((validation, test))
+    }
+
+    /// What the run was trained on, and the same.
+    pub fn all_splits(&self, data: &str, bar: &Bar) -> Result<AllSplits> {
         let inputs = Inputs {
             data: data.to_owned(),
             ..self.inputs.clone()
@@ -96,8 +105,8 @@ impl Run {
         let progress = |done, total| bar.show("reading images", done, total);
         let splits = inputs.open(self.adapter.resolution, &progress)?;
         context::report_skipped(&splits.train);
-        let (_, validation) = train::split(&splits.train, &self.config)?;
-        Ok((validation, splits.test))
+        let (train, validation) = train::split(&splits.train, &self.config)?;
+        Ok((train, validation, splits.test))
     }
 
     /// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates; of all members.

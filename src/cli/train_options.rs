@@ -169,7 +169,7 @@ pub struct Options {
 }
 
 /// Reads a value by the name that config files use.
-fn name<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, NameError> {
+pub fn name<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, NameError> {
     let deserializer: StrDeserializer<NameError> = text.into_deserializer();
     T::deserialize(deserializer)
 }

@@ -36,7 +36,7 @@ impl EpochOrder {
 
 /// A generator for one draw. The key is hashed because PCG's streams of one state, and states that
 /// differ by little, are correlated.
-pub(super) fn keyed_rng(purpose: &str, seed: u64, index: u64) -> Pcg64 {
+pub(crate) fn keyed_rng(purpose: &str, seed: u64, index: u64) -> Pcg64 {
     let key = Sha256::new()
         .chain_update(seed.to_le_bytes())
         .chain_update(index.to_le_bytes())

@@ -28,6 +28,7 @@ mod sample;
 mod source;
 
 pub use batches::EpochOrder;
+pub(crate) use batches::keyed_rng;
 pub use dataset::{Dataset, SkippedImage};
 pub use error::DataError;
 pub use folder::image_files;

@@ -16,6 +16,7 @@ const METRICS: &str = "metrics.jsonl";
 const ADAPTER: &str = "adapter";
 const BEFORE_PRUNE: &str = "adapter-before-prune";
 const MEMBERS: &str = "members";
+const LAPLACE: &str = "laplace";
 const CHECKPOINT: &str = "checkpoint/state.safetensors";
 
 /// What a run leaves on the disk: its configuration, environment, metrics,
@@ -147,6 +148,22 @@ impl RunDir {
     /// The value has no JSON form, or the file cannot be written.
     pub fn write_environment(&self, environment: &impl Serialize) -> Result<(), FormatError> {
         files::write_json(&self.path.join(ENVIRONMENT), environment)
+    }
+
+    /// Writes `laplace/NAME.json`, atomically; returns where that is.
+    ///
+    /// # Errors
+    /// The value has no JSON form, or the file cannot be written.
+    pub fn write_laplace(
+        &self,
+        name: &str,
+        report: &impl Serialize,
+    ) -> Result<PathBuf, FormatError> {
+        let directory = self.path.join(LAPLACE);
+        files::create_dir(&directory)?;
+        let path = directory.join(format!("{name}.json"));
+        files::write_json(&path, report)?;
+        Ok(path)
     }
 
     /// Appends one line to `metrics.jsonl`.

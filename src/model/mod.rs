@@ -33,5 +33,5 @@ pub use ops::{
 pub use prefix::{PrefixInput, largest_chunk, prefix};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};
 pub use step::{GateMode, Purpose, StepValues};
-pub use suffix::{Activations, AdapterSlots, LayerSlots, backward, forward};
+pub use suffix::{Activations, AdapterFactors, AdapterSlots, LayerSlots, backward, forward};
 pub use tuning::rank_kernels;

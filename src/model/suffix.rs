@@ -81,6 +81,28 @@ struct Site<'a> {
     adapted: Adapted,
 }
 
+/// What the gradients of one adapter are sums of products of, where z = 1:
+/// dA = s sum q x, dB = s sum h G.
+pub struct AdapterFactors {
+    /// Its number in the layout.
+    pub number: usize,
+    /// Kernel, stride and padding of A; `None` on the 1x1 map of the classifier.
+    pub geometry: Option<ConvSpec>,
+    pub x: Tensor,
+    /// h = A * x
+    pub h: Tensor,
+    /// q = B' G
+    pub q: Tensor,
+    /// G, the gradient at the adapter's output.
+    pub grad: Tensor,
+}
+
+/// Where gradients go, and what they are made of.
+struct Gradients<'a> {
+    into: &'a AdapterSlots,
+    factors: Vec<AdapterFactors>,
+}
+
 /// A convolution of the suffix as it went forward.
 #[derive(Clone, Copy)]
 struct Convolved {
@@ -201,7 +223,8 @@ pub fn forward(
 
 /// The backward pass from dL/dlogits: writes the gradients of A, B and the head, and dL/dz, into
 /// the ranges of `into` (gradients laid out as the parameters, dL/dz as the gates). It goes no
-/// deeper than the lowest adapter.
+/// deeper than the lowest adapter. Returns what the adapters' gradients are sums over: each row's own
+/// gradient, for who [keeps](crate::gpu::Builder::keep) it.
 pub fn backward(
     graph: &mut Graph,
     network: &FrozenNetwork,
@@ -210,7 +233,11 @@ pub fn backward(
     into: &AdapterSlots,
     activations: &Activations,
     grad_logits: Tensor,
-) {
+) -> Vec<AdapterFactors> {
+    let mut gradients = Gradients {
+        into,
+        factors: Vec::new(),
+    };
     let suffix = Suffix {
         network,
         layout,
@@ -222,9 +249,15 @@ pub fn backward(
         true => Some(0),
         false => blocks.iter().position(BlockActivations::is_adapted),
     };
-    let grad_pooled = suffix.head_backward(graph, into, activations, grad_logits, lowest.is_some());
+    let grad_pooled = suffix.head_backward(
+        graph,
+        &mut gradients,
+        activations,
+        grad_logits,
+        lowest.is_some(),
+    );
     let (Some(lowest), Some(grad_pooled)) = (lowest, grad_pooled) else {
-        return;
+        return gradients.factors;
     };
     let last = blocks
         .last()
@@ -233,9 +266,9 @@ pub fn backward(
     let mut grad = graph.average_pool_backward(last.conv2.out, grad_pooled);
     for (index, block) in blocks.iter().enumerate().skip(lowest).rev() {
         let needed = index > lowest || stem_adapted;
-        match suffix.block_backward(graph, into, block, grad, needed) {
+        match suffix.block_backward(graph, &mut gradients, block, grad, needed) {
             Some(below) => grad = below,
-            None => return,
+            None => return gradients.factors,
         }
     }
     if let Some(stem) = stem {
@@ -243,8 +276,9 @@ pub fn backward(
             grad = graph.max_pool_backward(stem.out, grad);
         }
         let grad = graph.gain(&network.convs[stem.place], grad);
-        suffix.adapter_gradients(graph, into, stem, grad);
+        suffix.adapter_gradients(graph, &mut gradients, stem, grad);
     }
+    gradients.factors
 }
 
 impl Suffix<'_> {
@@ -338,7 +372,7 @@ impl Suffix<'_> {
     fn head_backward(
         &self,
         graph: &mut Graph,
-        into: &AdapterSlots,
+        gradients: &mut Gradients,
         activations: &Activations,
         grad: Tensor,
         needed: bool,
@@ -351,9 +385,9 @@ impl Suffix<'_> {
             low: grad,
             gates: None,
             scale: 1.0,
-            grad: into.head_weight,
+            grad: gradients.into.head_weight,
         });
-        graph.sum_rows("d fc bias".into(), grad, into.head_bias);
+        graph.sum_rows("d fc bias".into(), grad, gradients.into.head_bias);
         let q = head.map(|adapted| {
             let q = self.mirror(graph, "fc".into(), adapted, grad);
             let site = Site {
@@ -362,7 +396,7 @@ impl Suffix<'_> {
                 input: pooled,
                 adapted,
             };
-            self.outer_products(graph, into, site, q, grad);
+            self.outer_products(graph, gradients, site, q, grad);
             (adapted.number, q)
         });
         if !needed {
@@ -396,7 +430,7 @@ impl Suffix<'_> {
     fn block_backward(
         &self,
         graph: &mut Graph,
-        into: &AdapterSlots,
+        gradients: &mut Gradients,
         block: &BlockActivations,
         grad: Tensor,
         needed: bool,
@@ -407,7 +441,7 @@ impl Suffix<'_> {
         let mut grad1 = None;
         if inner_needed || block.conv2.adapted.is_some() {
             let grad2 = graph.gain(frozen2, grad);
-            let adapter2 = self.adapter_gradients(graph, into, &block.conv2, grad2);
+            let adapter2 = self.adapter_gradients(graph, gradients, &block.conv2, grad2);
             grad1 = inner_needed.then(|| {
                 graph.conv_backward(ConvBackward {
                     frozen: frozen2,
@@ -421,14 +455,14 @@ impl Suffix<'_> {
             });
         }
         let adapter1 =
-            grad1.and_then(|grad1| self.adapter_gradients(graph, into, &block.conv1, grad1));
+            grad1.and_then(|grad1| self.adapter_gradients(graph, gradients, &block.conv1, grad1));
         let mut shortcut = Some(grad);
         if let Some(downsample) = &block.downsample {
             shortcut = (needed || downsample.adapted.is_some())
                 .then(|| {
                     let frozen = &convs[downsample.place];
                     let grad = graph.gain(frozen, grad);
-                    let adapter = self.adapter_gradients(graph, into, downsample, grad);
+                    let adapter = self.adapter_gradients(graph, gradients, downsample, grad);
                     needed.then(|| {
                         graph.conv_backward(ConvBackward {
                             frozen,
@@ -462,7 +496,7 @@ impl Suffix<'_> {
     fn adapter_gradients(
         &self,
         graph: &mut Graph,
-        into: &AdapterSlots,
+        gradients: &mut Gradients,
         conv: &Convolved,
         grad: Tensor,
     ) -> Option<LowRank> {
@@ -476,7 +510,7 @@ impl Suffix<'_> {
             input,
             adapted,
         };
-        self.outer_products(graph, into, site, q, grad);
+        self.outer_products(graph, gradients, site, q, grad);
         Some(self.term(adapted.number, q, self.slots.layers[adapted.number].a))
     }
 
@@ -497,7 +531,7 @@ impl Suffix<'_> {
     fn outer_products(
         &self,
         graph: &mut Graph,
-        into: &AdapterSlots,
+        gradients: &mut Gradients,
         site: Site,
         q: Tensor,
         grad: Tensor,
@@ -509,7 +543,7 @@ impl Suffix<'_> {
             adapted: Adapted { number, low },
         } = site;
         let (gates, scale) = (Some(self.slots.layers[number].gates), self.slots.scale);
-        let target = &into.layers[number];
+        let target = gradients.into.layers[number];
         graph.outer(Outer {
             label: format!("d {name} A"),
             geometry,
@@ -529,5 +563,13 @@ impl Suffix<'_> {
             grad: target.b,
         });
         graph.gate_gradient(format!("d {name} gates"), low, q, scale, target.gates);
+        gradients.factors.push(AdapterFactors {
+            number,
+            geometry: geometry.cloned(),
+            x: input,
+            h: low,
+            q,
+            grad,
+        });
     }
 }

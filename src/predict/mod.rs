@@ -1,9 +1,11 @@
-//! The Monte Carlo predictive: gate samples through the suffix alone, averaged in log space.
+//! The Monte Carlo predictive: gate samples through the suffix alone, averaged in log space; Laplace
+//! approximations.
 
 mod ensemble;
 mod evaluate;
 mod features;
 mod forward;
+pub mod laplace;
 mod predictor;
 mod source;
 

@@ -193,11 +193,11 @@ const HARDWARE_ROWS: usize = 512;
 
 /// A frozen network with an adapter on a device.
 pub struct Predictor {
-    network: Arc<FrozenNetwork>,
-    cut: Cut,
-    layout: AdapterLayout,
-    parameters: wgpu::Buffer,
-    scale: f32,
+    pub(super) network: Arc<FrozenNetwork>,
+    pub(super) cut: Cut,
+    pub(super) layout: AdapterLayout,
+    pub(super) parameters: wgpu::Buffer,
+    pub(super) scale: f32,
     distribution: GateDistribution,
     size: usize,
 }
@@ -271,6 +271,15 @@ impl Predictor {
 
     pub fn layout(&self) -> &AdapterLayout {
         &self.layout
+    }
+
+    /// The parameters as they are now, laid out as [`Predictor::layout`] says.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn parameters(&self) -> Result<Vec<f32>, GpuError> {
+        let bytes = 4 * self.layout.len as u64;
+        self.network.gpu.read(&self.parameters, 0, bytes)
     }
 
     /// Side of the network's input in pixels.

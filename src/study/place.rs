@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
+use crate::predict::laplace::LaplaceStructure;
 
 /// Why a study's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,14 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// By a Laplace posterior, on the test set.
+    pub fn laplace(structure: LaplaceStructure) -> Self {
+        Self {
+            set: "test".into(),
+            way: format!("laplace-{}", structure.name()),
+        }
+    }
+
     /// By so many gate samples; 0 for the mean weights.
     pub fn samples(set: &str, samples: usize) -> Self {
         let way = match samples {

@@ -16,6 +16,8 @@ pub struct RunSpec {
     pub config: TrainConfig,
     /// 1 to this.
     pub seeds: u64,
+    /// What the study's claims are about.
+    pub is_headline: bool,
     /// Trained without two classes, to be asked about them.
     pub without_classes: bool,
     /// What to predict with it.
@@ -68,15 +70,6 @@ pub(super) const MOST_SAMPLES: usize = 64;
 /// Of every corruption.
 pub const SEVERITIES: usize = 5;
 
-/// Laplace structures that are fitted to the plain runs: the file's way and the title.
-pub(super) const LAPLACE: [(&str, &str); 5] = [
-    ("laplace-last-layer-full", "Laplace, last layer, full"),
-    ("laplace-last-layer-kron", "Laplace, last layer, Kronecker"),
-    ("laplace-adapter-diag", "Laplace, adapters, diagonal"),
-    ("laplace-adapter-kron", "Laplace, adapters, Kronecker"),
-    ("laplace-gates", "Laplace, gates"),
-];
-
 /// The runs that kappa is chosen by: one seed, validation images alone.
 pub fn candidates_of(settings: &Settings, train_images: usize) -> Vec<RunSpec> {
     let values = candidates(train_images).into_iter();
@@ -99,6 +92,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     let test = Some(settings.test_images);
     let mut runs = vec![
         RunSpec {
+            is_headline: true,
             seeds: many,
             laplace: few,
             asks: [
@@ -111,6 +105,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             ..plain()
         },
         RunSpec {
+            is_headline: true,
             seeds: many,
             cuts: few,
             asks: both(Images::Validation, None, many)
@@ -207,6 +202,7 @@ fn lora(settings: &Settings, rank: usize) -> RunSpec {
             ..config(settings, rank)
         },
         seeds: settings.seeds,
+        is_headline: false,
         without_classes: false,
         asks: Vec::new(),
         cuts: 0,

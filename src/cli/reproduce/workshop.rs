@@ -9,14 +9,15 @@ use bayeslora::data::Dataset;
 use bayeslora::formats::RunDir;
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{Backbone, PLAIN_VIEW};
+use bayeslora::predict::laplace::LaplaceStructure;
 use bayeslora::predict::{Budget, Predictor, Samples, Source};
 use bayeslora::report::Study;
 use bayeslora::study::{Ask, Images, Place, RunSpec, Settings, Stored};
 use bayeslora::train::{Prepared, TrainConfig, Trainer, prepare};
 
-use super::cuts;
 use super::options::{Named, Options, Shard};
 use super::sets::{Part, Sets};
+use super::{cuts, laplace};
 use crate::cli::context::{self, Bar, Context};
 use crate::cli::train::{begin, run_epochs, split};
 
@@ -120,10 +121,7 @@ impl<'a> Workshop<'a> {
 impl Workshop<'_> {
     /// Does what is not done yet of the runs that the shard has. False where Ctrl-C stopped it.
     pub fn work_through(&mut self, specs: &[RunSpec], shard: Shard) -> Result<bool> {
-        let jobs: Vec<(&RunSpec, u64)> = specs
-            .iter()
-            .flat_map(|spec| (1..=spec.seeds).map(move |seed| (spec, seed)))
-            .collect();
+        let jobs = in_order(specs);
         let mine = (0..jobs.len()).filter(|job| shard.has(*job));
         let mut left: Vec<_> = mine.map(|job| jobs[job]).collect();
         let total = left.len();
@@ -153,6 +151,7 @@ impl Workshop<'_> {
         epochs.is_ok_and(|epochs| epochs.len() == spec.config.epochs)
             && self.missing(spec, seed, &place).is_empty()
             && (seed > spec.cuts || place.criteria().exists())
+            && (seed > spec.laplace || laplace_left(&place).is_empty())
     }
 
     /// The predictions of a run that are not on the disk yet.
@@ -221,6 +220,18 @@ impl Workshop<'_> {
         }
         if seed <= spec.cuts && !place.criteria().exists() {
             cuts::try_cuts(&trainer, seed, &place.criteria())?;
+        }
+        if seed <= spec.laplace {
+            let test = self.source(&predictor, "test")?;
+            let test = test.first(self.settings.test_images);
+            for structure in laplace_left(&place) {
+                let start = Instant::now();
+                laplace::answer(&trainer, &predictor, structure, &test, &place)?;
+                println!("  Laplace {} in {:.0?}", structure.name(), start.elapsed());
+                if self.context.interrupted() {
+                    return Ok(false);
+                }
+            }
         }
         Ok(!self.context.interrupted())
     }
@@ -365,6 +376,24 @@ impl Wanted {
     fn is_in(&self, place: &Place) -> bool {
         place.has(&self.stored()) && (!self.trace || place.has_trace(&self.set))
     }
+}
+
+/// What the claims are about with all seeds first, then the first seed of everything else, and so on: a
+/// study that is stopped early has something of every row.
+fn in_order(specs: &[RunSpec]) -> Vec<(&RunSpec, u64)> {
+    let seeds = specs
+        .iter()
+        .flat_map(|spec| (1..=spec.seeds).map(move |seed| (spec, seed)));
+    let mut jobs: Vec<_> = seeds.collect();
+    jobs.sort_by_key(|(spec, seed)| if spec.is_headline { 0 } else { *seed });
+    jobs
+}
+
+/// Structures whose answers are not there yet.
+fn laplace_left(place: &Place) -> Vec<LaplaceStructure> {
+    let all = LaplaceStructure::ALL.into_iter();
+    all.filter(|structure| !place.has(&Stored::laplace(*structure)))
+        .collect()
 }
 
 /// What is left at the pace so far.

@@ -4,6 +4,7 @@ use super::compare::compare;
 use super::scores::{over_seeds, scores};
 use super::{Answers, Entry, Material, ensemble, training};
 use crate::metrics::{Bootstrap, DEFAULT_BINS, RiskCoverage, reliability_bins, risk_coverage};
+use crate::predict::laplace::LaplaceStructure;
 use crate::report::{Comparison, Row};
 use crate::study::runs::SAMPLES;
 use crate::study::{Cost, RunSpec, Stored, StudyError};
@@ -69,10 +70,7 @@ fn entry<'a>(
         name: format!("{}/{}", spec.name, stored.way),
         title: format!("{}{way}", spec.title),
         family: spec.config.method.name(),
-        headline: material
-            .headline()
-            .iter()
-            .any(|headline| headline.name == spec.name),
+        headline: spec.is_headline,
         spec: Some(spec),
         samples,
         seeds,
@@ -115,16 +113,13 @@ fn tempered<'a>(
 fn laplace<'a>(material: &Material<'a>) -> Result<Vec<Entry<'a>>, StudyError> {
     let spec = &material.runs[0];
     let mut entries = Vec::new();
-    for (way, title) in crate::study::runs::LAPLACE {
-        let stored = Stored {
-            set: "test".into(),
-            way: way.into(),
-        };
+    for structure in LaplaceStructure::ALL {
+        let stored = Stored::laplace(structure);
         let (seeds, answers) = material.by_seed(spec, &stored, &material.test.labels)?;
         if !seeds.is_empty() {
             entries.push(Entry {
-                name: format!("{}/{way}", spec.name),
-                title: title.into(),
+                name: format!("{}/{}", spec.name, stored.way),
+                title: format!("Laplace, {}", in_words(structure)),
                 family: "laplace",
                 headline: false,
                 spec: None,
@@ -136,6 +131,16 @@ fn laplace<'a>(material: &Material<'a>) -> Result<Vec<Entry<'a>>, StudyError> {
         }
     }
     Ok(entries)
+}
+
+fn in_words(structure: LaplaceStructure) -> &'static str {
+    match structure {
+        LaplaceStructure::LastLayerFull => "last layer, full",
+        LaplaceStructure::LastLayerKron => "last layer, Kronecker",
+        LaplaceStructure::AdapterDiag => "adapters, diagonal",
+        LaplaceStructure::AdapterKron => "adapters, Kronecker",
+        LaplaceStructure::Gates => "gates",
+    }
 }
 
 /// One line of the table.

@@ -1,0 +1,228 @@
+//! `laplace`: a Laplace approximation around a run's mean weights, and its scores on a test set.
+
+use anyhow::{Context as _, Result, ensure};
+use bayeslora::data::{self, Dataset, OpenOptions};
+use bayeslora::metrics::Predictions;
+use bayeslora::predict::laplace::{
+    Fitted, Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure, Link, PriorPrecision,
+};
+use bayeslora::predict::{Evaluated, Predictor, Source};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::context::{self, Bar, Context};
+use super::run::{Run, RunArgs};
+use super::train_options::name;
+use super::{eval, output, tables};
+
+#[derive(Args)]
+pub struct LaplaceArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The parameters that the posterior is over (the head, A and B, or the gates) and the shape of
+    /// its covariance
+    #[arg(
+        long,
+        value_parser = name::<LaplaceStructure>,
+        value_name = "last-layer-full|last-layer-kron|adapter-diag|adapter-kron|gates"
+    )]
+    structure: LaplaceStructure,
+    /// Precision of the Gaussian prior: the likeliest, the best on the run's validation split, or a
+    /// number [default: marglik; validation for gates, whose evidence has no maximum]
+    #[arg(long, value_name = "marglik|validation|NUMBER")]
+    prior_precision: Option<PriorPrecision>,
+    /// Training images that the curvature is estimated on, scaled to all of them, and validation images
+    /// at most [default: all for the head, else 1000]
+    #[arg(long, value_name = "N")]
+    images: Option<usize>,
+    /// How the Gaussian of the linearised logits becomes probabilities
+    #[arg(long, value_enum, default_value_t)]
+    predictive: Predictive,
+    /// Draws of the logits, for mc
+    #[arg(long, value_name = "S", default_value_t = 64)]
+    samples: usize,
+    /// Of the draws
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// The test set, named as for `eval`
+    #[arg(long, value_name = "D")]
+    data: String,
+    /// Use so many test images, as many of each class
+    #[arg(long, value_name = "N")]
+    limit_test: Option<usize>,
+    /// Leave out images that do not decode instead of stopping
+    #[arg(long)]
+    skip_bad_images: bool,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Predictive {
+    #[default]
+    Probit,
+    Mc,
+}
+
+/// What `RUN/laplace/STRUCTURE.json` holds too.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    fitted: Fitted,
+    predictive: Link,
+    #[serde(flatten)]
+    evaluated: Evaluated,
+}
+
+pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
+    let run = args.run.open()?;
+    run.refuse_ensemble("`laplace`")?;
+    let bar = Bar::default();
+    let config = config(args);
+    let size = run.adapter.resolution;
+    let options = OpenOptions {
+        side: size,
+        skip_bad_images: args.skip_bad_images,
+        limit_test: args.limit_test,
+        progress: Some(&|done, total| bar.show("reading images", done, total)),
+        ..Default::default()
+    };
+    let mut test = data::open_test(&args.data, &options).context("--data")?;
+    context::report_skipped(&test);
+    run.align(&mut test, &args.data)?;
+    let (train, validation) = training_sets(&run, config.precision, &bar)?;
+    let gpu = context.gpu()?;
+    let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
+    let mut observe = |stage, done, total| {
+        let message = match stage {
+            LaplaceStage::Fitting => "summing the curvature",
+            LaplaceStage::Decomposing => "its eigenvectors",
+            LaplaceStage::Choosing => "choosing the precision",
+            LaplaceStage::Predicting => "evaluating",
+        };
+        bar.show(message, done, total);
+    };
+    let train = Source::images(train, size);
+    let validation = validation.map(|dataset| Source::images(dataset, size));
+    let laplace = Laplace::fit(
+        &predictor,
+        &train,
+        validation.as_ref(),
+        config,
+        &mut observe,
+    )?;
+    let source = Source::images(test, size);
+    let report = Report {
+        fitted: laplace.fitted(),
+        predictive: config.link,
+        evaluated: laplace.evaluate(&source, &mut observe)?,
+    };
+    warn(&report.fitted);
+    let path = run.dir.write_laplace(config.structure.name(), &report)?;
+    match args.json {
+        true => output::json(&report),
+        false => {
+            output::text(&describe(&source.dataset, &report)?)?;
+            output::text(&format!("\nwritten to {}", path.display()))
+        }
+    }
+}
+
+fn config(args: &LaplaceArgs) -> LaplaceConfig {
+    let mut config = LaplaceConfig::new(args.structure);
+    config.precision = args.prior_precision.unwrap_or(config.precision);
+    config.images = args.images.unwrap_or(config.images);
+    config.link = match args.predictive {
+        Predictive::Probit => Link::Probit,
+        Predictive::Mc => Link::MonteCarlo {
+            samples: args.samples,
+            seed: args.seed,
+        },
+    };
+    config
+}
+
+/// What the run was trained on, and what it has set aside where the precision is chosen on that.
+fn training_sets(
+    run: &Run,
+    precision: PriorPrecision,
+    bar: &Bar,
+) -> Result<(Dataset, Option<Dataset>)> {
+    let config = run.dir.path().join("config.toml").display().to_string();
+    let data = &run.inputs.data;
+    ensure!(
+        !data.is_empty(),
+        "--run: {config} does not say what the run was trained on, which a Laplace approximation needs"
+    );
+    let chosen = precision == PriorPrecision::Validation;
+    ensure!(
+        !chosen || run.config.validation > 0.0,
+        "--prior-precision validation: the run was trained with --validation 0, so there are no \
+         held-out images; take marglik or a number"
+    );
+    let splits = run.all_splits(data, bar);
+    let (mut train, validation, _) =
+        splits.with_context(|| format!("--run: the training images that {config} names"))?;
+    run.align(&mut train, data)?;
+    let mut validation = validation.filter(|_| chosen);
+    if let Some(validation) = &mut validation {
+        run.align(validation, data)?;
+    }
+    Ok((train, validation))
+}
+
+fn warn(fitted: &Fitted) {
+    if fitted.at_end_of_range {
+        eprintln!(
+            "warning: the prior precision ran to the end of its range, {:.0e}: {}",
+            fitted.delta,
+            match fitted.delta > 1.0 {
+                true => "the posterior is all but the mean weights",
+                false => "the prior is all but flat",
+            }
+        );
+    }
+}
+
+fn describe(test: &Dataset, report: &Report) -> Result<String> {
+    let Report {
+        fitted,
+        predictive,
+        evaluated,
+    } = report;
+    let classes = test.classes.len();
+    let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
+    let link = match predictive {
+        Link::Probit => "probit".into(),
+        Link::MonteCarlo { samples, seed } => {
+            format!("{samples} draws of the logits (seed {seed})")
+        }
+    };
+    let chosen = match fitted.prior_precision {
+        PriorPrecision::MarginalLikelihood => "by marginal likelihood",
+        PriorPrecision::Validation => "on the validation split",
+        PriorPrecision::Fixed(_) => "as given",
+    };
+    let estimate = match fitted.images < fitted.train_images {
+        true => format!(", scaled from {} of them", fitted.images),
+        false => String::new(),
+    };
+    Ok(format!(
+        "{} images, {classes} classes, Laplace {} with {link}, {:.1} s\n\
+         prior precision {:.4e} {chosen}, log evidence {:.1}, {:.1} of {} parameters determined\n\
+         curvature of {} training images{estimate}\n\
+         signed gap {:+.4} (confidence - accuracy)\n{}\n\n{}",
+        evaluated.scores.n,
+        fitted.structure.name(),
+        evaluated.seconds,
+        fitted.delta,
+        fitted.log_evidence,
+        fitted.effective_parameters,
+        fitted.parameters,
+        fitted.train_images,
+        evaluated.scores.signed_gap,
+        tables::scores((&predictions, &evaluated.scores), None),
+        eval::class_table(&predictions, &test.classes)
+    ))
+}

@@ -1,0 +1,207 @@
+//! Jacobians of the logits at z = 1, as a plan: one forward pass and a backward pass a class.
+
+use super::factors::{Site, SiteValues};
+use crate::gpu::{Gpu, GpuError, Plan, Slot};
+use crate::model::{
+    self, AdapterFactors, AdapterSlots, Batch, BatchInput, Graph, Map, Tensor, largest_chunk,
+};
+use crate::predict::Predictor;
+
+/// What the logits are differentiated by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The head: its input is the Jacobian, and no backward pass is needed.
+    Features,
+    /// The gates of all layers.
+    Gates,
+    /// A and B of all layers.
+    Adapters,
+}
+
+/// A forward pass with a backward pass from e_c for every class c, ready to be replayed.
+pub struct JacobianPlan {
+    gpu: Gpu,
+    plan: Plan,
+    wanted: Wanted,
+    pub batch: Batch,
+    log_probs: wgpu::Buffer,
+    pooled: Slot,
+    /// dlogits_c/dz, a buffer a class.
+    gates: Vec<wgpu::Buffer>,
+    /// In the order of the layout.
+    pub sites: Vec<Site>,
+    slots: Vec<SiteSlots>,
+}
+
+/// Where the factors of an adapter's gradients are.
+struct SiteSlots {
+    x: Slot,
+    h: Slot,
+    /// One a class.
+    q: Vec<Slot>,
+    grad: Vec<Slot>,
+}
+
+/// What a batch gives; of features, gates and sites what is wanted.
+pub struct Answer {
+    /// `[rows, classes]`
+    pub log_probs: Vec<f32>,
+    /// `[rows, features]`, features padded to four.
+    pub pooled: Vec<f32>,
+    /// As [`AdapterLayout::rank_table`](crate::model::AdapterLayout::rank_table) lays out gates, one a
+    /// class.
+    pub gates: Vec<Vec<f32>>,
+    pub sites: Vec<SiteValues>,
+}
+
+impl JacobianPlan {
+    /// Builds the plan for batches of `rows` examples.
+    ///
+    /// # Errors
+    /// A tensor does not fit the device.
+    pub fn new(
+        predictor: &Predictor,
+        input: BatchInput,
+        rows: usize,
+        wanted: Wanted,
+    ) -> Result<Self, GpuError> {
+        let Predictor {
+            network, layout, ..
+        } = predictor;
+        let (gpu, classes) = (&network.gpu, layout.classes);
+        let storage = |label, floats: usize| gpu.storage(label, 4 * floats.max(4) as u64);
+        let (_, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
+        let ones = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
+        let chunk = match &input {
+            BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
+                largest_chunk(gpu, network, *size)
+            }
+            BatchInput::Features { .. } => rows,
+        };
+        let batch = Batch::new(gpu, input, rows);
+        let mut graph = Graph::new(gpu, network.kernels);
+        let source = batch.prefix_input(&mut graph);
+        let slots = |graph: &mut Graph, parameters: &wgpu::Buffer, gates: &wgpu::Buffer| {
+            let scale = predictor.scale;
+            AdapterSlots::new(graph, layout, scale, parameters, gates, &starts, rows)
+        };
+        let read = slots(&mut graph, &predictor.parameters, &ones);
+        let x = model::prefix(&mut graph, network, predictor.cut, source, rows, chunk);
+        let activations =
+            model::forward(&mut graph, network, predictor.cut, layout, &read, x, rows);
+        let log_probs = storage("log probabilities", rows * classes);
+        let out = graph.builder.buffer("log probabilities", &log_probs);
+        graph.log_softmax(activations.logits, out);
+        let pooled = activations.pooled.slot;
+        graph.builder.keep(pooled);
+
+        let mut gates = Vec::new();
+        let mut factors: Vec<Vec<AdapterFactors>> = Vec::new();
+        if wanted != Wanted::Features {
+            // Sums over the batch, which nobody reads.
+            let sums = storage("gradients", layout.len);
+            for class in 0..classes {
+                let gate_gradients = storage("gate gradients", gate_len);
+                let into = slots(&mut graph, &sums, &gate_gradients);
+                let grad = unit(&mut graph, classes, rows, class);
+                let mut found = model::backward(
+                    &mut graph,
+                    network,
+                    layout,
+                    &read,
+                    &into,
+                    &activations,
+                    grad,
+                );
+                found.sort_by_key(|factors| factors.number);
+                gates.push(gate_gradients);
+                factors.push(found);
+            }
+        }
+        let mut site_slots = Vec::new();
+        let mut sites = Vec::new();
+        if wanted == Wanted::Adapters {
+            for (place, of) in factors[0].iter().enumerate() {
+                let each = || factors.iter().map(|class| &class[place]);
+                let slots = SiteSlots {
+                    x: of.x.slot,
+                    h: of.h.slot,
+                    q: each().map(|factors| factors.q.slot).collect(),
+                    grad: each().map(|factors| factors.grad.slot).collect(),
+                };
+                let gradients = slots.q.iter().chain(&slots.grad);
+                for slot in [slots.x, slots.h].iter().chain(gradients) {
+                    graph.builder.keep(*slot);
+                }
+                site_slots.push(slots);
+                sites.push(Site::new(of, predictor.scale));
+            }
+        }
+        Ok(Self {
+            gpu: gpu.clone(),
+            plan: graph.builder.build()?,
+            wanted,
+            batch,
+            log_probs,
+            pooled,
+            gates,
+            sites,
+            slots: site_slots,
+        })
+    }
+
+    /// Runs the batch written before.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn run(&self) -> Result<Answer, GpuError> {
+        self.plan.run();
+        let read = |buffer: &wgpu::Buffer| self.gpu.read(buffer, 0, buffer.size());
+        let all = |slots: &[Slot]| -> Result<Vec<Vec<f32>>, GpuError> {
+            slots.iter().map(|slot| self.plan.read(*slot)).collect()
+        };
+        let site = |slots: &SiteSlots| -> Result<SiteValues, GpuError> {
+            Ok(SiteValues {
+                x: self.plan.read(slots.x)?,
+                h: self.plan.read(slots.h)?,
+                q: all(&slots.q)?,
+                grad: all(&slots.grad)?,
+            })
+        };
+        let empty = Answer {
+            log_probs: read(&self.log_probs)?,
+            pooled: Vec::new(),
+            gates: Vec::new(),
+            sites: Vec::new(),
+        };
+        Ok(match self.wanted {
+            Wanted::Features => Answer {
+                pooled: self.plan.read(self.pooled)?,
+                ..empty
+            },
+            Wanted::Gates => Answer {
+                gates: self.gates.iter().map(read).collect::<Result<_, _>>()?,
+                ..empty
+            },
+            Wanted::Adapters => Answer {
+                sites: self.slots.iter().map(site).collect::<Result<_, _>>()?,
+                ..empty
+            },
+        })
+    }
+}
+
+/// dL/dlogits = e_class in every row.
+fn unit(graph: &mut Graph, classes: usize, rows: usize, class: usize) -> Tensor {
+    let map = Map::vector(classes);
+    let mut values = vec![0.0f32; map.floats() * rows];
+    let each = values.chunks_exact_mut(map.floats());
+    each.for_each(|row| row[class] = 1.0);
+    let buffer = graph.builder.gpu().storage_with("d logits", &values);
+    Tensor {
+        slot: graph.builder.buffer("d logits", &buffer),
+        map,
+        rows,
+        textured: false,
+    }
+}
