@@ -10,6 +10,7 @@ mod output;
 mod plan;
 mod predict;
 mod prune;
+mod report;
 mod run;
 mod score;
 mod tables;
@@ -60,6 +61,8 @@ enum Command {
     Prune(prune::PruneArgs),
     /// Score the predictions of any other program
     Score(score::ScoreArgs),
+    /// Tables, figures and one HTML page from the results of studies
+    Report(report::ReportArgs),
     /// List the GPU adapters of this system
     Devices(devices::DevicesArgs),
     /// Show what a training step or a prediction runs on the GPU
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&context, args),
         Command::Prune(args) => prune::run(&context, args),
         Command::Score(args) => score::run(args),
+        Command::Report(args) => report::run(args),
         Command::Devices(args) => devices::run(&context, args),
         Command::Plan(args) => plan::run(&context, args),
         Command::Bench(args) => bench::run(&context, args),
