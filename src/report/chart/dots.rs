@@ -55,7 +55,7 @@ pub fn dots(title: &str, label: &str, dots: &[Dot], zero: bool) -> Panel {
         let y = name + 13.0;
         let room = WIDTH - 8.0 - width(&dot.text, 11.0) - 12.0;
         body += &format!(
-            "<text x=\"2\" y=\"{name:.1}\">{}</text><text class=\"tick end\" x=\"{:.1}\" y=\"{name:.1}\">{}</text>",
+            "<text class=\"halo\" x=\"2\" y=\"{name:.1}\">{}</text><text class=\"tick halo end\" x=\"{:.1}\" y=\"{name:.1}\">{}</text>",
             escape(&fitted(&dot.title, 11.0, room)),
             WIDTH - 2.0,
             escape(&dot.text)
