@@ -35,7 +35,7 @@
 //!
 //! The rooms, each of which knows only those before it: [`gpu`] (device, kernels, plans),
 //! [`formats`], [`metrics`], [`model`] (ResNet-18, adapters, the operations), [`data`],
-//! [`predict`], [`train`], [`mod@bench`].
+//! [`predict`], [`train`], [`mod@bench`], [`report`].
 
 pub mod bench;
 pub mod data;

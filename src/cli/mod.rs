@@ -12,6 +12,7 @@ mod output;
 mod plan;
 mod predict;
 mod prune;
+mod report;
 mod reproduce;
 mod run;
 mod score;
@@ -67,6 +68,8 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Score the predictions of any other program
     Score(score::ScoreArgs),
+    /// Tables, figures and one HTML page from the results of studies
+    Report(report::ReportArgs),
     /// List the GPU adapters of this system
     Devices(devices::DevicesArgs),
     /// Show what a training step or a prediction runs on the GPU
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Prune(args) => prune::run(&context, args),
         Command::Reproduce(args) => reproduce::run(&context, args),
         Command::Score(args) => score::run(args),
+        Command::Report(args) => report::run(args),
         Command::Devices(args) => devices::run(&context, args),
         Command::Plan(args) => plan::run(&context, args),
         Command::Bench(args) => bench::run(&context, args),

@@ -1,0 +1,45 @@
+//! `report`: the page and the figures of finished or unfinished studies.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use bayeslora::report::Report;
+use clap::Args;
+
+use super::context::Bar;
+use super::output;
+
+/// Tables, figures and one HTML page from the results of studies
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Directories with a `results.json`, as `reproduce` writes them
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+    /// The page; figures go to DIR/figures [default: DIR/report.html]
+    #[arg(long, value_name = "FILE.html")]
+    out: Option<PathBuf>,
+}
+
+/// Writes the page and every figure as SVG, PNG and CSV.
+///
+/// # Errors
+/// If there are no results in a directory, or a file cannot be written.
+pub fn run(args: &ReportArgs) -> Result<()> {
+    let out = match (&args.out, args.dirs.as_slice()) {
+        (Some(out), _) => out.clone(),
+        (None, [dir]) => dir.join("report.html"),
+        (None, _) => bail!("say where one page for several studies goes: --out FILE.html"),
+    };
+    let report = Report::read(&args.dirs)?;
+    let bar = Bar::default();
+    report.write_figures(|done, total| bar.show("drawing figures", done, total))?;
+    report.write_page(&out)?;
+    let figures = match report.figures() {
+        1 => "1 figure".to_owned(),
+        count => format!("{count} figures"),
+    };
+    output::text(&format!(
+        "{}: {figures}, in figures/ as SVG, PNG and CSV too",
+        out.display()
+    ))
+}

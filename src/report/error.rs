@@ -1,0 +1,32 @@
+//! Why there is no report.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Every message names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// No results where they were looked for.
+    #[error("cannot read `{path}`: {source}; `bayeslora reproduce --out DIR` writes it")]
+    Read { path: PathBuf, source: io::Error },
+
+    /// The file is something else.
+    #[error("`{path}` does not hold the results of a study: {source}")]
+    Json {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+
+    /// The operating system refused.
+    #[error("cannot write `{path}`: {source}")]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// For `map_err`: a failure to write `path`.
+pub(super) fn writing(path: &std::path::Path) -> impl FnOnce(io::Error) -> ReportError + '_ {
+    move |source| ReportError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,44 @@
+//! The figures of a study, a file a group: each takes the results and gives a section.
+
+mod corruptions;
+mod criteria;
+mod examples;
+mod kappa;
+mod prunes;
+mod ranks;
+mod reliability;
+mod samples;
+mod scores;
+mod selective;
+mod training;
+mod unfamiliar;
+
+use super::Results;
+use super::block::{Block, Section};
+use super::figure::Figure;
+
+/// In the order of the page.
+pub fn sections(results: &Results) -> Vec<Section> {
+    vec![
+        training::section(results),
+        scores::section(results),
+        kappa::section(results),
+        ranks::section(results),
+        prunes::section(results),
+        criteria::section(results),
+        reliability::section(results),
+        selective::section(results),
+        samples::section(results),
+        unfamiliar::section(results),
+        corruptions::section(results),
+        examples::section(results),
+    ]
+}
+
+/// One figure, or what to say where there is nothing to show.
+fn one(figure: Option<Figure>, missing: &str) -> Vec<Block> {
+    match figure {
+        Some(figure) => vec![Block::Figure(figure)],
+        None => vec![Block::missing(missing)],
+    }
+}

@@ -1,0 +1,59 @@
+//! Reliability diagrams, a small one a method.
+
+use super::one;
+use crate::report::block::Section;
+use crate::report::chart::reliability;
+use crate::report::figure::{Figure, Numbers};
+use crate::report::measure::on_what;
+use crate::report::theme::Styles;
+use crate::report::{Results, Row};
+
+pub fn section(results: &Results) -> Section {
+    Section {
+        id: "reliability",
+        title: "Reliability",
+        blocks: one(
+            figure(results),
+            "No reliability bins: no method has been scored yet.",
+        ),
+    }
+}
+
+fn figure(results: &Results) -> Option<Figure> {
+    let filled = |row: &&Row| row.reliability.iter().any(|bin| bin.count > 0);
+    let rows: Vec<&Row> = results.rows.iter().filter(filled).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let mut numbers = Numbers::new(&["row", "bin", "count", "confidence", "accuracy"]);
+    for row in &rows {
+        for (index, bin) in row.reliability.iter().enumerate() {
+            numbers.rows.push(vec![
+                row.name.clone(),
+                index.to_string(),
+                bin.count.to_string(),
+                bin.confidence.to_string(),
+                bin.accuracy.to_string(),
+            ]);
+        }
+    }
+    let panels = rows.iter().map(|row| {
+        let style = Styles::default().next(&row.family);
+        reliability(&row.title, &row.reliability, &style)
+    });
+    Some(Figure {
+        name: "reliability".into(),
+        title: "Accuracy by confidence".into(),
+        caption: format!(
+            "Share of right answers among those given with a confidence in each of 15 bins, on {}, all seeds \
+             together. Bars on the dashed line are honest; below it the model is too sure, above it not sure \
+             enough. The grey strip below shows how many predictions lie in each bin, with the count of the \
+             fullest.",
+            on_what(rows.iter().copied())
+        ),
+        panels: panels.collect(),
+        columns: 5,
+        legend: Vec::new(),
+        numbers,
+    })
+}

@@ -1,0 +1,111 @@
+//! Figure 1 of the paper: accuracy above, ranks below, over the epochs.
+
+use super::one;
+use crate::report::block::Section;
+use crate::report::chart::{Axis, Panel, Plot, Size};
+use crate::report::figure::{Figure, Numbers};
+use crate::report::measure::several;
+use crate::report::number::counted;
+use crate::report::theme::{Style, Styles};
+use crate::report::{EpochPoint, Results, Row, Score};
+
+pub fn section(results: &Results) -> Section {
+    Section {
+        id: "training",
+        title: "Training",
+        blocks: one(
+            figure(results),
+            "No training curves: no run has finished an epoch.",
+        ),
+    }
+}
+
+type Pick = fn(&EpochPoint) -> &Score;
+
+const CURVES: [(&str, &str, Pick); 4] = [
+    ("accuracy", "Accuracy", |point| &point.accuracy),
+    ("rank", "Ranks left", |point| &point.rank),
+    ("nll", "NLL", |point| &point.nll),
+    ("soft_rank", "Effective rank", |point| &point.soft_rank),
+];
+
+fn figure(results: &Results) -> Option<Figure> {
+    let rows: Vec<&Row> = results
+        .rows
+        .iter()
+        .filter(|row| !row.training.is_empty())
+        .collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let mut styles = Styles::default();
+    let styles: Vec<_> = rows.iter().map(|row| styles.next(&row.family)).collect();
+    let panels = CURVES.map(|(_, title, pick)| panel(title, pick, &rows, &styles));
+
+    let header = ["row", "epoch", "measure", "mean", "sd", "seeds"];
+    let mut numbers = Numbers::new(&header);
+    for row in &rows {
+        for point in &row.training {
+            for (name, _, pick) in CURVES {
+                let score = pick(point);
+                numbers.rows.push(vec![
+                    row.name.clone(),
+                    point.epoch.to_string(),
+                    name.into(),
+                    score.mean.to_string(),
+                    score.sd.to_string(),
+                    row.seeds.len().to_string(),
+                ]);
+            }
+        }
+    }
+    let seeds: Vec<_> = rows.iter().map(|row| row.seeds.len()).collect();
+    Some(Figure {
+        name: "training".into(),
+        title: "Accuracy and ranks over the epochs".into(),
+        caption: format!(
+            "Accuracy (higher is better) and NLL (lower is better) on {} with the mean weights, the ranks left, \
+             and the effective rank, the sum of 1/(1 + α) over the ranks, after each epoch. Lines are means, \
+             bands one standard deviation over {}.",
+            counted(results.study.validation_images, "validation image"),
+            several(&seeds, "seed")
+        ),
+        panels: panels.to_vec(),
+        columns: 2,
+        legend: styles
+            .into_iter()
+            .zip(rows.iter().map(|row| row.title.clone()))
+            .collect(),
+        numbers,
+    })
+}
+
+fn panel(title: &str, pick: Pick, rows: &[&Row], styles: &[Style]) -> Panel {
+    let points = || rows.iter().flat_map(|row| &row.training);
+    let ends = points().flat_map(|point| {
+        let score = pick(point);
+        [score.mean - score.sd, score.mean + score.sd]
+    });
+    let first = points().map(|point| point.epoch).min().unwrap_or(0);
+    let last = points().map(|point| point.epoch).max().unwrap_or(1);
+    let x = Axis::whole("epoch", first, last);
+    let mut plot = Plot::new(title, Size::USUAL, x, Axis::around(title, ends, 5));
+    for (row, style) in rows.iter().zip(styles) {
+        let band: Vec<_> = row
+            .training
+            .iter()
+            .map(|point| (point.epoch as f64, pick(point)))
+            .map(|(x, score)| (x, score.mean - score.sd, score.mean + score.sd))
+            .collect();
+        plot.band(&band, style);
+    }
+    for (row, style) in rows.iter().zip(styles) {
+        let line: Vec<_> = row
+            .training
+            .iter()
+            .map(|point| (point.epoch as f64, pick(point).mean))
+            .collect();
+        plot.marked_line(&line, style);
+    }
+    plot.finish()
+}

@@ -1,0 +1,163 @@
+//! The targets and the main tables.
+
+use super::block::{Block, Cell, Section, Table};
+use super::measure::{MEASURES, Measure, on_what};
+use super::number::{count, decimal, range, spread};
+use super::{Results, Row, Score, Verdict};
+
+/// What the study set out to show, and whether it did.
+pub fn targets(results: &Results) -> Section {
+    let reached = |reached| match reached {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "cannot say",
+    };
+    let block = match results.targets.is_empty() {
+        true => Block::missing("The file names no targets."),
+        false => Block::Table(Table {
+            words: true,
+            caption: "What the study set out to show.".into(),
+            header: ["aim", "found", "reached"].map(String::from).to_vec(),
+            rows: results
+                .targets
+                .iter()
+                .map(|target| {
+                    [&target.aim, &target.found, &reached(target.reached).into()]
+                        .map(Cell::new)
+                        .to_vec()
+                })
+                .collect(),
+        }),
+    };
+    Section {
+        id: "targets",
+        title: "Targets",
+        blocks: vec![block],
+    }
+}
+
+/// All methods: the five scores that are compared with what they cost; then the other scores.
+pub fn methods(results: &Results) -> Section {
+    let mut rows: Vec<&Row> = results.rows.iter().filter(|row| row.headline).collect();
+    rows.extend(results.rows.iter().filter(|row| !row.headline));
+    let blocks = match rows.is_empty() {
+        true => vec![Block::missing("No method has been scored yet.")],
+        false => {
+            let (main, others) = MEASURES.split_at(5);
+            let mut main = scores(results, &rows, main);
+            main.caption = format!(
+                "Mean over seeds ± standard deviation over seeds; below it the 95 % bootstrap interval of the \
+                 mean over test images. {}; the rows on the whole test set with all seeds come first. Lower is \
+                 better but for accuracy. ★ marks the best of a column where paired intervals decide it \
+                 against every other row on as many images.",
+                on_what(rows.iter().copied())
+            );
+            costs(&rows, &mut main);
+            let mut others = scores(results, &rows, others);
+            others.caption = "More scores of the same predictions. Signed gap: mean confidence minus accuracy, \
+                 above 0 where too sure. Risk at 80 %: share of wrong answers among the surest 80 %."
+                .into();
+            let has_others = others.header.len() > 1;
+            let others = has_others.then_some(Block::Table(others));
+            std::iter::once(Block::Table(main)).chain(others).collect()
+        }
+    };
+    Section {
+        id: "methods",
+        title: "All methods",
+        blocks,
+    }
+}
+
+/// Methods by those measures that any of them has.
+fn scores(results: &Results, rows: &[&Row], measures: &[Measure]) -> Table {
+    let present = |measure: &&Measure| rows.iter().any(|row| row.scores.contains_key(measure.name));
+    let measures: Vec<_> = measures.iter().filter(present).collect();
+    let mut header = vec!["method".to_owned()];
+    header.extend(measures.iter().map(|measure| measure.title.to_owned()));
+    let cell = |row: &Row, measure: &Measure| match row.scores.get(measure.name) {
+        Some(score) => Cell {
+            text: spread(score, measure.digits),
+            small: score
+                .interval
+                .map_or(String::new(), |interval| range(&interval, measure.digits)),
+            best: best(results, rows, row, measure),
+        },
+        None => Cell::new("–"),
+    };
+    let line = |row: &&Row| {
+        let cells = measures.iter().map(|measure| cell(row, measure));
+        std::iter::once(Cell::new(row.title.clone()))
+            .chain(cells)
+            .collect()
+    };
+    Table {
+        header,
+        rows: rows.iter().map(line).collect(),
+        ..Table::default()
+    }
+}
+
+/// Better, by its paired interval, than every other row on as many images.
+fn best(results: &Results, rows: &[&Row], row: &Row, measure: &Measure) -> bool {
+    let mut others = rows
+        .iter()
+        .filter(|other| other.name != row.name && other.test_images == row.test_images)
+        .peekable();
+    others.peek().is_some()
+        && others
+            .all(|other| results.verdict(&row.name, &other.name, measure.name) == Verdict::Better)
+}
+
+fn costs(rows: &[&Row], table: &mut Table) {
+    let ranks = |score: &Score| match score.mean == 0.0 {
+        true => "–".to_owned(),
+        false => spread(score, 1),
+    };
+    let time = |value: Option<f64>| Cell::new(value.map_or("–".into(), |value| decimal(value, 2)));
+    let titles = [
+        "ranks left",
+        "effective rank",
+        "trained scalars",
+        "ms a training step",
+        "ms an image",
+        "images × seeds",
+    ];
+    table.header.extend(titles.map(String::from));
+    for (row, cells) in rows.iter().zip(&mut table.rows) {
+        cells.extend([
+            Cell::new(ranks(&row.rank)),
+            Cell::new(ranks(&row.soft_rank)),
+            Cell::new(count(row.adapter_parameters.round() as usize)),
+            time(row.step_milliseconds),
+            time(row.image_milliseconds),
+            Cell::new(format!("{} × {}", count(row.test_images), row.seeds.len())),
+        ]);
+    }
+}
+
+impl Results {
+    /// The row with this name.
+    pub fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
+    }
+
+    /// Its title; the name itself where there is none.
+    pub fn title<'a>(&'a self, name: &'a str) -> &'a str {
+        self.row(name).map_or(name, |row| &row.title)
+    }
+
+    /// Of the first against the second by the paired interval, from either side.
+    pub fn verdict(&self, first: &str, second: &str, measure: &str) -> Verdict {
+        let pair = |a: &str, b: &str| {
+            self.comparisons
+                .iter()
+                .find(|one| one.row == a && one.baseline == b && one.measure == measure)
+        };
+        match (pair(first, second), pair(second, first)) {
+            (Some(one), _) => one.decided(),
+            (None, Some(one)) => one.decided().reversed(),
+            (None, None) => Verdict::Undecided,
+        }
+    }
+}
