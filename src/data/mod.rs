@@ -16,6 +16,7 @@
 
 mod batches;
 mod cifar;
+mod corruption;
 mod dataset;
 mod error;
 mod folder;
@@ -28,6 +29,7 @@ mod sample;
 mod source;
 
 pub use batches::EpochOrder;
+pub use corruption::{Corruption, CorruptionError, SEVERITIES, corrupt};
 pub use dataset::{Dataset, SkippedImage};
 pub use error::DataError;
 pub use folder::image_files;
