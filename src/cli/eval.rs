@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{self, Bar, Context};
+use super::corruption::{Corrupted, CorruptionArgs};
 use super::run::{Run, RunArgs};
 use super::{output, tables};
 
@@ -23,9 +24,11 @@ pub struct EvalArgs {
     /// Monte Carlo samples of the gates; 0 takes the mean weights
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
-    /// Of the samples
+    /// Of the samples, and of what a corruption draws
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    corruption: CorruptionArgs,
     /// Fit a temperature to the run's validation split, score with it too, and keep it for `predict
     /// --temperature`
     #[arg(long)]
@@ -48,6 +51,8 @@ struct Report {
     evaluated: Evaluated,
     #[serde(flatten)]
     tempered: Option<Tempered>,
+    #[serde(flatten)]
+    corrupted: Option<Corrupted>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +101,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
             Some(fitted)
         }
     };
+    let (test, corrupted) = args.corruption.apply(&gpu, test, args.seed, &bar)?;
     let source = Source::images(test, run.adapter.resolution);
     let evaluated = score(&source, "evaluating")?;
     let tempered = temperature
@@ -112,6 +118,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     let report = Report {
         evaluated,
         tempered,
+        corrupted,
     };
     match args.json {
         true => output::json(&report),
@@ -156,6 +163,7 @@ fn describe(args: &EvalArgs, test: &Dataset, report: &Report) -> Result<String> 
     let Report {
         evaluated,
         tempered,
+        corrupted,
     } = report;
     let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
     let at_temperature = match tempered {
@@ -188,8 +196,10 @@ fn describe(args: &EvalArgs, test: &Dataset, report: &Report) -> Result<String> 
              {nll_before:.4} -> {nll_after:.4}; kept for `predict --temperature`"
         )
     });
+    let corrupted = corrupted.as_ref();
+    let corrupted = corrupted.map_or(String::new(), |corrupted| format!(", {corrupted}"));
     Ok(format!(
-        "{} images, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
+        "{} images{corrupted}, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
          adapter parameters{fitted}\n{}\n\n{}",
         evaluated.scores.n,
         evaluated.seconds,
