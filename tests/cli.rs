@@ -342,6 +342,36 @@ fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
 }
 
 #[test]
+fn eval_corrupts_the_test_images() {
+    let run = TRAINED.path().join("run");
+    let line = "eval --data sample --limit-test 40 --samples 0";
+    let clean = json(&mut on(&run, &format!("{line} --json")));
+    assert!(clean.get("corruption").is_none());
+    let snowed = json(&mut on(&run, &format!("{line} --json --corruption snow")));
+    assert_eq!(
+        (&snowed["corruption"], &snowed["severity"]),
+        (&"snow".into(), &3.into())
+    );
+    assert_ne!(snowed["nll"], clean["nll"]);
+    on(&run, &format!("{line} --corruption contrast --severity 5"))
+        .assert()
+        .success()
+        .stdout(contains("40 images, contrast at severity 5, 10 classes"));
+    refuses(
+        &mut on(&run, &format!("{line} --corruption mist")),
+        &["--corruption", "mist", "zoom_blur"],
+    );
+    refuses(
+        &mut on(&run, &format!("{line} --corruption fog --severity 6")),
+        &["--severity", "1..=5"],
+    );
+    refuses(
+        &mut on(&run, &format!("{line} --severity 2")),
+        &["--corruption"],
+    );
+}
+
+#[test]
 fn eval_explains_itself() {
     let run = TRAINED.path().join("run");
     let text = on(&run, "eval --data sample --limit-test 20 --samples 2")

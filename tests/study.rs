@@ -145,7 +145,6 @@ fn study(plain: f32, gated: f32) -> Results {
         known_labels: &labels,
         unfamiliar: &[],
         held_out: &[],
-        corruptions: &[],
         study: Study {
             train_images: 100,
             ..Study::default()

@@ -23,8 +23,12 @@ const WORKGROUP_BYTES: u32 = 16 * 1024;
 const INCLUDES: &[&str] = &[
     "adapter/down_interface",
     "adapter/outer_interface",
+    "common/bilinear",
+    "common/draw",
+    "common/height",
     "common/map",
     "common/philox",
+    "common/picture",
     "common/ranks",
     "common/reach",
     "common/step",
@@ -213,6 +217,10 @@ fn cases() -> Vec<Case> {
     for prior in 0..3 {
         push("adapter/log_alpha", &[("prior", prior)], Needs::Nothing);
     }
+    for (normal, based) in [(1, 1), (1, 0), (0, 0)] {
+        let variables = [("normal", normal), ("based", based)];
+        push("corruptions/random", &variables, Needs::Nothing);
+    }
     for bernoulli in [0, 1] {
         push("adapter/gates", &[("bernoulli", bernoulli)], Needs::Nothing);
     }
@@ -220,6 +228,28 @@ fn cases() -> Vec<Case> {
         "adapter/gate_gradient",
         "adapter/reduce",
         "adapter/trace",
+        "corruptions/affine",
+        "corruptions/blur",
+        "corruptions/brightness",
+        "corruptions/contrast",
+        "corruptions/fog",
+        "corruptions/frost",
+        "corruptions/impulse",
+        "corruptions/jpeg_dct",
+        "corruptions/jpeg_pixels",
+        "corruptions/jpeg_planes",
+        "corruptions/motion",
+        "corruptions/pack",
+        "corruptions/pixelate",
+        "corruptions/plasma",
+        "corruptions/quantise",
+        "corruptions/shot",
+        "corruptions/shuffle",
+        "corruptions/snow",
+        "corruptions/statistics",
+        "corruptions/unpack",
+        "corruptions/warp",
+        "corruptions/zoom",
         "head/cross_entropy",
         "head/log_softmax",
         "head/statistics",

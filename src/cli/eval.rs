@@ -11,6 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{self, Bar, Context};
+use super::corruption::{Corrupted, CorruptionArgs};
 use super::run::{Run, RunArgs};
 use super::{output, tables};
 
@@ -25,9 +26,11 @@ pub struct EvalArgs {
     /// Monte Carlo samples of the gates; 0 takes the mean weights
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
-    /// Of the samples
+    /// Of the samples, and of what a corruption draws
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    corruption: CorruptionArgs,
     /// Fit a temperature to the run's validation split, score with it too, and keep it for `predict
     /// --temperature`
     #[arg(long)]
@@ -50,6 +53,8 @@ struct Report {
     evaluated: Evaluated,
     #[serde(flatten)]
     tempered: Option<Tempered>,
+    #[serde(flatten)]
+    corrupted: Option<Corrupted>,
 }
 
 #[derive(Serialize)]
@@ -79,6 +84,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
         false => None,
     };
     let gpu = context.gpu()?;
+    let test = args.corruption.apply(&gpu, test, args.seed, &bar)?;
     let samples = run.samples(Samples::new(args.samples, args.seed));
     match run.members.is_empty() {
         true => {
@@ -98,7 +104,7 @@ fn report(
     run: &Run,
     predictor: &impl Predictive,
     samples: Samples,
-    test: Dataset,
+    (test, corrupted): (Dataset, Option<Corrupted>),
     held_out: Option<Dataset>,
 ) -> Result<()> {
     let bar = Bar::default();
@@ -135,6 +141,7 @@ fn report(
     let report = Report {
         evaluated,
         tempered,
+        corrupted,
     };
     match args.json {
         true => output::json(&report),
@@ -184,6 +191,7 @@ fn describe(args: &EvalArgs, members: usize, test: &Dataset, report: &Report) ->
     let Report {
         evaluated,
         tempered,
+        corrupted,
     } = report;
     let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
     let at_temperature = match tempered {
@@ -217,8 +225,10 @@ fn describe(args: &EvalArgs, members: usize, test: &Dataset, report: &Report) ->
              {nll_before:.4} -> {nll_after:.4}; kept for `predict --temperature`"
         )
     });
+    let corrupted = corrupted.as_ref();
+    let corrupted = corrupted.map_or(String::new(), |corrupted| format!(", {corrupted}"));
     Ok(format!(
-        "{} images, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
+        "{} images{corrupted}, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
          adapter parameters{fitted}\n{}\n\n{}",
         evaluated.scores.n,
         evaluated.seconds,

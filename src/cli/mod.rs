@@ -2,6 +2,7 @@
 
 mod bench;
 mod context;
+mod corruption;
 mod demo;
 mod devices;
 mod ensemble;

@@ -16,6 +16,7 @@
 
 mod batches;
 mod cifar;
+mod corruption;
 mod dataset;
 mod error;
 mod folder;
@@ -29,6 +30,7 @@ mod source;
 
 pub use batches::EpochOrder;
 pub(crate) use batches::keyed_rng;
+pub use corruption::{Corruption, CorruptionError, SEVERITIES, corrupt};
 pub use dataset::{Dataset, SkippedImage};
 pub use error::DataError;
 pub use folder::image_files;

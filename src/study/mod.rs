@@ -16,6 +16,5 @@ pub use cost::{Cost, StepCost};
 pub use cuts::Criterion;
 pub use kappa::{candidates, default_multiplicity, fewest_ranks, lowest};
 pub use place::{Place, Stored, StudyError};
-pub use runs::SEVERITIES;
 pub use runs::{Ask, Chosen, Images, RunSpec, candidates_of, runs};
 pub use scale::{Scale, Settings};

@@ -67,8 +67,6 @@ pub struct Chosen {
 pub(super) const SAMPLES: usize = 8;
 /// The most of the curve over their number.
 pub(super) const MOST_SAMPLES: usize = 64;
-/// Of every corruption.
-pub const SEVERITIES: usize = 5;
 
 /// The runs that kappa is chosen by: one seed, validation images alone.
 pub fn candidates_of(settings: &Settings, train_images: usize) -> Vec<RunSpec> {

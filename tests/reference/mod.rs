@@ -11,6 +11,7 @@ pub mod adamw;
 pub mod adapter;
 pub mod affine;
 pub mod conv;
+pub mod corruption;
 pub mod gates;
 pub mod head;
 pub mod philox;

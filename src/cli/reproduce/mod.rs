@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use bayeslora::formats::RunDir;
 use bayeslora::metrics::{Predictions, log_mean_exp, nll_each};
-use bayeslora::report::Results;
+use bayeslora::report::{RESULTS_FILE, Report, Results};
 use bayeslora::study::measure::{Material, measure};
 use bayeslora::study::{
     Chosen, Place, RunSpec, Settings, Stored, candidates_of, default_multiplicity, fewest_ranks,
@@ -75,10 +75,16 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     }
     timing::time(&mut workshop, &runs)?;
     let results = results(&workshop, &chosen, &candidates, &runs)?;
-    let path = workshop.out().join("results.json");
+    let out = workshop.out();
+    let path = out.join(RESULTS_FILE);
     fs::write(&path, serde_json::to_string(&results)? + "\n")?;
     println!("\n{}", summary(&results));
-    println!("\nresults written to {}", path.display());
+    let report = Report::read(&[out.to_owned()])?;
+    let bar = Bar::default();
+    report.write_figures(|done, total| bar.show("drawing figures", done, total))?;
+    let page = out.join("report.html");
+    report.write_page(&page)?;
+    println!("\n{} and {}", path.display(), page.display());
     Ok(())
 }
 
@@ -108,7 +114,6 @@ fn results(
         known_labels: &sets.without.test.labels,
         unfamiliar: &unfamiliar,
         held_out: &sets.held_out.classes,
-        corruptions: &[],
         study: workshop.study(validation.len()),
     };
     let mut progress = |done, total| bar.show("scoring", done, total);

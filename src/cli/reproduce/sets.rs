@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use bayeslora::data::{self, Dataset, OpenOptions, Splits};
+use bayeslora::data::{self, Corruption, Dataset, OpenOptions, SEVERITIES, Splits};
+use bayeslora::gpu::Gpu;
 use bayeslora::study::Settings;
 use rand::{Rng as _, SeedableRng as _};
 use rand_pcg::Pcg64;
@@ -92,4 +93,28 @@ fn noise(images: usize, side: usize) -> Dataset {
         vec![0; images],
         Arc::from(["noise".to_owned()]),
     )
+}
+
+/// The first test images under every corruption at every severity, one after the other: the same images
+/// in every cell.
+pub fn corrupted(gpu: &Gpu, test: &Dataset, images: usize) -> Result<Dataset> {
+    const SEED: u64 = 1;
+    let indices: Vec<usize> = (0..images.min(test.len())).collect();
+    let (clean, everything) = (test.subset(&indices), indices);
+    let bar = Bar::default();
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for (done, corruption) in Corruption::ALL.into_iter().enumerate() {
+        for severity in SEVERITIES {
+            let worse = data::corrupt(gpu, &clean, corruption, severity, SEED, &mut |_| ())?;
+            pixels.extend(worse.read(&everything)?);
+            labels.extend(worse.labels);
+        }
+        bar.show("corrupting test images", done + 1, Corruption::ALL.len());
+    }
+    Ok(Dataset::new(
+        test.side,
+        pixels,
+        labels,
+        test.classes.clone(),
+    ))
 }

@@ -17,7 +17,7 @@ use bayeslora::train::{Prepared, TrainConfig, Trainer, prepare};
 
 use super::options::{Named, Options, Shard};
 use super::sets::{Part, Sets};
-use super::{cuts, laplace};
+use super::{cuts, laplace, sets};
 use crate::cli::context::{self, Bar, Context};
 use crate::cli::train::{begin, run_epochs, split};
 
@@ -179,7 +179,10 @@ impl Workshop<'_> {
                 let sets = self.sets.unfamiliar.iter();
                 sets.map(|(name, _)| one(name, name)).collect()
             }
-            Images::Corrupted => Vec::new(),
+            Images::Corrupted => vec![Wanted {
+                images: None,
+                ..one("corrupted", "corrupted")
+            }],
         }
     }
 
@@ -316,6 +319,10 @@ impl Workshop<'_> {
             "test" => self.sets.all.test.clone(),
             "known-test" => self.sets.without.test.clone(),
             "held-out-classes" => self.sets.held_out.clone(),
+            "corrupted" => {
+                let images = self.settings.corrupted_images;
+                sets::corrupted(&self.gpu, &self.sets.all.test, images)?
+            }
             _ => {
                 let mut sets = self.sets.unfamiliar.iter();
                 let found = sets.find(|(known, _)| known == name);

@@ -2,9 +2,10 @@
 
 use super::scores::short_scores;
 use super::{Answers, Material};
+use crate::data::{Corruption, SEVERITIES};
 use crate::report::CorruptionCurve;
 use crate::study::runs::SAMPLES;
-use crate::study::{RunSpec, SEVERITIES, Stored, StudyError};
+use crate::study::{RunSpec, Stored, StudyError};
 
 /// Every corruption of the headline runs; LoRA with its temperature too.
 pub fn curves(material: &Material) -> Result<Vec<CorruptionCurve>, StudyError> {
@@ -22,7 +23,8 @@ fn of(
     tempered: bool,
 ) -> Result<Vec<CorruptionCurve>, StudyError> {
     let stored = Stored::samples("corrupted", samples);
-    let cells = material.corruptions.len() * SEVERITIES;
+    let severities = SEVERITIES.count();
+    let cells = Corruption::ALL.len() * severities;
     // The same images in every cell, which lie one after the other.
     let images = material.settings.corrupted_images.min(material.test.len());
     let labels = material.test.labels[..images].repeat(cells);
@@ -55,7 +57,7 @@ fn of(
         (count, _) => format!(", {count} samples"),
     };
     let mut curves = Vec::new();
-    for (place, corruption) in material.corruptions.iter().enumerate() {
+    for (place, corruption) in Corruption::ALL.into_iter().enumerate() {
         let mut curve = CorruptionCurve {
             row: format!(
                 "{}/{}{}",
@@ -65,12 +67,12 @@ fn of(
             ),
             title: format!("{}{way}", spec.title),
             family: spec.config.method.name().into(),
-            corruption: corruption.clone(),
+            corruption: corruption.name().into(),
             test_images: images,
             ..CorruptionCurve::default()
         };
-        for severity in 0..SEVERITIES {
-            let number = place * SEVERITIES + severity;
+        for severity in 0..severities {
+            let number = place * severities + severity;
             let cells: Vec<Answers> = answers.iter().map(|all| cell(all, number)).collect();
             let [accuracy, nll, ece] = short_scores(&cells)?;
             curve.accuracy.push(accuracy.mean);

@@ -32,11 +32,9 @@ pub struct Material<'a> {
     pub test: &'a Dataset,
     /// Of the test images without the held-out classes.
     pub known_labels: &'a [u32],
-    /// Names of the unfamiliar sets, of the classes that some runs were trained without, and of the
-    /// corruptions.
+    /// Names of the unfamiliar sets, and of the classes that some runs were trained without.
     pub unfamiliar: &'a [String],
     pub held_out: &'a [String],
-    pub corruptions: &'a [String],
     /// The head of the report, times and environments left out.
     pub study: Study,
 }
