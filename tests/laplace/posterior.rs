@@ -33,7 +33,7 @@ fn small_blocks() -> Vec<Block> {
 }
 
 fn parameters(blocks: &[Block]) -> usize {
-    blocks.iter().map(Block::len).sum()
+    blocks.iter().map(Block::parameters).sum()
 }
 
 /// Points with random Jacobians of `dims` columns; `rows` of them each.
@@ -160,12 +160,12 @@ fn expected(structure: LaplaceStructure, blocks: &[Block], train: &[Point]) -> D
             let mut all = Dense::zeros(h.size);
             let mut start = 0;
             for block in blocks {
-                let product = kronecker(&block_of(&h, start, block.len()), block.rank);
+                let product = kronecker(&block_of(&h, start, block.parameters()), block.rank);
                 for (place, value) in product.data.iter().enumerate() {
-                    let (row, column) = (place / block.len(), place % block.len());
+                    let (row, column) = (place / block.parameters(), place % block.parameters());
                     all.data[(start + row) * h.size + start + column] = *value;
                 }
-                start += block.len();
+                start += block.parameters();
             }
             all
         }
@@ -365,7 +365,7 @@ fn a_kronecker_product_is_found() {
         };
         let (spectrum, basis) = fit(LaplaceStructure::AdapterKron, dims, &train);
         close(spectrum.log_det(DELTA), log_det, dense.size as f64, name);
-        let test = points(2, CLASSES, block.len(), 70);
+        let test = points(2, CLASSES, block.parameters(), 70);
         for (point, projection) in test.iter().zip(basis.project(&test)) {
             let found = projection.covariance(&spectrum, DELTA, CLASSES);
             let rows = jacobian(point, false);
@@ -384,7 +384,7 @@ fn a_kronecker_product_is_found() {
 fn a_sketch_keeps_the_trace() {
     let layout = layout([64, 4, 4, 4], "layer1.0.conv1");
     let block = blocks(&layout)[0];
-    let train = points(60, CLASSES, block.len(), 200);
+    let train = points(60, CLASSES, block.parameters(), 200);
     let h = full(&train, false);
     let trace: f64 = (0..h.size).map(|i| h.data[i * h.size + i]).sum();
     let dims = Dims {
