@@ -5,10 +5,12 @@
 mod common;
 #[path = "reference/mod.rs"]
 mod reference;
+#[path = "small/mod.rs"]
+mod small;
 
 use std::sync::LazyLock;
 
-use bayeslora::formats::{self, BackboneFile, GateDistribution};
+use bayeslora::formats::{self, GateDistribution};
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
@@ -22,10 +24,8 @@ use reference::head::cross_entropy;
 use reference::resize::{self, Augmentation};
 use reference::resnet::{Named, ResNet, Stem};
 use reference::tensor::Tensor as Twin;
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use small::{backbone, weights};
 
-const WIDTHS: [usize; 4] = [4, 6, 8, 10];
 const CLASSES: usize = 5;
 const SCALE: f32 = 1.5;
 
@@ -39,60 +39,6 @@ static GPU: LazyLock<Gpu> = LazyLock::new(|| {
         ..Default::default()
     })
 });
-
-/// A network of few channels, as a file would hold it.
-fn weights(stem: Stem) -> Named<Twin> {
-    let mut weights = Named::new();
-    let mut seed = 100;
-    let mut put = |name: String, shape: &[usize], low: f64, high: f64| {
-        seed += 1;
-        let value = |v: f64| f64::from((low + (high - low) * (v + 1.0) / 2.0) as f32);
-        weights.insert(name, Twin::random(shape, seed).map(value));
-    };
-    let mut conv = |conv: &str, norm: &str, [outputs, inputs, k]: [usize; 3]| {
-        // The variance of activations stays about what it is.
-        let reach = (6.0 / (inputs * k * k) as f64).sqrt();
-        let shape = [outputs, inputs, k, k];
-        put(format!("{conv}.weight"), &shape, -reach, reach);
-        put(format!("{norm}.weight"), &[outputs], 0.7, 1.5);
-        put(format!("{norm}.bias"), &[outputs], -0.1, 0.4);
-        put(format!("{norm}.running_mean"), &[outputs], -0.2, 0.2);
-        put(format!("{norm}.running_var"), &[outputs], 0.5, 1.5);
-    };
-    let kernel = match stem {
-        Stem::ImageNet => 7,
-        Stem::Cifar => 3,
-    };
-    conv("conv1", "bn1", [WIDTHS[0], 3, kernel]);
-    let mut inputs = WIDTHS[0];
-    for (stage, outputs) in WIDTHS.into_iter().enumerate() {
-        for block in 0..2 {
-            let name = |part: &str| format!("layer{}.{block}.{part}", stage + 1);
-            conv(&name("conv1"), &name("bn1"), [outputs, inputs, 3]);
-            conv(&name("conv2"), &name("bn2"), [outputs, outputs, 3]);
-            if inputs != outputs {
-                let (conv_name, norm) = (name("downsample.0"), name("downsample.1"));
-                conv(&conv_name, &norm, [outputs, inputs, 1]);
-            }
-            inputs = outputs;
-        }
-    }
-    weights
-}
-
-fn backbone(weights: &Named<Twin>) -> Backbone {
-    let bytes: Named<Vec<u8>> = weights
-        .iter()
-        .map(|(name, twin)| (name.clone(), bytemuck::cast_slice(&twin.to_f32()).to_vec()))
-        .collect();
-    let views = weights.iter().map(|(name, twin)| {
-        let view = TensorView::new(Dtype::F32, twin.shape.clone(), &bytes[name]);
-        (name, view.unwrap())
-    });
-    let file = safetensors::serialize(views, None).unwrap();
-    let file = BackboneFile::from_bytes("a small network", &file).unwrap();
-    Backbone::from_file("small", &file)
-}
 
 /// Which layers are adapted, and the ranks that they get by turns.
 #[derive(Clone, Copy)]

@@ -20,7 +20,7 @@ pub struct RunSpec {
     pub is_headline: bool,
     /// Trained without two classes, to be asked about them.
     pub without_classes: bool,
-    /// What to predict with it.
+    /// What to predict with it; nothing where another entry has asked it already.
     pub asks: Vec<Ask>,
     /// Of the seeds, so many are cut further by several criteria.
     pub cuts: u64,
@@ -92,7 +92,6 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         RunSpec {
             is_headline: true,
             seeds: many,
-            laplace: few,
             asks: [
                 mean(Images::Validation, None, many),
                 mean(Images::Test, settings.headline_images, many),
@@ -177,6 +176,12 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     if fewer < settings.rank {
         runs.push(other(lora(settings, fewer), false));
     }
+    // Last, for it is slow: nothing is trained or asked, posteriors are fitted to the first runs.
+    runs.push(RunSpec {
+        title: "Laplace around LoRA".into(),
+        laplace: few,
+        ..plain()
+    });
     runs
 }
 

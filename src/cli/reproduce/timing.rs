@@ -69,7 +69,8 @@ fn predictions(workshop: &Workshop, spec: &RunSpec) -> Result<(usize, Vec<Vec<f6
 
 fn steps(workshop: &mut Workshop, runs: &[RunSpec]) -> Result<Vec<StepCost>> {
     let mut timed = Vec::new();
-    for spec in runs.iter().filter(|spec| !spec.without_classes) {
+    let complete = |spec: &&RunSpec| !spec.without_classes && !spec.asks.is_empty();
+    for spec in runs.iter().filter(complete) {
         let prepared = workshop.prepared(spec)?;
         let config = spec.config.clone().resolve(prepared.train.dataset.len())?;
         let batch = config.batch_size.context("resolved")?;

@@ -1,6 +1,7 @@
 //! H in full: over the head's parameters, and over the gates of all layers together.
 
 use faer::{Mat, MatRef};
+use rayon::prelude::*;
 
 use super::LaplaceError;
 use super::curvature::{Basis, Curvature, fisher_rows, project_each, softmax_hessian};
@@ -189,7 +190,6 @@ impl Basis for HeadBasis {
                 grams: vec![square / classes as f64; classes * classes],
             }
         };
-        use rayon::prelude::*;
         indices.par_iter().map(project).collect()
     }
 }

@@ -15,7 +15,7 @@ pub struct Diagonal {
 impl Diagonal {
     pub fn new(blocks: &[Block]) -> Self {
         Self {
-            sums: vec![0.0; blocks.iter().map(Block::len).sum()],
+            sums: vec![0.0; blocks.iter().map(Block::parameters).sum()],
         }
     }
 }

@@ -231,7 +231,7 @@ impl<'a> Laplace<'a> {
         &self,
         source: &Source,
         indices: &[usize],
-        each: &mut dyn FnMut(usize, &[Point], &[Projection]) -> Result<(), LaplaceError>,
+        each: EachProjected,
     ) -> Result<(), LaplaceError> {
         let wanted = self.config.structure.wanted();
         points::for_each(
@@ -279,6 +279,10 @@ impl<'a> Laplace<'a> {
         Ok(grid[best.expect("the grid is not empty")])
     }
 }
+
+/// Gets the place of the first of some images, them, and their Jacobians in the eigenvectors of H.
+type EachProjected<'a> =
+    &'a mut dyn FnMut(usize, &[Point], &[Projection]) -> Result<(), LaplaceError>;
 
 fn check(config: &LaplaceConfig) -> Result<(), LaplaceError> {
     if config.images == 0 {

@@ -103,7 +103,7 @@ impl AdapterKron {
         let mut start = 0;
         let sums = blocks.into_iter().enumerate().map(|(number, block)| {
             let place = start;
-            start += block.len();
+            start += block.parameters();
             BlockSum {
                 block,
                 start: place,

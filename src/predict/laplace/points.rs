@@ -34,7 +34,8 @@ impl Block {
         self.taps * self.channels
     }
 
-    pub fn len(&self) -> usize {
+    /// Entries of the matrix.
+    pub fn parameters(&self) -> usize {
         self.rank * self.columns()
     }
 
@@ -68,7 +69,7 @@ pub fn blocks(layout: &AdapterLayout) -> Vec<Block> {
 
 /// A, B of all layers out of the parameter buffer or a gradient, in the order of [`blocks`].
 pub fn gather(blocks: &[Block], packed: &[f32]) -> Vec<f32> {
-    let mut out = Vec::with_capacity(blocks.iter().map(Block::len).sum());
+    let mut out = Vec::with_capacity(blocks.iter().map(Block::parameters).sum());
     blocks
         .iter()
         .for_each(|block| block.gather(packed, &mut out));
@@ -111,7 +112,7 @@ pub fn for_each(
         layout,
         wanted,
         sites: &plan.sites,
-        parameters: blocks(layout).iter().map(Block::len).sum(),
+        parameters: blocks(layout).iter().map(Block::parameters).sum(),
         gates: layout.rank_table(rows, |_| 0.0).1,
     };
     let group = match wanted {

@@ -145,9 +145,10 @@ impl<'a> Material<'a> {
         }
     }
 
-    /// Runs on all classes.
+    /// Runs on all classes that are asked something.
     fn complete(&self) -> impl Iterator<Item = &'a RunSpec> {
-        self.runs.iter().filter(|spec| !spec.without_classes)
+        let is_complete = |spec: &&RunSpec| !spec.without_classes && !spec.asks.is_empty();
+        self.runs.iter().filter(is_complete)
     }
 
     /// The runs of the claims: plain and gated, with the study's rank.

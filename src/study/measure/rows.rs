@@ -15,7 +15,7 @@ const CURVE_POINTS: usize = 100;
 /// The rows that there are answers for, and in words what there is none for.
 pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<String>), StudyError> {
     let (mut entries, mut missing) = (Vec::new(), Vec::new());
-    for spec in material.runs.iter().filter(|spec| !spec.without_classes) {
+    for spec in material.complete() {
         let gated = spec.config.method.gates().is_some();
         for samples in if gated { &[0, SAMPLES][..] } else { &[0] } {
             let entry = entry(material, spec, *samples)?;

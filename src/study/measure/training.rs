@@ -187,7 +187,9 @@ pub fn criteria(material: &Material) -> Result<Vec<CriterionPoint>, StudyError> 
 /// The head of the report with the environments and the time of the runs.
 pub fn study(material: &Material) -> Result<Study, StudyError> {
     let mut study = material.study.clone();
-    for spec in material.candidates.iter().chain(material.runs) {
+    let asked = |spec: &&RunSpec| !spec.asks.is_empty();
+    let runs = material.candidates.iter().chain(material.runs);
+    for spec in runs.filter(asked) {
         for seed in 1..=spec.seeds {
             let place = Place::new(material.out, &spec.name, seed);
             let Ok(run) = RunDir::open(&place.run) else {
