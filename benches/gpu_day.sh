@@ -6,7 +6,7 @@
 #                                   in the repository itself it packs first
 #     --out DIR      where the results go [default: $OUT, else ./gpu-results]
 #     --data DIR     CIFAR-10 in its binary layout [default: what was packed, else the embedded sample]
-#     --minutes N    for the training run [default: 20]
+#     --minutes N    for the training run and for the study, each [default: 10]
 #     --adapter A    as bayeslora's [default: the best one; the tests always take that]
 #     --python P     a Python with PyTorch; without PyTorch its part is skipped [default: python3]
 #     --quick        everything in a few minutes even on a software adapter, to try the script
@@ -78,7 +78,7 @@ case $mode in
 esac
 
 out=${OUT:-./gpu-results}
-data='' minutes=20 adapter='' python=python3 quick=
+data='' minutes=10 adapter='' python=python3 quick=
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=1 ;;
@@ -133,11 +133,10 @@ environment() {
 }
 
 # shellcheck disable=SC2317 # `step` calls it.
-# Training until it is over or the time is up; what the epochs until then wrote stays.
-training() {
+# A command until it is over or the time is up; what it wrote until then stays.
+timed() {
     local status=0
-    timeout --signal INT --kill-after 60 "${minutes}m" \
-        "$bayeslora" train --json --out "$out/run" --data "${data:-sample}" "$@" || status=$?
+    timeout --signal INT --kill-after 60 "${minutes}m" "$@" || status=$?
     # 124: the time was up.
     [ "$status" -eq 124 ] || return "$status"
     echo "stopped after $minutes minutes" >&2
@@ -184,9 +183,12 @@ else
     echo "| pytorch | skipped: $python has no PyTorch | |" >>"$summary"
 fi
 rm -rf "$out/run"
-step training training "${train[@]}"
+step training timed "$bayeslora" train --json --out "$out/run" --data "${data:-sample}" "${train[@]}"
+# The same command goes on where it stopped.
+if [ -n "$quick" ] || [ -z "$data" ]; then scale=(smoke); else scale=(desk --data "$data"); fi
+step study timed "$bayeslora" reproduce --out "$out/study" --scale "${scale[@]}"
 
-for name in devices bench-64 bench-64-f16 pytorch-64 bench-224 bench-224-f16 pytorch-224 training; do
+for name in devices bench-64 bench-64-f16 pytorch-64 bench-224 bench-224-f16 pytorch-224 training study; do
     [ -f "$out/$name.txt" ] || continue
     printf '\n## %s\n\n%s\n%s\n%s\n' "$name" "$fence" "$(cat "$out/$name.txt")" "$fence" >>"$summary"
 done

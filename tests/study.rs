@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bayeslora::data::Dataset;
 use bayeslora::formats::{Adapter, GateDistribution, Head, LayerAdapter, RunDir};
+use bayeslora::model::{AdapterLayout, Backbone};
 use bayeslora::report::{Comparison, Results, Study, Verdict};
 use bayeslora::study::measure::{Answers, Material, ensemble, measure};
 use bayeslora::study::{
-    Chosen, Place, RunSpec, Scale, Settings, Stored, candidates, candidates_of, fewest_ranks,
-    lowest, runs,
+    Chosen, Criterion, Place, RunSpec, Scale, Settings, Stored, candidates, candidates_of,
+    fewest_ranks, lowest, runs,
 };
+use bayeslora::train::initial_state;
 use bayeslora::train::kl::KlMultiplicity;
 use serde_json::json;
 
@@ -228,6 +230,41 @@ fn rows_hold_what_the_files_hold() {
         .find(|t| t.aim.starts_with("no cut"))
         .unwrap();
     assert_eq!(cuts.reached, Some(true), "{}", cuts.found);
+}
+
+#[test]
+fn criteria_order_ranks() {
+    let resnet = Backbone::embedded().unwrap().resnet;
+    let conv = |name: &str| {
+        resnet
+            .convs
+            .iter()
+            .position(|spec| spec.name == name)
+            .unwrap()
+    };
+    let places = [conv("layer4.0.downsample.0"), conv("layer4.1.conv2")];
+    let ids = vec![vec![0, 1], vec![0]];
+    let layout = AdapterLayout::new(&resnet, &places, false, 10, &ids);
+    let mut state = initial_state(&layout, 1);
+    state.layers[0].log_alpha = vec![-2.0, 1.0];
+    state.layers[1].log_alpha = vec![0.0];
+    for layer in &mut state.layers {
+        layer.lora_b.fill(1.0);
+    }
+    let order = |criterion: Criterion| criterion.order(&layout, &state);
+    assert_eq!(order(Criterion::LogAlpha), [(0, 1), (1, 0), (0, 0)]);
+    // |a_i| |b_i| with the same b: the second rank of the first layer twice as long as the first.
+    let inputs = layout.layers[0].in_channels;
+    let mut scaled = state.clone();
+    for place in 0..inputs {
+        scaled.layers[0].lora_a[inputs + place] = 2.0 * scaled.layers[0].lora_a[place];
+    }
+    scaled.layers[1].lora_a.fill(0.0);
+    let order = Criterion::Magnitude.order(&layout, &scaled);
+    assert_eq!(order, [(1, 0), (0, 0), (0, 1)]);
+    let random = |seed| Criterion::Random { seed }.order(&layout, &state);
+    assert_eq!(random(1), random(1));
+    assert!((1..20).any(|seed| random(seed) != random(0)));
 }
 
 #[test]

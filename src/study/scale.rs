@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::predict::laplace::LaplaceStructure;
+
 /// What machine a study is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,6 +44,8 @@ pub struct Settings {
     pub curve_images: usize,
     /// Of the bootstrap over images.
     pub resamples: usize,
+    /// Posteriors around the plain runs.
+    pub laplace: &'static [LaplaceStructure],
 }
 
 impl Scale {
@@ -70,6 +74,7 @@ impl Scale {
                 corrupted_images: 2_000,
                 curve_images: 10_000,
                 resamples: 1_000,
+                laplace: &LaplaceStructure::ALL,
             },
             Self::Desk => Settings {
                 images: Some(12_000),
@@ -86,6 +91,7 @@ impl Scale {
                 corrupted_images: 200,
                 curve_images: 1_000,
                 resamples: 500,
+                laplace: &LaplaceStructure::ALL,
             },
             Self::Smoke => Settings {
                 images: Some(300),
@@ -102,6 +108,8 @@ impl Scale {
                 corrupted_images: 2,
                 curve_images: 20,
                 resamples: 100,
+                // The full one takes a minute for its eigenvectors alone.
+                laplace: &[LaplaceStructure::LastLayerKron, LaplaceStructure::Gates],
             },
         }
     }

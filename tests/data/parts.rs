@@ -42,6 +42,39 @@ fn limit_is_a_balanced_prefix() {
 }
 
 #[test]
+fn every_beginning_of_an_interleaved_set_is_its_limit() {
+    let data = numbered(vec![1, 1, 1, 0, 0, 2, 0, 1, 0], 3);
+    let turns = data.interleaved();
+    assert_eq!(indices(&turns), [3, 0, 5, 4, 1, 6, 2, 8, 7]);
+    for n in 1..=data.len() {
+        let mut first = indices(&turns.subset(&(0..n).collect::<Vec<_>>()));
+        first.sort_unstable();
+        assert_eq!(first, indices(&data.clone().limit(n).unwrap()), "{n}");
+    }
+}
+
+#[test]
+fn classes_are_parted_and_counted_anew() {
+    let data = numbered(vec![3, 0, 2, 1, 2, 3], 4);
+    let names = ["2", "0"].map(String::from);
+    let (named, others) = data.part_classes(&names).unwrap();
+    assert_eq!(
+        (indices(&named), &named.labels[..]),
+        (vec![1, 2, 4], &[0, 1, 1][..])
+    );
+    assert_eq!(&named.classes[..], ["0", "2"], "in the set's order");
+    assert_eq!(
+        (indices(&others), &others.labels[..]),
+        (vec![0, 3, 5], &[1, 0, 1][..])
+    );
+    assert_eq!(&others.classes[..], ["1", "3"]);
+    let text = message(data.part_classes(&["7".into()]));
+    assert_says(&text, &["no class 7", "0, 1, 2, 3"]);
+    let text = message(data.part_classes(&["0", "1", "2"].map(String::from)));
+    assert_says(&text, &["1 classes beside those named", "two"]);
+}
+
+#[test]
 fn a_fraction_or_a_set_that_cannot_be_split() {
     let data = numbered(vec![0, 0, 1, 1], 2);
     for fraction in [0.0, 1.0, -0.1, f64::NAN] {

@@ -1,0 +1,77 @@
+//! What `reproduce` refuses before it opens a device. That it works is shown by the smoke study of CI.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::contains;
+
+#[track_caller]
+fn refuses(out: &Path, options: &str, parts: &[&str]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+    command.arg("reproduce").arg("--out").arg(out);
+    let mut assert = command.args(options.split_whitespace()).assert().code(2);
+    for part in parts {
+        assert = assert.stderr(contains(*part));
+    }
+    assert.stderr(contains("panicked").not());
+}
+
+#[test]
+fn bad_input_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("study");
+    refuses(&out, "", &["--data is missing"]);
+    refuses(
+        &out,
+        "--scale paper --data sample",
+        &["--scale paper needs --backbone"],
+    );
+    refuses(&out, "--scale huge", &["expected paper, desk or smoke"]);
+    refuses(&out, "--scale smoke --shard 3/2", &["expected i/n"]);
+    refuses(
+        &out,
+        "--scale smoke --unfamiliar here",
+        &["expected NAME=D"],
+    );
+    refuses(
+        &out,
+        "--scale smoke --shard 1/2 --merge a",
+        &["cannot be used with"],
+    );
+    assert!(!out.exists(), "nothing is left behind");
+    let none = directory.path().join("none");
+    refuses(
+        &out,
+        &format!("--scale smoke --merge {}", none.display()),
+        &["no runs in it"],
+    );
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("letter.txt"), "dear").unwrap();
+    refuses(
+        directory.path(),
+        "--scale smoke",
+        &["holds something else than a study"],
+    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_study_keeps_its_options() {
+    let directory = tempfile::tempdir().unwrap();
+    let kept =
+        r#"{ "scale": "smoke", "data": "sample", "backbone": "embedded", "unfamiliar": [] }"#;
+    fs::write(directory.path().join("study.json"), kept).unwrap();
+    let parts = ["--scale is desk", "was started with smoke", "leave it out"];
+    refuses(directory.path(), "--scale desk", &parts);
+    refuses(
+        directory.path(),
+        "--data photos",
+        &["--data is photos", "sample"],
+    );
+}
