@@ -42,6 +42,9 @@ pub struct ReproduceArgs {
     /// Take the runs of these directories first, which shards have written
     #[arg(long, value_name = "DIR", num_args = 1..)]
     merge: Vec<PathBuf>,
+    /// Time, score and report what is there; train and predict nothing more
+    #[arg(long, conflicts_with = "shard")]
+    score_only: bool,
 }
 
 pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
@@ -55,7 +58,7 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     let all = Shard::ALL;
     // Every shard needs the answer, and the same seeds give every shard the same one.
     let candidates = candidates_of(&settings, workshop.train_images());
-    if !workshop.work_through(&candidates, all)? {
+    if !args.score_only && !workshop.work_through(&candidates, all)? {
         return Ok(());
     }
     let chosen = choose(&workshop, &settings, &candidates)?;
@@ -64,7 +67,8 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
         chosen.kl_multiplicity, chosen.rank_per_layer
     );
     let runs = runs(&settings, &chosen);
-    if !workshop.work_through(&runs, args.shard.unwrap_or(all))? {
+    let shard = args.shard.unwrap_or(all);
+    if !args.score_only && !workshop.work_through(&runs, shard)? {
         return Ok(());
     }
     if args.shard.is_some() {
@@ -157,7 +161,9 @@ fn choose(workshop: &Workshop, settings: &Settings, candidates: &[RunSpec]) -> R
     let mut ranks = Vec::new();
     for spec in candidates {
         let place = Place::new(workshop.out(), &spec.name, 1);
-        let found = place.read(&Stored::samples("validation", SAMPLES))?;
+        let found = place
+            .read(&Stored::samples("validation", SAMPLES))
+            .context("kappa is chosen by runs that are not there yet")?;
         let log_probs = log_mean_exp(&found.values, found.samples);
         let predictions = Predictions::from_log_probs(&log_probs, &labels, found.classes)?;
         nll.push(nll_each(&predictions));
