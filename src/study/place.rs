@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde_json::Value;
+
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
 use crate::predict::laplace::LaplaceStructure;
 
@@ -119,6 +122,36 @@ impl Place {
     ) -> Result<(), StudyError> {
         let n = values.len() / samples / classes;
         self.put(&self.file(stored), &[samples, n, classes], values)
+    }
+
+    fn note_file(&self, stored: &Stored) -> PathBuf {
+        self.file(stored).with_extension("json")
+    }
+
+    /// Keeps what else is known of predictions beside them.
+    ///
+    /// # Errors
+    /// It has no JSON form, or cannot be written.
+    pub fn write_note(&self, stored: &Stored, note: &impl Serialize) -> Result<(), StudyError> {
+        let path = self.note_file(stored);
+        let json = |source| StudyError::Json {
+            path: path.clone(),
+            source,
+        };
+        let text = serde_json::to_string_pretty(note).map_err(json)? + "\n";
+        fs::write(&path, text).map_err(failed(&path))
+    }
+
+    /// What was kept beside predictions; nothing where there is none.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub fn read_note(&self, stored: &Stored) -> Result<Value, StudyError> {
+        let path = self.note_file(stored);
+        let Ok(text) = fs::read_to_string(&path) else {
+            return Ok(Value::Null);
+        };
+        serde_json::from_str(&text).map_err(|source| StudyError::Json { path, source })
     }
 
     /// # Errors

@@ -143,7 +143,8 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     }
     runs.extend([
         RunSpec {
-            name: "lora-8-classes".into(),
+            name: "lora-without-two".into(),
+            title: format!("{}, without two classes", plain().title),
             without_classes: true,
             asks: vec![
                 mean(Images::Test, test, few),
@@ -152,7 +153,8 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             ..plain()
         },
         RunSpec {
-            name: "bayeslora-8-classes".into(),
+            name: "bayeslora-without-two".into(),
+            title: format!("{}, without two classes", gated().title),
             without_classes: true,
             asks: [
                 both(Images::Test, test, few),

@@ -1,6 +1,6 @@
 //! The answers of a Laplace posterior around a plain run.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bayeslora::predict::laplace::{Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure};
 use bayeslora::predict::{Predictor, Source};
 use bayeslora::study::{Place, Stored};
@@ -37,10 +37,5 @@ pub fn answer(
     let classes = predictor.layout().classes;
     let stored = Stored::laplace(structure);
     place.write(&stored, &found.log_probs, 1, classes)?;
-    let fitted = serde_json::to_string_pretty(&laplace.fitted())?;
-    let path = place
-        .run
-        .join("predictions")
-        .join(format!("{}.json", stored.way));
-    std::fs::write(&path, fitted + "\n").with_context(|| path.display().to_string())
+    Ok(place.write_note(&stored, &laplace.fitted())?)
 }

@@ -52,6 +52,8 @@ struct Entry<'a> {
     answers: Vec<Answers>,
     /// Fitted to validation images, by seed.
     temperatures: Vec<f64>,
+    /// Of Laplace posteriors, by seed.
+    precisions: Vec<f64>,
 }
 
 /// Everything that the files there are can say; what is missing is said too.

@@ -7,7 +7,7 @@ use crate::metrics::{Bootstrap, DEFAULT_BINS, RiskCoverage, reliability_bins, ri
 use crate::predict::laplace::LaplaceStructure;
 use crate::report::{Comparison, Row};
 use crate::study::runs::SAMPLES;
-use crate::study::{Cost, RunSpec, Stored, StudyError};
+use crate::study::{Cost, Place, RunSpec, Stored, StudyError};
 
 /// Points of a risk-coverage curve that are kept.
 const CURVE_POINTS: usize = 100;
@@ -19,11 +19,7 @@ pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<Strin
         let gated = spec.config.method.gates().is_some();
         for samples in if gated { &[0, SAMPLES][..] } else { &[0] } {
             let entry = entry(material, spec, *samples)?;
-            let expected = spec.seeds as usize;
-            if entry.seeds.len() < expected {
-                let (found, title) = (entry.seeds.len(), &entry.title);
-                missing.push(format!("{title}: {found} of {expected} seeds"));
-            }
+            missing.extend(lacking(&entry.title, entry.seeds.len(), spec.seeds));
             if entry.seeds.is_empty() {
                 continue;
             }
@@ -48,10 +44,28 @@ pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<Strin
             seeds: vec![1],
             answers: vec![together],
             temperatures: Vec::new(),
+            precisions: Vec::new(),
         });
     }
-    entries.extend(laplace(material)?);
+    for spec in material.runs.iter().filter(|spec| spec.without_classes) {
+        let stored = Stored::samples("held-out-classes", 0);
+        let is_there = |seed: &u64| Place::new(material.out, &spec.name, *seed).has(&stored);
+        let found = (1..=spec.seeds).filter(is_there).count();
+        missing.extend(lacking(&spec.title, found, spec.seeds));
+    }
+    for (entry, expected) in laplace(material)? {
+        missing.extend(lacking(&entry.title, entry.seeds.len(), expected));
+        if !entry.seeds.is_empty() {
+            entries.push(entry);
+        }
+    }
     Ok((entries, missing))
+}
+
+/// In words, where there are fewer seeds than there should be.
+fn lacking(title: &str, found: usize, expected: u64) -> Option<String> {
+    let lacks = (found as u64) < expected;
+    lacks.then(|| format!("{title}: {found} of {expected} seeds"))
 }
 
 fn entry<'a>(
@@ -76,6 +90,7 @@ fn entry<'a>(
         seeds,
         answers,
         temperatures: Vec::new(),
+        precisions: Vec::new(),
     })
 }
 
@@ -106,29 +121,36 @@ fn tempered<'a>(
         seeds: of.seeds.clone(),
         answers: answers.map(|(answers, t)| answers.tempered(*t)).collect(),
         temperatures,
+        precisions: Vec::new(),
     }))
 }
 
-/// Post-hoc Laplace on the plain adapters.
-fn laplace<'a>(material: &Material<'a>) -> Result<Vec<Entry<'a>>, StudyError> {
+/// Post-hoc Laplace on the plain adapters, as far as it is there, and how many seeds there should be.
+fn laplace<'a>(material: &Material<'a>) -> Result<Vec<(Entry<'a>, u64)>, StudyError> {
     let spec = &material.runs[0];
+    let expected = material.runs.iter().map(|spec| spec.laplace).max();
     let mut entries = Vec::new();
-    for structure in LaplaceStructure::ALL {
-        let stored = Stored::laplace(structure);
+    for structure in material.settings.laplace {
+        let stored = Stored::laplace(*structure);
         let (seeds, answers) = material.by_seed(spec, &stored, &material.test.labels)?;
-        if !seeds.is_empty() {
-            entries.push(Entry {
-                name: format!("{}/{}", spec.name, stored.way),
-                title: format!("Laplace, {}", in_words(structure)),
-                family: "laplace",
-                headline: false,
-                spec: None,
-                samples: 0,
-                seeds,
-                answers,
-                temperatures: Vec::new(),
-            });
+        let mut precisions = Vec::new();
+        for seed in &seeds {
+            let note = Place::new(material.out, &spec.name, *seed).read_note(&stored)?;
+            precisions.extend(note["delta"].as_f64());
         }
+        let entry = Entry {
+            name: format!("{}/{}", spec.name, stored.way),
+            title: format!("Laplace, {}", in_words(*structure)),
+            family: "laplace",
+            headline: false,
+            spec: None,
+            samples: 0,
+            seeds,
+            answers,
+            temperatures: Vec::new(),
+            precisions,
+        };
+        entries.push((entry, expected.unwrap_or(0)));
     }
     Ok(entries)
 }
@@ -149,6 +171,10 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
     if !entry.temperatures.is_empty() {
         let temperature = over_seeds(entry.temperatures.clone());
         all.insert("temperature".into(), temperature);
+    }
+    if !entry.precisions.is_empty() {
+        let precision = over_seeds(entry.precisions.clone());
+        all.insert("prior_precision".into(), precision);
     }
     let mut row = Row {
         name: entry.name.clone(),
