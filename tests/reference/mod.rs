@@ -19,3 +19,4 @@ pub mod resize;
 pub mod resnet;
 pub mod tensor;
 pub mod toy;
+pub mod weights;
