@@ -272,7 +272,7 @@ fn kappa_is_the_fewest_ranks_within_an_error_of_the_lowest() {
     let best: Vec<f64> = (0..100).map(|i| 1.0 + 0.1 * f64::from(i % 2)).collect();
     // A standard error of the difference is .01: the first is within, the second is not.
     let noise = |shift: f64| -> Vec<f64> {
-        let wobble = |i: usize| if i % 2 == 0 { 0.1 } else { -0.1 };
+        let wobble = |i: usize| if i.is_multiple_of(2) { 0.1 } else { -0.1 };
         (0..100).map(|i| best[i] + shift + wobble(i)).collect()
     };
     let (close, far) = (noise(0.009), noise(0.02));

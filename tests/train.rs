@@ -135,6 +135,10 @@ fn a_resumed_run_is_the_run() {
             ..config()
         },
         dropout(0.3),
+        TrainConfig {
+            method: Method::WeightNoise,
+            ..config()
+        },
     ] {
         let mut whole = trainer(&GPU, config.clone()).unwrap();
         let expected = epochs(&mut whole, 3);

@@ -4,6 +4,7 @@
 
 //# include "common/step"
 //# include "common/ranks"
+//# include "common/divergence"
 
 struct Params {
     ranks: u32,
@@ -21,17 +22,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> gradients: array<f32>;
 @group(0) @binding(6) var<storage, read_write> kl: array<f32>;
 
-fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }
-
-// log(1 + e^x), which does not overflow
-fn softplus(x: f32) -> f32 { return max(x, 0.0) + log(1.0 + exp(-abs(x))); }
-
 // KL and its derivative at log alpha = t.
 fn divergence(t: f32) -> vec2f {
 //# if prior == 0
-    const k1 = 0.63576; const k2 = 1.87320; const k3 = 1.48695;
-    let u = sigmoid(fma(k3, t, k2));
-    return vec2f(k1 * (1.0 - u) + 0.5 * softplus(-t), -k1 * k3 * u * (1.0 - u) - 0.5 * sigmoid(-t));
+    return molchanov(t);
 //# elif prior == 1
     return vec2f(0.5 * softplus(-t), -0.5 * sigmoid(-t));
 //# else

@@ -11,9 +11,7 @@ use bayeslora::model::{
     KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, largest_chunk,
 };
 use bayeslora::predict::{ForwardPlan, ForwardSpec, fitted};
-use bayeslora::train::{
-    Adam, Method, StepSpec, TrainStep, Trainable, TrainableState, initial_state,
-};
+use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -115,13 +113,25 @@ impl PlanArgs {
     fn of_run(&self, path: &PathBuf, samples: usize) -> Result<Subject> {
         let run = run::open(path, self.backbone.as_deref())?;
         let (layout, state) = fitted(&run.backbone, &run.adapter)?;
+        let samples = match (run.adapter.gates, self.samples) {
+            (GateDistribution::Weights, None | Some(1)) => 1,
+            (GateDistribution::Weights, Some(samples)) => bail!(
+                "--samples is {samples}; a run of weight-noise draws its weights once a pass, and every \
+                 sample is a pass of its own: leave it out"
+            ),
+            _ => samples,
+        };
         let trained = run.config.batch_size.filter(|_| self.mode == Mode::Train);
         Ok(Subject {
             layout,
             state,
             scale: run.adapter.scale(),
             distribution: run.adapter.gates,
-            prior: (run.config.method == Method::BayesLora).then_some(run.config.kl_prior.into()),
+            prior: run
+                .config
+                .method
+                .learns_noise()
+                .then_some(run.config.kl_prior.into()),
             resolution: run.adapter.resolution,
             batch: self.batch_size.or(trained).unwrap_or(BATCH),
             samples,

@@ -251,6 +251,7 @@ fn block(answer: &Answer, width: usize, classes: usize, samples: usize) -> Strin
 fn trace(value: f32) -> String {
     match value {
         0.0 => "0".into(),
+        value if value.is_nan() => "unknown for noise on weights".into(),
         value if value >= 0.01 => format!("{value:.3}"),
         value => format!("{value:.2e}"),
     }

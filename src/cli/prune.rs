@@ -121,7 +121,7 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         run.adapter.method
     );
     ensure!(
-        run.adapter.gates == GateDistribution::Gaussian,
+        run.adapter.gates != GateDistribution::Bernoulli,
         "--run {}: its ranks are dropped with a fixed probability (method {}), so no log alpha was \
          learnt to prune by",
         run.dir.path().display(),
@@ -137,7 +137,8 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let bench = Bench::new(&gpu, &run, &layout, dataset, bar)?;
 
     let threshold = args.threshold.unwrap_or(f64::NEG_INFINITY);
-    let candidates = noisiest(&state, threshold, args.min_rank);
+    let ranked = state.with_log_alpha(run.adapter.gates);
+    let candidates = noisiest(&ranked, threshold, args.min_rank);
     let before = bench.score(&layout, &state)?;
     let mut attempts = Attempts {
         bench: &bench,
@@ -164,7 +165,7 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         effective_rank_after: run::effective_rank(&adapter),
         adapter_parameters_before: layout.adapter_parameters(),
         adapter_parameters_after: chosen.layout.adapter_parameters(),
-        layers: layers(&layout, &state, &chosen.kept),
+        layers: layers(&layout, &ranked, &chosen.kept),
         written: None,
         kept_before: None,
     };

@@ -186,7 +186,11 @@ pub fn effective_rank(adapter: &Adapter) -> f64 {
     let mut ungated = 0;
     for layer in &adapter.layers {
         match &layer.log_alpha {
-            Some(log_alpha) => gates.extend(log_alpha.iter().copied().map(f64::from)),
+            Some(stored) => {
+                let (a, b) = (&layer.lora_a, &layer.lora_b);
+                let log_alpha = adapter.gates.log_alpha(stored, a, b);
+                gates.extend(log_alpha.into_iter().map(f64::from));
+            }
             None => ungated += layer.rank(),
         }
     }

@@ -23,9 +23,11 @@ pub struct Options {
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
     backbone: Option<String>,
-    /// Plain adapters, adapters with Gaussian gates, with ranks dropped at random, or several plain ones
-    /// that answer together [default: bayeslora]
-    #[arg(long, value_parser = name::<Method>, value_name = "lora|bayeslora|mc-dropout|ensemble")]
+    /// Plain adapters, adapters with Gaussian gates, with ranks dropped at random, several plain ones that
+    /// answer together, or, as an ablation, noise on every weight as in the code of the paper's authors
+    /// [default: bayeslora]
+    #[arg(long, value_parser = name::<Method>)]
+    #[arg(value_name = "lora|bayeslora|mc-dropout|ensemble|weight-noise")]
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Method>,
     /// Side of the network's input in pixels [default: 64]
@@ -76,7 +78,7 @@ pub struct Options {
     #[arg(long, value_name = "K")]
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<usize>,
-    /// Prior of the gates [default: molchanov]
+    /// Prior of the gates; weight-noise takes molchanov alone [default: molchanov]
     #[arg(long, value_name = "molchanov|eb|gaussian[:VARIANCE]")]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_prior: Option<KlPrior>,
@@ -116,7 +118,7 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     min_rank: Option<usize>,
-    /// A gate draw an example, or one for the batch [default: per-example]
+    /// A gate draw an example, or one for the batch, as always with weight-noise [default: per-example]
     #[arg(long, value_parser = name::<Gates>, value_name = "per-example|shared")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gates: Option<Gates>,

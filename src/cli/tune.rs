@@ -8,7 +8,7 @@ use bayeslora::metrics::{Predictions, nll_each};
 use bayeslora::predict::{Evaluated, Samples};
 use bayeslora::study::{candidates, fewest_ranks, lowest};
 use bayeslora::train::kl::KlMultiplicity;
-use bayeslora::train::{Method, Prepared, Progress, TrainConfig, Trainer, prepare};
+use bayeslora::train::{Prepared, Progress, TrainConfig, Trainer, prepare};
 use clap::Args;
 use serde::Serialize;
 
@@ -78,7 +78,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
     let config = run.dir.path().join("config.toml").display().to_string();
     let data = &run.inputs.data;
     ensure!(
-        run.config.method == Method::BayesLora,
+        run.config.method.learns_noise(),
         "--run {}: its method is {}, which has no KL; tune a run of --method bayeslora",
         run.dir.path().display(),
         run.config.method.name()

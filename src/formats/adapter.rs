@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FormatError;
 
-/// What a gate is drawn from; either way its mean is 1 and its variance alpha.
+/// What is drawn anew for every sample: the gates, whose mean is 1 and whose variance alpha, or the weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GateDistribution {
@@ -16,6 +16,31 @@ pub enum GateDistribution {
     /// z is 1 + alpha with probability 1/(1 + alpha), else 0: dropout of whole ranks with
     /// alpha = p/(1 - p).
     Bernoulli,
+    /// No gates, z = 1: every weight of A and B is `N(mu, sigma_i^2)`, sigma_i shared by the weights of a rank. In
+    /// place of log alpha stands `rho_i = log sigma_i^2`.
+    Weights,
+}
+
+impl GateDistribution {
+    /// log alpha of each rank of a layer, `[r]`, from what stands in its place, A `[r, ...]` and B `[out, r]`.
+    ///
+    /// Of weights, where each has an alpha of its own, it is `rho_i - log mean_j mu_ij^2` over the rank's
+    /// weights (the authors take the mean of the medians of A's and B's), infinite where all are zero.
+    pub fn log_alpha(self, stored: &[f32], lora_a: &[f32], lora_b: &[f32]) -> Vec<f32> {
+        if self != Self::Weights {
+            return stored.to_vec();
+        }
+        let rank = stored.len();
+        let square = |weight: &f32| f64::from(*weight).powi(2);
+        let of_rank = |(i, rho): (usize, &f32)| {
+            let a = &lora_a[i * lora_a.len() / rank..][..lora_a.len() / rank];
+            let b = lora_b.iter().skip(i).step_by(rank);
+            let sum = a.iter().chain(b).map(square).sum::<f64>();
+            let weights = (lora_a.len() + lora_b.len()) / rank;
+            (f64::from(*rho) - (sum / weights as f64).ln()) as f32
+        };
+        stored.iter().enumerate().map(of_rank).collect()
+    }
 }
 
 /// The adapter of one layer: `y = W * x + s B (z . (A * x))`.
@@ -35,7 +60,8 @@ pub struct LayerAdapter {
     pub lora_a: Vec<f32>,
     /// B, `[out_channels, r, 1, 1]`.
     pub lora_b: Vec<f32>,
-    /// `[r]`: the logarithm of the gates' variance; `None` without gates.
+    /// `[r]`: the logarithm of the gates' variance, or of the weights' ([`GateDistribution::Weights`]); `None` where
+    /// nothing is drawn.
     pub log_alpha: Option<Vec<f32>>,
     /// `[r]`: the index each rank had before any pruning, below the adapter's `initial_rank`.
     pub rank_ids: Vec<u32>,
@@ -73,7 +99,7 @@ pub struct Adapter {
     pub seed: u64,
     /// How it was trained, such as `bayeslora` or `lora`.
     pub method: String,
-    /// What the gates are drawn from, where there are any.
+    /// What is drawn when predicting, where anything is.
     pub gates: GateDistribution,
 }
 

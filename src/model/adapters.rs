@@ -2,6 +2,7 @@
 
 use super::graph::Map;
 use super::resnet::ResNet;
+use crate::formats::GateDistribution;
 
 /// The classifier's name, as a layer that can be adapted.
 pub const HEAD: &str = "fc";
@@ -13,7 +14,7 @@ pub struct LayerState {
     pub lora_a: Vec<f32>,
     /// `[out, rank]`.
     pub lora_b: Vec<f32>,
-    /// `[rank]`.
+    /// `[rank]`; rho = log sigma^2 where weights are drawn.
     pub log_alpha: Vec<f32>,
 }
 
@@ -44,6 +45,17 @@ impl AdapterState {
                 .collect();
             layer.log_alpha = kept.iter().map(|i| layer.log_alpha[*i]).collect();
         }
+    }
+
+    /// The same with [log alpha](GateDistribution::log_alpha) of every rank, whatever is learnt: what ranks are
+    /// chosen by.
+    pub fn with_log_alpha(&self, distribution: GateDistribution) -> Self {
+        let mut state = self.clone();
+        for layer in &mut state.layers {
+            let (a, b) = (&layer.lora_a, &layer.lora_b);
+            layer.log_alpha = distribution.log_alpha(&layer.log_alpha, a, b);
+        }
+        state
     }
 }
 
@@ -93,6 +105,11 @@ impl LayoutLayer {
     /// n_i = Cin k^2 + Cout
     pub fn params_per_rank(&self) -> usize {
         self.in_channels * self.taps() + self.out_channels
+    }
+
+    /// What keys its noise: layers keep it through pruning, being the place among all of the network's.
+    pub fn number(&self) -> u32 {
+        self.conv.map_or(u32::from(u16::MAX), |place| place as u32)
     }
 }
 
@@ -305,12 +322,10 @@ impl AdapterLayout {
         let mut len = 0;
         for layer in &self.layers {
             let stride = Map::vector(layer.rank()).floats();
-            // Layers keep their number through pruning: the place among all of the network's.
-            let number = layer.conv.map_or(u32::from(u16::MAX), |place| place as u32);
             for lane in 0..stride {
                 let real = lane < layer.rank();
                 entries.push(RankEntry {
-                    layer: number,
+                    layer: layer.number(),
                     id: if real { layer.rank_ids[lane] } else { 0 },
                     gate: (len + lane) as u32,
                     stride: stride as u32,

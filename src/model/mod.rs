@@ -15,6 +15,7 @@ mod resnet;
 mod step;
 mod suffix;
 mod tuning;
+mod weight_noise;
 mod winograd;
 
 pub use adapters::{
@@ -28,10 +29,11 @@ pub use images::ResidentImages;
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
 pub use ops::{
     ConvBackward, ConvForward, ConvShape, GateTable, ImageChunk, LowRank, Outer, Prior,
-    ProductKernel, Tile, Up,
+    ProductKernel, Tile, Up, WeightTable,
 };
 pub use prefix::{PrefixInput, largest_chunk, prefix};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};
 pub use step::{GateMode, Purpose, StepValues};
 pub use suffix::{Activations, AdapterFactors, AdapterSlots, LayerSlots, backward, forward};
 pub use tuning::rank_kernels;
+pub use weight_noise::{DrawnWeights, WeightEntry};

@@ -41,10 +41,7 @@ impl AdapterSlots {
         gate_starts: &[usize],
         rows: usize,
     ) -> Self {
-        let mut range = |buffer: &wgpu::Buffer, segment: Segment| {
-            let (start, len) = (segment.start as u64 * 4, segment.len.max(4) as u64 * 4);
-            graph.builder.buffer_range("adapter", buffer, start, len)
-        };
+        let mut range = |buffer: &wgpu::Buffer, segment| range(graph, buffer, segment);
         let layers = layout.layers.iter().zip(gate_starts).map(|(layer, start)| {
             let len = Map::vector(layer.rank()).floats() * rows;
             LayerSlots {
@@ -61,6 +58,25 @@ impl AdapterSlots {
             scale,
         }
     }
+
+    /// The same with A and B from another buffer, laid out alike.
+    pub fn with_factors(
+        mut self,
+        graph: &mut Graph,
+        layout: &AdapterLayout,
+        factors: &wgpu::Buffer,
+    ) -> Self {
+        for (slots, layer) in self.layers.iter_mut().zip(&layout.layers) {
+            slots.a = range(graph, factors, layer.a);
+            slots.b = range(graph, factors, layer.b);
+        }
+        self
+    }
+}
+
+fn range(graph: &mut Graph, buffer: &wgpu::Buffer, segment: Segment) -> Slot {
+    let (start, len) = (segment.start as u64 * 4, segment.len.max(4) as u64 * 4);
+    graph.builder.buffer_range("adapter", buffer, start, len)
 }
 
 /// An adapter at work in a plan.

@@ -3,8 +3,8 @@
 use crate::formats::GateDistribution;
 use crate::gpu::{Gpu, GpuError, Plan, Reading};
 use crate::model::{
-    self, AdapterLayout, AdapterSlots, Batch, BatchInput, Cut, FrozenNetwork, GateTable, Graph,
-    StepValues, largest_chunk,
+    self, AdapterLayout, AdapterSlots, Batch, BatchInput, Cut, DrawnWeights, FrozenNetwork,
+    GateTable, Graph, StepValues, largest_chunk,
 };
 
 /// What a forward plan computes.
@@ -14,7 +14,8 @@ pub struct ForwardSpec {
     pub input: BatchInput,
     /// Examples of a batch.
     pub examples: usize,
-    /// Gate samples of each example; the prefix runs once for all of them.
+    /// Gate samples of each example; the prefix runs once for all of them. One where weights are drawn, which all rows
+    /// share.
     pub samples: usize,
     /// s = lora_alpha / r_initial
     pub scale: f32,
@@ -49,7 +50,12 @@ impl ForwardPlan {
         let gpu = &network.gpu;
         let rows = spec.examples * spec.samples;
         let (table, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
-        let gates_buffer = gpu.storage("gates", gate_len as u64 * 4);
+        let draws_weights = spec.distribution == GateDistribution::Weights;
+        assert!(
+            spec.samples == 1 || !draws_weights,
+            "one draw of the weights serves all rows"
+        );
+        let gates_buffer = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
         let step_buffer = StepValues::buffer(gpu);
         let batch = Batch::new(gpu, spec.input.clone(), spec.examples);
         let log_probs = gpu.storage("log probabilities", (rows * layout.classes * 4) as u64);
@@ -57,10 +63,13 @@ impl ForwardPlan {
 
         let mut graph = Graph::new(gpu, network.kernels);
         let input = batch.prefix_input(&mut graph);
-        if !table.is_empty() {
+        let step = graph.builder.buffer("step", &step_buffer);
+        let drawn = (draws_weights && !table.is_empty())
+            .then(|| DrawnWeights::record(&mut graph, layout, parameters, step, |_| 0.0));
+        if drawn.is_none() && !table.is_empty() {
             let ranks = gpu.storage_with("ranks", &table);
             let gate_table = GateTable {
-                step: graph.builder.buffer("step", &step_buffer),
+                step,
                 ranks: graph.builder.buffer("ranks", &ranks),
                 parameters: graph.builder.buffer("parameters", parameters),
                 entries: table.len(),
@@ -70,7 +79,7 @@ impl ForwardPlan {
             let gates = graph.builder.buffer("gates", &gates_buffer);
             graph.gates(gate_table, spec.distribution, examples, gates, spec.samples);
         }
-        let slots = AdapterSlots::new(
+        let mut slots = AdapterSlots::new(
             &mut graph,
             layout,
             spec.scale,
@@ -79,6 +88,9 @@ impl ForwardPlan {
             &starts,
             rows,
         );
+        if let Some(drawn) = &drawn {
+            slots = slots.with_factors(&mut graph, layout, &drawn.buffer);
+        }
         let chunk = match spec.input {
             BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
                 largest_chunk(gpu, network, size)

@@ -48,13 +48,13 @@ pub fn fitted(
     Ok(exchange::from_file(&backbone.resnet, adapter)?)
 }
 
-/// Monte Carlo samples of the gates.
+/// Monte Carlo samples of the gates, or of the weights where an adapter draws those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Samples {
     /// 0 takes the mean weights (z = 1) instead.
     pub count: usize,
     pub seed: u64,
-    /// One draw a sample for all images, instead of one for each.
+    /// One draw a sample for all images, instead of one for each. Weights are always drawn so.
     pub shared: bool,
 }
 
@@ -88,7 +88,8 @@ pub struct Prediction {
     pub entropy: Vec<f32>,
     /// Entropy of the predictive minus the mean entropy of the samples, in nats, `[n]`.
     pub mutual_information: Vec<f32>,
-    /// Trace of equation (16) summed over adapters and positions, `[n]`.
+    /// Trace of equation (16) summed over adapters and positions, `[n]`; NaN where it does not hold, the weights being
+    /// drawn and not the gates.
     pub covariance_trace: Vec<f32>,
 }
 
@@ -325,7 +326,10 @@ impl Predictor {
             true => SOFTWARE_ROWS,
             false => HARDWARE_ROWS,
         };
-        let at_once = count.min(rows);
+        let at_once = match self.distribution {
+            GateDistribution::Weights => 1,
+            _ => count.min(rows),
+        };
         let examples = (rows / at_once).clamp(1, n);
         let plan = self.plan(self.spec(source, examples, at_once))?;
         let gates = match (samples.count, samples.shared) {
@@ -382,12 +386,16 @@ impl Predictor {
         Prediction::new(&log_probs, self.draws(samples), self.classes(), trace)
     }
 
-    /// The trace of equation (16) of every image, `[n]`: how much the adapters' outputs vary.
+    /// The trace of equation (16) of every image, `[n]`: how much the adapters' outputs vary. NaN where weights are
+    /// drawn: (16) is the covariance of gates, and noise on weights has more terms.
     ///
     /// # Errors
     /// As [`log_probs`](Self::log_probs).
     pub fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
         let n = source.dataset.len();
+        if self.distribution == GateDistribution::Weights {
+            return Ok(vec![f32::NAN; n]);
+        }
         let examples = SOFTWARE_ROWS.min(n);
         let plan = self.plan(ForwardSpec {
             trace: true,

@@ -164,6 +164,16 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             ..gated()
         },
     ]);
+    let noise = RunSpec {
+        name: format!("weight-noise-r{}", settings.rank),
+        title: "Weight noise".into(),
+        config: TrainConfig {
+            method: Method::WeightNoise,
+            kl_multiplicity: Some(kappa),
+            ..config(settings, settings.rank)
+        },
+        ..plain()
+    };
     let dropout = RunSpec {
         name: format!("mc-dropout-r{}", settings.rank),
         title: "MC dropout of ranks".into(),
@@ -174,6 +184,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         ..plain()
     };
     runs.push(other(dropout, true));
+    runs.push(other(noise, true));
     let fewer = chosen.rank_per_layer.max(1);
     if fewer < settings.rank {
         runs.push(other(lora(settings, fewer), false));

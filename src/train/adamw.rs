@@ -9,6 +9,8 @@ pub struct Adam {
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
+    /// What log alpha, or what stands in its place, is projected to after each step.
+    pub log_alpha_range: (i32, i32),
 }
 
 impl Default for Adam {
@@ -17,6 +19,7 @@ impl Default for Adam {
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
+            log_alpha_range: LOG_ALPHA_RANGE,
         }
     }
 }
@@ -34,6 +37,9 @@ impl Adam {
 
 /// log alpha is projected to this range after each step (Molchanov et al. 2017 clip at +-8).
 pub const LOG_ALPHA_RANGE: (i32, i32) = (-10, 8);
+
+/// log sigma^2 of drawn weights likewise; the authors clamp it to this range going forward.
+pub const LOG_VARIANCE_RANGE: (i32, i32) = (-20, 2);
 
 /// The trainable parameters on the GPU, their gradients and both moments; separate buffers, since
 /// a dispatch may not read a buffer that it writes.
@@ -149,8 +155,8 @@ impl Trainable {
                 ("rest1", ((1.0 - adam.beta1) as f32).into()),
                 ("rest2", ((1.0 - adam.beta2) as f32).into()),
                 ("epsilon", (adam.epsilon as f32).into()),
-                ("low", (LOG_ALPHA_RANGE.0 as f32).into()),
-                ("high", (LOG_ALPHA_RANGE.1 as f32).into()),
+                ("low", (adam.log_alpha_range.0 as f32).into()),
+                ("high", (adam.log_alpha_range.1 as f32).into()),
             ],
             self.layout.len,
             14 * self.layout.len as u64,

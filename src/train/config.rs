@@ -25,6 +25,10 @@ pub enum Method {
     /// Several plain adapters, each with a seed of its own, whose predictions are averaged
     /// (Lakshminarayanan et al. 2017).
     Ensemble,
+    /// Gaussian noise on every weight of A and B with a learnt sigma a rank, as in the code of the paper's authors: an
+    /// ablation.
+    #[serde(rename = "weight-noise")]
+    WeightNoise,
 }
 
 impl Method {
@@ -35,6 +39,7 @@ impl Method {
             Self::BayesLora => "bayeslora",
             Self::McDropout => "mc-dropout",
             Self::Ensemble => "ensemble",
+            Self::WeightNoise => "weight-noise",
         }
     }
 
@@ -45,16 +50,23 @@ impl Method {
             Self::BayesLora => "BayesLoRA",
             Self::McDropout => "MC dropout",
             Self::Ensemble => "Ensemble",
+            Self::WeightNoise => "Weight noise",
         }
     }
 
-    /// What its gates are drawn from; `None` where z = 1 always.
+    /// What is drawn for every sample; `None` where nothing is.
     pub fn gates(self) -> Option<GateDistribution> {
         match self {
             Self::Lora | Self::Ensemble => None,
             Self::BayesLora => Some(GateDistribution::Gaussian),
             Self::McDropout => Some(GateDistribution::Bernoulli),
+            Self::WeightNoise => Some(GateDistribution::Weights),
         }
+    }
+
+    /// Whether the noise of a rank is learnt, under a KL, and so prunes it.
+    pub fn learns_noise(self) -> bool {
+        matches!(self, Self::BayesLora | Self::WeightNoise)
     }
 }
 
@@ -330,6 +342,10 @@ impl TrainConfig {
         if self.method == Method::Ensemble {
             self.members.get_or_insert(MEMBERS);
         }
+        if self.method == Method::WeightNoise {
+            // A draw of all weights for every example would be a network for every example.
+            self.gates = Gates::Shared;
+        }
         Ok(self)
     }
 
@@ -400,6 +416,11 @@ impl TrainConfig {
         {
             return wrong("members", &members, "nothing without --method ensemble");
         }
+        if self.method == Method::WeightNoise && self.kl_prior != KlPrior::Molchanov {
+            let expected =
+                "molchanov with --method weight-noise, whose KL is a weight's, not a gate's";
+            return wrong("kl-prior", &self.kl_prior, expected);
+        }
         if self.targets.is_empty() {
             return wrong("targets", &"empty", "layers to adapt, as in layer3,layer4");
         }
@@ -443,7 +464,7 @@ impl TrainConfig {
     pub fn prunes_after(&self, epoch: usize) -> bool {
         let first = self.prune_from.epochs(self.epochs).ceil().max(1.0) as usize;
         let every = self.prune_every.epochs(self.epochs).round().max(1.0) as usize;
-        self.method == Method::BayesLora
+        self.method.learns_noise()
             && epoch < self.epochs
             && epoch >= first
             && (epoch - first).is_multiple_of(every)

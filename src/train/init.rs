@@ -8,6 +8,10 @@ use crate::model::{AdapterLayout, AdapterState, LayerState};
 /// log alpha of every gate at the start.
 pub const INITIAL_LOG_ALPHA: f32 = -5.0;
 
+/// log sigma^2 of drawn weights at the start, the authors' value: sigma is .0025, while A's weights start at up to
+/// 1/sqrt(fan in), which is .02 to .06 in layer3 and layer4.
+pub const INITIAL_LOG_VARIANCE: f32 = -12.0;
+
 /// A and the head uniform in +-1/sqrt(fan in) (Kaiming with a = sqrt 5, as PEFT and PyTorch do),
 /// B zero, so that the adapted network equals the backbone at step 0.
 pub fn initial_state(layout: &AdapterLayout, seed: u64) -> AdapterState {

@@ -12,12 +12,12 @@ mod setup;
 mod step;
 mod trainer;
 
-pub use adamw::{Adam, LOG_ALPHA_RANGE, Trainable, TrainableState};
+pub use adamw::{Adam, LOG_ALPHA_RANGE, LOG_VARIANCE_RANGE, Trainable, TrainableState};
 pub use config::{
     Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, MEMBERS, Method, Span,
     TrainConfig,
 };
-pub use init::{INITIAL_LOG_ALPHA, initial_state};
+pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_state};
 pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, noisiest};
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};

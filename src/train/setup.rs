@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::kl::KlPrior;
 use super::report::{Observer, Progress, TrainError};
-use super::{Adam, Method, StepSpec, TrainConfig, TrainStep, Trainable};
+use super::{Adam, LOG_VARIANCE_RANGE, Method, StepSpec, TrainConfig, TrainStep, Trainable};
 use crate::data::Dataset;
 use crate::gpu::{Gpu, GpuError};
 use crate::model::{Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW, Prior, View, largest_chunk};
@@ -89,6 +89,10 @@ pub(super) fn build_step(
         .filter_map(|layer| layer.conv)
         .collect();
     let multiplicity = config.kl_multiplicity.expect("resolved");
+    let mut adam = Adam::default();
+    if config.method == Method::WeightNoise {
+        adam.log_alpha_range = LOG_VARIANCE_RANGE;
+    }
     let with_batch = |batch: usize| {
         let spec = StepSpec {
             cut: network.resnet.cut(&convs),
@@ -97,11 +101,14 @@ pub(super) fn build_step(
             chunk: largest_chunk(&network.gpu, network, config.resolution),
             scale: config.scale(),
             distribution: config.method.gates().unwrap_or_default(),
-            prior: (config.method == Method::BayesLora).then_some(config.kl_prior.into()),
+            prior: config
+                .method
+                .learns_noise()
+                .then_some(config.kl_prior.into()),
             kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
             slots,
             draw_gates: true,
-            adam: Adam::default(),
+            adam,
         };
         TrainStep::new(network, trainable, &spec)
     };

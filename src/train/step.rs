@@ -4,8 +4,8 @@ use super::adamw::{Adam, Trainable};
 use crate::formats::GateDistribution;
 use crate::gpu::{Gpu, GpuError, Plan, Reading};
 use crate::model::{
-    self, AdapterSlots, Batch, BatchInput, Cut, FrozenNetwork, GateTable, Graph, LayoutLayer,
-    Prior, StepValues,
+    self, AdapterSlots, Batch, BatchInput, Cut, DrawnWeights, FrozenNetwork, GateTable, Graph,
+    LayoutLayer, Prior, StepValues,
 };
 
 /// What a training step computes.
@@ -19,13 +19,13 @@ pub struct StepSpec<'a> {
     /// s = lora_alpha / r_initial
     pub scale: f32,
     pub distribution: GateDistribution,
-    /// The KL of the gates; `None` leaves log alpha alone.
+    /// The KL of the gates; `None` leaves log alpha alone. That of drawn weights is Molchanov's.
     pub prior: Option<Prior>,
     /// The KL multiplicity kappa of a rank of each layer.
     pub kappa: &'a dyn Fn(&LayoutLayer) -> f64,
     /// Steps whose statistics are kept.
     pub slots: usize,
-    /// Whether the plan draws its gates; tests inject their own.
+    /// Whether the plan draws its gates, if any; tests inject their own.
     pub draw_gates: bool,
     pub adam: Adam,
 }
@@ -75,7 +75,9 @@ impl TrainStep {
             rows,
         };
         let gates = graph.builder.buffer("gates", &gates_buffer);
-        if spec.draw_gates && !table.is_empty() {
+        let drawn = (spec.distribution == GateDistribution::Weights && !table.is_empty())
+            .then(|| DrawnWeights::record(&mut graph, layout, &trainable.values, step, spec.kappa));
+        if drawn.is_none() && spec.draw_gates && !table.is_empty() {
             let examples = graph.builder.buffer("examples", &batch.examples);
             graph.gates(gate_table, spec.distribution, examples, gates, 1);
         }
@@ -84,8 +86,11 @@ impl TrainStep {
                 &mut graph, layout, spec.scale, parameters, gates, &starts, rows,
             )
         };
-        let slots_read = slots(&trainable.values, &gates_buffer);
+        let mut slots_read = slots(&trainable.values, &gates_buffer);
         let slots_written = slots(&trainable.gradients, &gate_gradients);
+        if let Some(drawn) = &drawn {
+            slots_read = slots_read.with_factors(&mut graph, layout, &drawn.buffer);
+        }
         let x = model::prefix(&mut graph, network, spec.cut, input, rows, spec.chunk);
         let activations =
             model::forward(&mut graph, network, spec.cut, layout, &slots_read, x, rows);
@@ -103,12 +108,18 @@ impl TrainStep {
         );
         let kl = graph.builder.buffer("kl", &kl);
         if let Some(prior) = spec.prior.filter(|_| !table.is_empty()) {
-            let gate_gradients = graph.builder.buffer("gate gradients", &gate_gradients);
             let gradients = graph.builder.buffer("gradients", &trainable.gradients);
-            graph.log_alpha(gate_table, prior, gates, gate_gradients, gradients, kl);
+            match &drawn {
+                Some(drawn) => graph.weight_noise(drawn.table, gradients, kl),
+                None => {
+                    let gate_gradients = graph.builder.buffer("gate gradients", &gate_gradients);
+                    graph.log_alpha(gate_table, prior, gates, gate_gradients, gradients, kl);
+                }
+            }
         }
         let statistics = graph.builder.buffer("statistics", &statistics_buffer);
-        graph.statistics(step, losses, kl, statistics, rows, table.len());
+        let kl_entries = drawn.map_or(table.len(), |drawn| drawn.table.entries);
+        graph.statistics(step, losses, kl, statistics, rows, kl_entries);
         trainable.record_step(&mut graph, step, spec.adam);
         Ok(Self {
             gpu: gpu.clone(),

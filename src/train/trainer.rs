@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-use super::init::initial_state;
+use super::init::{INITIAL_LOG_VARIANCE, initial_state};
 use super::kl::soft_effective_rank;
 use super::prune::{HeldOut, PruneEvent, kept_ranks};
 use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
@@ -94,10 +94,14 @@ impl Trainer {
         let classes = train.dataset.classes.len();
         let layout = AdapterLayout::new(resnet, &convs, head, classes, &ids);
         let mut values = initial_state(&layout, config.seed);
-        if let Some(p) = config.dropout {
-            let log_alpha = (p / (1.0 - p)).ln() as f32;
+        let start = match (config.method, config.dropout) {
+            (_, Some(p)) => Some((p / (1.0 - p)).ln() as f32),
+            (Method::WeightNoise, _) => Some(INITIAL_LOG_VARIANCE),
+            _ => None,
+        };
+        if let Some(start) = start {
             let layers = values.layers.iter_mut();
-            layers.for_each(|layer| layer.log_alpha.fill(log_alpha));
+            layers.for_each(|layer| layer.log_alpha.fill(start));
         }
         let state = TrainableState::new(&layout, values);
         let batch = config.batch_size.expect("resolved above");
@@ -304,7 +308,7 @@ impl Trainer {
     fn step_values(&self, step: usize, slot: usize, count: usize) -> StepValues {
         let rates = self.schedule.at(step);
         let gated = self.config.method.gates().is_some();
-        let learnt = self.config.method == Method::BayesLora;
+        let learnt = self.config.method.learns_noise();
         let (correction1, correction2) = Adam::default().corrections(step as u64 + 1);
         let images = self.train.dataset.len() as f64;
         StepValues {
@@ -350,7 +354,9 @@ impl Trainer {
         observe: Observer,
     ) -> Result<Option<PruneEvent>, TrainError> {
         let mut state = self.trainable.read(&self.gpu)?;
-        let kept = kept_ranks(&state.values, self.config.threshold, self.config.min_rank);
+        let distribution = self.config.method.gates().unwrap_or_default();
+        let ranked = state.values.with_log_alpha(distribution);
+        let kept = kept_ranks(&ranked, self.config.threshold, self.config.min_rank);
         let layout = &self.trainable.layout;
         let ranks_before = layout.total_rank();
         if kept.iter().map(Vec::len).sum::<usize>() == ranks_before {
@@ -424,10 +430,11 @@ impl Trainer {
     }
 
     fn effective_rank(&self, state: &crate::model::AdapterState) -> f64 {
-        if self.config.method.gates().is_none() {
+        let Some(distribution) = self.config.method.gates() else {
             return self.trainable.layout.total_rank() as f64;
-        }
-        let all = state.layers.iter().flat_map(|layer| &layer.log_alpha);
+        };
+        let ranked = state.with_log_alpha(distribution);
+        let all = ranked.layers.iter().flat_map(|layer| &layer.log_alpha);
         soft_effective_rank(&all.map(|t| f64::from(*t)).collect::<Vec<_>>())
     }
 

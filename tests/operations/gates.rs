@@ -137,6 +137,7 @@ fn draws(
                         1.0 + (t[i] / 2.0).exp() * stream.eps(example, layer.rank_ids[i])
                     }
                     GateDistribution::Bernoulli => stream.dropout(example, layer.rank_ids[i], t[i]),
+                    GateDistribution::Weights => panic!("no gates"),
                 }
             })
         })

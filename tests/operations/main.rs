@@ -24,6 +24,7 @@ mod low_rank;
 mod optimizer;
 mod pool;
 mod prefix;
+mod weights;
 
 #[path = "../common/mod.rs"]
 mod common;

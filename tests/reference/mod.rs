@@ -20,3 +20,4 @@ pub mod resize;
 pub mod resnet;
 pub mod tensor;
 pub mod toy;
+pub mod weights;

@@ -7,7 +7,7 @@ use bayeslora::formats::RunDir;
 use bayeslora::predict::laplace::LaplaceStructure;
 use bayeslora::predict::{Predictor, Samples};
 use bayeslora::study::{Ask, Images, Place, RunSpec, Stored};
-use bayeslora::train::{TrainConfig, Trainer};
+use bayeslora::train::{Method, TrainConfig, Trainer};
 
 use super::options::Shard;
 use super::workshop::Workshop;
@@ -59,13 +59,15 @@ impl Workshop<'_> {
     }
 
     fn wanted(&self, spec: &RunSpec, ask: &Ask) -> Vec<Wanted> {
-        let gated = spec.config.method.gates().is_some();
+        // Only where unfamiliar images are told by it.
+        let traced =
+            spec.config.method == Method::BayesLora && (spec.is_headline || spec.without_classes);
         let one = |set: &str, source: &str| Wanted {
             set: set.into(),
             source: source.into(),
             images: ask.images,
             samples: ask.samples,
-            trace: gated && !matches!(ask.of, Images::Validation | Images::Corrupted),
+            trace: traced && !matches!(ask.of, Images::Validation | Images::Corrupted),
         };
         match ask.of {
             Images::Validation => vec![one("validation", "validation")],

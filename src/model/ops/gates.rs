@@ -26,6 +26,9 @@ pub struct GateTable {
 
 impl Graph {
     /// Draws every gate for every row.
+    ///
+    /// # Panics
+    /// If the distribution is one of weights, which have no gates.
     pub fn gates(
         &mut self,
         table: GateTable,
@@ -34,7 +37,11 @@ impl Graph {
         gates: Slot,
         samples: usize,
     ) {
-        let bernoulli = u32::from(distribution == GateDistribution::Bernoulli);
+        let bernoulli = match distribution {
+            GateDistribution::Gaussian => 0,
+            GateDistribution::Bernoulli => 1,
+            GateDistribution::Weights => panic!("there are no gates to draw"),
+        };
         let items = table.entries * table.rows;
         self.elementwise(
             "gates".into(),

@@ -6,8 +6,10 @@ mod head;
 mod input;
 mod low_rank;
 mod pool;
+mod weights;
 
 pub use conv::{ConvBackward, ConvForward, ConvShape, ProductKernel, Tile};
 pub use gates::{GateTable, Prior};
 pub use input::ImageChunk;
 pub use low_rank::{LowRank, Outer, Up};
+pub use weights::WeightTable;

@@ -45,17 +45,17 @@ pub fn describe(
     for seed in seeds {
         let place = Place::new(material.out, &spec.name, *seed);
         let adapter = Adapter::load_peft(RunDir::open(&place.run)?.adapter_dir())?;
-        parameters.push(scalars(&adapter, spec.config.method == Method::BayesLora));
+        parameters.push(scalars(&adapter, spec.config.method.learns_noise()));
     }
     row.adapter_parameters = over_seeds(parameters).mean;
     Ok(())
 }
 
 /// Of A and B, and of log alpha where it is learnt.
-fn scalars(adapter: &Adapter, gates_are_learnt: bool) -> f64 {
+fn scalars(adapter: &Adapter, noise_is_learnt: bool) -> f64 {
     let layers = adapter.layers.iter();
     let counts = layers.map(|layer| {
-        let gates = if gates_are_learnt { layer.rank() } else { 0 };
+        let gates = if noise_is_learnt { layer.rank() } else { 0 };
         layer.lora_a.len() + layer.lora_b.len() + gates
     });
     counts.sum::<usize>() as f64
