@@ -56,7 +56,7 @@ fn everything_is_on_the_page() {
         "LoRA, temperature",
         "like the pre-training data",
         "gaussian noise",
-        "cannot say",
+        "these runs cannot say",
         "Seeds 4 and 5 of the ensemble.",
         "bayeslora reproduce --data cifar-10-batches-bin",
         "★",

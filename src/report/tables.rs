@@ -10,13 +10,14 @@ pub fn targets(results: &Results) -> Section {
     let reached = |reached| match reached {
         Some(true) => "yes",
         Some(false) => "no",
-        None => "cannot say",
+        None => "–",
     };
     let block = match results.targets.is_empty() {
         true => Block::missing("The file names no targets."),
         false => Block::Table(Table {
             words: true,
-            caption: "What the study set out to show.".into(),
+            caption: "What the study set out to show; – where these runs cannot say, or there was nothing to reach."
+                .into(),
             header: ["aim", "found", "reached"].map(String::from).to_vec(),
             rows: results
                 .targets

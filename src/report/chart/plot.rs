@@ -8,6 +8,8 @@ use super::{Axis, Panel};
 use crate::report::theme::Style;
 
 const TICK: f64 = 11.0;
+/// As wide as bold 13 is.
+const TITLE: f64 = 14.5;
 
 /// Of a whole panel.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +43,7 @@ pub struct Plot {
 impl Plot {
     /// Axes and grid under a title.
     pub fn new(title: &str, size: Size, x: Axis, y: Axis) -> Self {
-        let title_lines = lines(title, 13.0, size.width - 4.0).len() as f64;
+        let title_lines = lines(title, TITLE, size.width - 4.0).len() as f64;
         let more = 16.0 * (title_lines - 1.0);
         let ticks = y.ticks.iter().map(|(_, text)| width(text, TICK));
         let mut plot = Self {
@@ -65,7 +67,7 @@ impl Plot {
 
     fn frame(&mut self) {
         let (left, right, bottom) = (self.left, self.right, self.bottom);
-        let title = lines(&self.panel.title, 13.0, self.panel.width - 4.0);
+        let title = lines(&self.panel.title, TITLE, self.panel.width - 4.0);
         for (index, line) in title.iter().enumerate() {
             self.text(2.0, 14.0 + 16.0 * index as f64, "title", line);
         }

@@ -79,7 +79,7 @@ fn figure(results: &Results) -> Option<Figure> {
         caption: format!(
             "NLL and ECE (lower is better) and accuracy (higher is better) of the averaged probabilities by the \
              number of gate samples, on {}; means and, as bands, one standard deviation over {}. The point at “mean” is the \
-             one pass with the mean weights. Time is in deterministic passes from cached frozen layers.",
+             one pass with the mean weights. Time is in single passes with the mean weights.",
             several(&images, "test image"),
             several(&seeds, "seed")
         ),

@@ -46,6 +46,8 @@ struct Entry<'a> {
     family: &'static str,
     headline: bool,
     spec: Option<&'a RunSpec>,
+    /// How many finished adapters of another run answer together.
+    around: Option<(&'a RunSpec, usize)>,
     /// Of the gates.
     samples: usize,
     seeds: Vec<u64>,

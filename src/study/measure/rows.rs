@@ -40,6 +40,7 @@ pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<Strin
             family: "ensemble",
             headline: true,
             spec: None,
+            around: Some((material.headline()[0], members.len())),
             samples: 0,
             seeds: vec![1],
             answers: vec![together],
@@ -86,6 +87,7 @@ fn entry<'a>(
         family: spec.config.method.name(),
         headline: spec.is_headline,
         spec: Some(spec),
+        around: None,
         samples,
         seeds,
         answers,
@@ -117,6 +119,7 @@ fn tempered<'a>(
         family: of.family,
         headline: of.headline,
         spec: Some(spec),
+        around: None,
         samples,
         seeds: of.seeds.clone(),
         answers: answers.map(|(answers, t)| answers.tempered(*t)).collect(),
@@ -144,6 +147,7 @@ fn laplace<'a>(material: &Material<'a>) -> Result<Vec<(Entry<'a>, u64)>, StudyEr
             family: "laplace",
             headline: false,
             spec: None,
+            around: Some((spec, 1)),
             samples: 0,
             seeds,
             answers,
@@ -200,8 +204,16 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
         let cost = Cost::read(material.out)?;
         row.image_milliseconds = cost.and_then(|cost| cost.image_milliseconds(entry.samples));
     }
+    if let Some((spec, members)) = entry.around {
+        let one = training::adapter_parameters(material, spec, &entry.seeds)?;
+        row.adapter_parameters = one * members as f64;
+    }
     if let Some(spec) = entry.spec {
         training::describe(material, spec, &entry.seeds, &mut row)?;
+        // Once a run, however many ways there are to predict with it.
+        if entry.samples > 0 || !entry.temperatures.is_empty() {
+            row.training.clear();
+        }
     }
     Ok(row)
 }

@@ -41,14 +41,23 @@ pub fn describe(
         .collect();
     let cost = Cost::read(material.out)?;
     row.step_milliseconds = cost.and_then(|cost| cost.step_milliseconds(&spec.name));
+    row.adapter_parameters = adapter_parameters(material, spec, seeds)?;
+    Ok(())
+}
+
+/// Trained scalars of an adapter, the head apart; mean over seeds.
+pub fn adapter_parameters(
+    material: &Material,
+    spec: &RunSpec,
+    seeds: &[u64],
+) -> Result<f64, StudyError> {
     let mut parameters = Vec::new();
     for seed in seeds {
         let place = Place::new(material.out, &spec.name, *seed);
         let adapter = Adapter::load_peft(RunDir::open(&place.run)?.adapter_dir())?;
         parameters.push(scalars(&adapter, spec.config.method.learns_noise()));
     }
-    row.adapter_parameters = over_seeds(parameters).mean;
-    Ok(())
+    Ok(over_seeds(parameters).mean)
 }
 
 /// Of A and B, and of log alpha where it is learnt.

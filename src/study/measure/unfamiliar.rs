@@ -49,7 +49,7 @@ fn title(name: &str) -> &str {
         "cifar-100" => "CIFAR-100",
         "tiny-imagenet" => "Tiny-ImageNet",
         "svhn" => "SVHN",
-        "noise" => "uniform noise",
+        "noise" => "Uniform noise",
         other => other,
     }
 }
