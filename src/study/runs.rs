@@ -164,6 +164,12 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             ..gated()
         },
     ]);
+    // Nothing is trained or asked: posteriors are fitted to the first runs.
+    runs.push(RunSpec {
+        title: "Laplace around LoRA".into(),
+        laplace: few,
+        ..plain()
+    });
     let noise = RunSpec {
         name: format!("weight-noise-r{}", settings.rank),
         title: "Weight noise".into(),
@@ -189,12 +195,6 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     if fewer < settings.rank {
         runs.push(other(lora(settings, fewer), false));
     }
-    // Last, for it is slow: nothing is trained or asked, posteriors are fitted to the first runs.
-    runs.push(RunSpec {
-        title: "Laplace around LoRA".into(),
-        laplace: few,
-        ..plain()
-    });
     runs
 }
 
