@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use bayeslora::formats::RunDir;
 
 /// Copies the runs of another directory that are not here yet. A run that both have is taken from the
-/// one that has got further.
+/// one that has got further; equally far, the predictions of both are.
 pub fn take_runs(from: &Path, out: &Path) -> Result<()> {
     let runs = from.join("runs");
     ensure!(
@@ -20,10 +21,12 @@ pub fn take_runs(from: &Path, out: &Path) -> Result<()> {
                 runs.join(&run).join(&seed),
                 out.join("runs").join(&run).join(&seed),
             );
-            if place.exists() && size(&place)? >= size(&source)? {
+            // Where both got equally far they are the same run, each with predictions of its own.
+            if epochs(&place) > epochs(&source) {
                 continue;
             }
-            copy(&source, &place)
+            let keep = epochs(&place) == epochs(&source);
+            copy(&source, &place, keep)
                 .with_context(|| format!("copying {} to {}", source.display(), place.display()))?;
         }
     }
@@ -43,26 +46,21 @@ fn folders(path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Files below a directory: a run that has got further has more.
-fn size(path: &Path) -> Result<usize> {
-    let mut count = 0;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        count += match entry.file_type()?.is_dir() {
-            true => size(&entry.path())?,
-            false => 1,
-        };
-    }
-    Ok(count)
+/// How far a run has got; 0 where there is none.
+fn epochs(run: &Path) -> usize {
+    let records = RunDir::open(run).and_then(|run| run.read_metrics());
+    records.map_or(0, |records| records.len())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies everything below a directory; what is there already is written over or kept.
+fn copy(from: &Path, to: &Path, keep: bool) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let place = to.join(entry.file_name());
         match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &place)?,
+            true => copy(&entry.path(), &place, keep)?,
+            false if keep && place.exists() => {}
             false => {
                 fs::copy(entry.path(), &place)?;
             }
