@@ -1,7 +1,7 @@
 //! `eval`: the scores of a run on a test set.
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::{self, Dataset, OpenOptions};
+use bayeslora::data::Dataset;
 use bayeslora::formats::Temperature;
 use bayeslora::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
 use bayeslora::predict::{
@@ -10,19 +10,17 @@ use bayeslora::predict::{
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{self, Bar, Context};
+use super::context::{Bar, Context};
 use super::corruption::{Corrupted, CorruptionArgs};
-use super::run::{Run, RunArgs};
+use super::run::{Run, RunArgs, TestArgs};
 use super::{output, tables};
 
 #[derive(Args)]
 pub struct EvalArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or a
-    /// folder of class folders
-    #[arg(long, value_name = "D")]
-    data: String,
+    #[command(flatten)]
+    test: TestArgs,
     /// Monte Carlo samples of the gates; 0 takes the mean weights
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
@@ -35,12 +33,6 @@ pub struct EvalArgs {
     /// --temperature`
     #[arg(long)]
     temperature: bool,
-    /// Use so many test images, as many of each class
-    #[arg(long, value_name = "N")]
-    limit_test: Option<usize>,
-    /// Leave out images that do not decode instead of stopping
-    #[arg(long)]
-    skip_bad_images: bool,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -69,16 +61,7 @@ struct Tempered {
 pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     let run = args.run.open()?;
     let bar = Bar::default();
-    let options = OpenOptions {
-        side: run.adapter.resolution,
-        skip_bad_images: args.skip_bad_images,
-        limit_test: args.limit_test,
-        progress: Some(&|done, total| bar.show("reading images", done, total)),
-        ..Default::default()
-    };
-    let mut test = data::open_test(&args.data, &options).context("--data")?;
-    context::report_skipped(&test);
-    run.align(&mut test, &args.data)?;
+    let test = args.test.open(&run, &bar)?;
     let held_out = match args.temperature {
         true => Some(validation(&run, &bar)?),
         false => None,
@@ -247,9 +230,8 @@ pub fn class_table(predictions: &Predictions, names: &[String]) -> String {
     let classes = names.len();
     // [label, answer]
     let mut counts = vec![vec![0usize; classes]; classes];
-    for (row, label) in predictions.rows().zip(predictions.labels()) {
-        let best = (1..classes).fold(0, |best, c| if row[c] > row[best] { c } else { best });
-        counts[*label as usize][best] += 1;
+    for (answer, label) in predictions.answers().into_iter().zip(predictions.labels()) {
+        counts[*label as usize][answer] += 1;
     }
     let images = |class: usize| counts[class].iter().sum::<usize>();
     let accuracy = |class: usize| counts[class][class] as f64 / images(class) as f64;

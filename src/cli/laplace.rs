@@ -1,7 +1,7 @@
 //! `laplace`: a Laplace approximation around a run's mean weights, and its scores on a test set.
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::{self, Dataset, OpenOptions};
+use bayeslora::data::Dataset;
 use bayeslora::metrics::Predictions;
 use bayeslora::predict::laplace::{
     Fitted, Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure, Link, PriorPrecision,
@@ -10,8 +10,8 @@ use bayeslora::predict::{Evaluated, Predictor, Source};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::context::{self, Bar, Context};
-use super::run::{Run, RunArgs};
+use super::context::{Bar, Context};
+use super::run::{Run, RunArgs, TestArgs};
 use super::train_options::name;
 use super::{eval, output, tables};
 
@@ -44,15 +44,8 @@ pub struct LaplaceArgs {
     /// Of the draws
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// The test set, named as for `eval`
-    #[arg(long, value_name = "D")]
-    data: String,
-    /// Use so many test images, as many of each class
-    #[arg(long, value_name = "N")]
-    limit_test: Option<usize>,
-    /// Leave out images that do not decode instead of stopping
-    #[arg(long)]
-    skip_bad_images: bool,
+    #[command(flatten)]
+    test: TestArgs,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -81,16 +74,7 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
     let bar = Bar::default();
     let config = config(args);
     let size = run.adapter.resolution;
-    let options = OpenOptions {
-        side: size,
-        skip_bad_images: args.skip_bad_images,
-        limit_test: args.limit_test,
-        progress: Some(&|done, total| bar.show("reading images", done, total)),
-        ..Default::default()
-    };
-    let mut test = data::open_test(&args.data, &options).context("--data")?;
-    context::report_skipped(&test);
-    run.align(&mut test, &args.data)?;
+    let test = args.test.open(&run, &bar)?;
     let (train, validation) = training_sets(&run, config.precision, &bar)?;
     let gpu = context.gpu()?;
     let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;

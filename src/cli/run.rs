@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::Dataset;
+use bayeslora::data::{self, Dataset, OpenOptions};
 use bayeslora::formats::{Adapter, RunDir};
 use bayeslora::model::Backbone;
 use bayeslora::predict::Samples;
@@ -29,6 +29,38 @@ pub struct RunArgs {
 
 /// Training images, validation images and test images.
 pub type AllSplits = (Dataset, Option<Dataset>, Dataset);
+
+/// The images that a run is scored on.
+#[derive(Args)]
+pub struct TestArgs {
+    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or a
+    /// folder of class folders
+    #[arg(long, value_name = "D")]
+    data: String,
+    /// Use so many test images, as many of each class
+    #[arg(long, value_name = "N")]
+    limit_test: Option<usize>,
+    /// Leave out images that do not decode instead of stopping
+    #[arg(long)]
+    skip_bad_images: bool,
+}
+
+impl TestArgs {
+    /// The images, their labels counted as the run counts them.
+    pub fn open(&self, run: &Run, bar: &Bar) -> Result<Dataset> {
+        let options = OpenOptions {
+            side: run.adapter.resolution,
+            skip_bad_images: self.skip_bad_images,
+            limit_test: self.limit_test,
+            progress: Some(&|done, total| bar.show("reading images", done, total)),
+            ..Default::default()
+        };
+        let mut test = data::open_test(&self.data, &options).context("--data")?;
+        context::report_skipped(&test);
+        run.align(&mut test, &self.data)?;
+        Ok(test)
+    }
+}
 
 /// What a run's directory holds, with the backbone that it names.
 pub struct Run {

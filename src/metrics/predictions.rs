@@ -188,11 +188,16 @@ impl<'a> Predictions<'a> {
         self.rows().map(|row| row[argmax(row)]).collect()
     }
 
-    /// Whether the most probable class is the label, `[n]`; the lowest index wins a tie, as in NumPy.
+    /// The most probable class of each row, `[n]`; the lowest index wins a tie, as in NumPy.
+    pub fn answers(&self) -> Vec<usize> {
+        self.rows().map(argmax).collect()
+    }
+
+    /// Whether the most probable class is the label, `[n]`.
     pub fn correct(&self) -> Vec<bool> {
-        self.rows()
-            .zip(self.labels)
-            .map(|(row, &label)| argmax(row) == label as usize)
+        let pairs = self.answers().into_iter().zip(self.labels);
+        pairs
+            .map(|(answer, &label)| answer == label as usize)
             .collect()
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::StudyError;
+use crate::metrics::quantile;
 
 /// Times of predictions for the same images, in rounds that go through all numbers of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,5 +74,5 @@ impl Cost {
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    quantile(&values, 0.5)
 }

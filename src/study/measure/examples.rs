@@ -20,6 +20,7 @@ pub fn examples(material: &Material) -> Result<Vec<Example>, StudyError> {
     };
     let predictions = answers.predictions()?;
     let (confidence, correct) = (predictions.confidence(), predictions.correct());
+    let answered = predictions.answers();
     let mut order: Vec<usize> = (0..answers.images()).collect();
     order.sort_by(|a, b| confidence[*b].total_cmp(&confidence[*a]));
     let wrong = order.iter().filter(|image| !correct[**image]);
@@ -35,12 +36,10 @@ pub fn examples(material: &Material) -> Result<Vec<Example>, StudyError> {
     let mut examples = Vec::new();
     for (group, images) in groups {
         for image in images {
-            let row = predictions.rows().nth(image).expect("one row an image");
-            let best = (1..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
             examples.push(Example {
                 group: group.into(),
                 label: classes[answers.labels[image] as usize].clone(),
-                answer: classes[best].clone(),
+                answer: classes[answered[image]].clone(),
                 confidence: f64::from(confidence[image]),
                 mutual_information: f64::from(answers.mutual_information[image]),
                 side: material.test.side,
