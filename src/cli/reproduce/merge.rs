@@ -68,3 +68,50 @@ fn copy(from: &Path, to: &Path, keep: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A run of a shard that has got so far, with files of predictions.
+    fn shard(directory: &Path, epochs: usize, files: &[(&str, &str)]) {
+        let place = directory.join("runs/lora-r8/seed-1");
+        let run = RunDir::create(&place).unwrap();
+        run.write_config("").unwrap();
+        for epoch in 1..=epochs {
+            run.append_metrics(&json!({ "epoch": epoch })).unwrap();
+        }
+        let predictions = place.join("predictions");
+        fs::create_dir_all(&predictions).unwrap();
+        for (file, content) in files {
+            fs::write(predictions.join(file), content).unwrap();
+        }
+    }
+
+    fn predicted(out: &Path, file: &str) -> Option<String> {
+        fs::read_to_string(out.join("runs/lora-r8/seed-1/predictions").join(file)).ok()
+    }
+
+    #[test]
+    fn the_run_that_has_got_further_is_taken_and_equal_ones_are_joined() {
+        let directory = tempfile::tempdir().unwrap();
+        let [out, half, whole, other] =
+            ["out", "half", "whole", "other"].map(|name| directory.path().join(name));
+        shard(&half, 1, &[("test.npy", "of half a training")]);
+        shard(&whole, 2, &[("test.npy", "of all of it")]);
+        let files = [("test.npy", "the same again"), ("noise.npy", "its own")];
+        shard(&other, 2, &files);
+        take_runs(&half, &out).unwrap();
+        assert_eq!(predicted(&out, "test.npy").unwrap(), "of half a training");
+        take_runs(&whole, &out).unwrap();
+        let after = [predicted(&out, "test.npy"), predicted(&out, "noise.npy")];
+        assert_eq!(after, [Some("of all of it".into()), None]);
+        assert_eq!(epochs(&out.join("runs/lora-r8/seed-1")), 2);
+        take_runs(&other, &out).unwrap();
+        assert_eq!(predicted(&out, "test.npy").unwrap(), "of all of it");
+        assert_eq!(predicted(&out, "noise.npy").unwrap(), "its own");
+        take_runs(&half, &out).unwrap();
+        assert_eq!(predicted(&out, "test.npy").unwrap(), "of all of it");
+    }
+}
