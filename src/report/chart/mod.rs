@@ -5,6 +5,7 @@ mod bars;
 mod dots;
 mod heat;
 mod marks;
+mod names;
 mod picture;
 mod plot;
 mod reliability;
@@ -16,7 +17,7 @@ pub use dots::{Dot, dots};
 pub use heat::heat_map;
 pub use marks::swatch;
 pub use picture::picture;
-pub use plot::{Plot, Size};
+pub use plot::{NamedPoint, Plot, Size};
 pub use reliability::reliability;
 pub use text::{escape, width};
 

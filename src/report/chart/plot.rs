@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 
 use super::marks::marker;
+use super::names::{Mark, beside};
 use super::text::{escape, lines, width};
 use super::{Axis, Panel};
 use crate::report::theme::Style;
 
 const TICK: f64 = 11.0;
+const NAME: f64 = 10.0;
 /// As wide as bold 13 is.
 const TITLE: f64 = 14.5;
 
@@ -27,6 +29,13 @@ impl Size {
         width: 196.0,
         height: 160.0,
     };
+}
+
+/// A point with a name, which keeps `gap` pixels away from its middle.
+pub struct NamedPoint<'a> {
+    pub at: (f64, f64),
+    pub gap: f64,
+    pub name: &'a str,
 }
 
 /// A chart in the making.
@@ -212,6 +221,23 @@ impl Plot {
     pub fn note(&mut self, at: (f64, f64), offset: (f64, f64), class: &str, text: &str) {
         let (x, y) = (self.x_of(at.0) + offset.0, self.y_of(at.1) + offset.1);
         self.text(x, y, class, text);
+    }
+
+    /// Names points, each where there is room.
+    pub fn name_points(&mut self, points: &[NamedPoint]) {
+        let marks: Vec<Mark> = points
+            .iter()
+            .map(|point| Mark {
+                x: self.x_of(point.at.0),
+                y: self.y_of(point.at.1),
+                gap: point.gap,
+                name_width: width(point.name, NAME),
+            })
+            .collect();
+        let places = beside(&marks, NAME, self.panel.width);
+        for (point, (x, y)) in points.iter().zip(places) {
+            self.text(x, y + 0.35 * NAME, "small middle halo", point.name);
+        }
     }
 
     fn text(&mut self, x: f64, y: f64, class: &str, text: &str) {

@@ -2,7 +2,7 @@
 
 use super::one;
 use crate::report::block::Section;
-use crate::report::chart::{Axis, Panel, Plot, Size};
+use crate::report::chart::{Axis, NamedPoint, Panel, Plot, Size};
 use crate::report::figure::{Figure, Numbers};
 use crate::report::number::counted;
 use crate::report::theme::Styles;
@@ -111,18 +111,18 @@ fn panel(
         plot.marked_line(&line, style);
     }
     let (pick, _) = series[0];
+    let mut named = Vec::new();
     for point in points {
         let at = (point.rank, pick(point));
         if point.chosen {
             plot.ring(at);
         }
-        let above = if point.chosen { -13.0 } else { -8.0 };
-        plot.note(
+        named.push(NamedPoint {
             at,
-            (0.0, above),
-            "small middle halo",
-            &point.kl_multiplicity,
-        );
+            gap: if point.chosen { 9.0 } else { 5.0 },
+            name: &point.kl_multiplicity,
+        });
     }
+    plot.name_points(&named);
     plot.finish()
 }
