@@ -377,7 +377,7 @@ fn eval_explains_itself() {
     let text = on(&run, "eval --data sample --limit-test 20 --samples 2")
         .assert()
         .success();
-    let parts = ["20 images, 10 classes, 2 gate samples", "brier", "airplane"];
+    let parts = ["20 images, 10 classes, 2 samples", "brier", "airplane"];
     for part in parts {
         assert!(String::from_utf8_lossy(&text.get_output().stdout).contains(part));
     }

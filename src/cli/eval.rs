@@ -192,7 +192,7 @@ fn describe(args: &EvalArgs, members: usize, test: &Dataset, report: &Report) ->
     });
     let samples = match (members, args.samples) {
         (0, 0) => "mean weights".into(),
-        (0, count) => format!("{count} gate samples (seed {})", args.seed),
+        (0, count) => format!("{count} samples (seed {})", args.seed),
         (members, _) => format!("{members} members"),
     };
     let fitted = tempered.as_ref().map_or(String::new(), |tempered| {
