@@ -108,8 +108,24 @@ fn labels() -> Vec<u32> {
         .collect()
 }
 
+/// What a prediction of a study is made of.
+struct Made {
+    gated: bool,
+    samples: usize,
+    seed: u64,
+    image: usize,
+}
+
 /// A study whose gated run gives the label `gated` and whose plain run `plain`, in every prediction.
 fn study(plain: f32, gated: f32) -> Results {
+    study_of(&["test", "validation"], |made| match made.gated {
+        true => gated,
+        false => plain,
+    })
+}
+
+/// A study with answers on some sets, of which `right` is what the label gets.
+fn study_of(sets: &[&str], right: impl Fn(Made) -> f32) -> Results {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path();
     let (settings, labels) = (settings(), labels());
@@ -121,13 +137,21 @@ fn study(plain: f32, gated: f32) -> Results {
     let runs = runs(&settings, &chosen);
     // Not the same on every image, or there would be nothing to resample.
     let wobble = |image: usize| 0.002 * (image % 7) as f32;
-    for (spec, right) in [(&runs[0], plain), (&runs[1], gated)] {
+    for (spec, gated) in [(&runs[0], false), (&runs[1], true)] {
         for seed in 1..=spec.seeds {
             let place = train(out, spec, seed);
             for samples in [0, 8] {
                 let draws = samples.max(1);
-                let values = answers(&labels, draws, |_, image| right + wobble(image));
-                for set in ["test", "validation"] {
+                let values = answers(&labels, draws, |_, image| {
+                    wobble(image)
+                        + right(Made {
+                            gated,
+                            samples,
+                            seed,
+                            image,
+                        })
+                });
+                for set in sets {
                     let stored = Stored::samples(set, samples);
                     place.write(&stored, &values, draws, CLASSES).unwrap();
                 }
@@ -175,6 +199,10 @@ fn the_better_one_is_called_better_and_the_worse_one_worse() {
         let difference = nll.difference.unwrap().estimate;
         assert!(difference * sign >= 0.0 && (difference != 0.0) == (sign != 0.0));
         assert_eq!(nll.by_seed.len(), 2);
+        let tempered = results.comparisons.iter().filter(|c| {
+            c.row.ends_with("+temperature") && c.baseline == "lora-r4/mean+temperature"
+        });
+        assert_eq!(tempered.count(), 5, "a temperature on both, five measures");
         let target = results
             .targets
             .iter()
@@ -182,6 +210,37 @@ fn the_better_one_is_called_better_and_the_worse_one_worse() {
         let reached = target.unwrap().reached;
         assert_eq!(reached, Some(verdict == Verdict::Better));
     }
+}
+
+#[test]
+fn the_best_is_better_than_every_other() {
+    let best_in = |results: &Results, measure: &str| {
+        let is_best = |row: &&bayeslora::report::Row| row.best_in.iter().any(|m| m == measure);
+        let names = results
+            .rows
+            .iter()
+            .filter(is_best)
+            .map(|row| row.name.clone());
+        names.collect::<Vec<_>>()
+    };
+    let results = study_of(&["test"], |made| match (made.gated, made.samples) {
+        (true, 8) => 0.8,
+        _ => 0.7,
+    });
+    let nll = best_in(&results, "nll");
+    assert_eq!(nll, ["bayeslora-r4-kappa-0.5/samples-8"]);
+    // All are always right.
+    assert!(best_in(&results, "accuracy").is_empty());
+    // Members that are sure of different images: one model against all seeds of the others.
+    let results = study_of(&["test"], |made| match made.gated {
+        true => 0.4,
+        false if (made.image + made.seed as usize).is_multiple_of(2) => 0.9,
+        false => 0.2,
+    });
+    assert_eq!(best_in(&results, "nll"), ["ensemble-2"]);
+    // A tie has no winner.
+    let results = study_of(&["test"], |_| 0.7);
+    assert!(best_in(&results, "nll").is_empty());
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod error;
 mod figure;
 mod figures;
 mod measure;
-mod number;
+pub(crate) mod number;
 mod page;
 mod provenance;
 mod raster;

@@ -75,6 +75,9 @@ pub struct Row {
     /// By the names of [`Evaluation`](crate::metrics::Evaluation), and `e_aurc`, `risk_80`, `risk_90`,
     /// `risk_95`, `temperature`, `prior_precision` where there are such.
     pub scores: BTreeMap<String, Score>,
+    /// Of `nll`, `accuracy`, `ece`, `brier`, `aurc`: where paired intervals decide for this row against every
+    /// other on as many images.
+    pub best_in: Vec<String>,
     /// Ranks left.
     pub rank: Score,
     /// sum_i 1/(1 + alpha_i)

@@ -3,7 +3,7 @@
 use super::block::{Block, Cell, Section, Table};
 use super::measure::{MEASURES, Measure, on_what};
 use super::number::{count, decimal, range, spread};
-use super::{Results, Row, Score, Verdict};
+use super::{Results, Row, Score};
 
 /// What the study set out to show, and whether it did.
 pub fn targets(results: &Results) -> Section {
@@ -45,7 +45,7 @@ pub fn methods(results: &Results) -> Section {
         true => vec![Block::missing("No method has been scored yet.")],
         false => {
             let (main, others) = MEASURES.split_at(5);
-            let mut main = scores(results, &rows, main);
+            let mut main = scores(&rows, main);
             main.caption = format!(
                 "Mean over seeds ± standard deviation over seeds; below it the 95 % bootstrap interval of the \
                  mean over test images. {}; the rows on the whole test set with all seeds come first. Lower is \
@@ -54,7 +54,7 @@ pub fn methods(results: &Results) -> Section {
                 on_what(rows.iter().copied())
             );
             costs(&rows, &mut main);
-            let mut others = scores(results, &rows, others);
+            let mut others = scores(&rows, others);
             others.caption = "More scores of the same predictions. Signed gap: mean confidence minus accuracy, \
                  above 0 where too sure. Risk at 80 %: share of wrong answers among the surest 80 %."
                 .into();
@@ -71,7 +71,7 @@ pub fn methods(results: &Results) -> Section {
 }
 
 /// Methods by those measures that any of them has.
-fn scores(results: &Results, rows: &[&Row], measures: &[Measure]) -> Table {
+fn scores(rows: &[&Row], measures: &[Measure]) -> Table {
     let present = |measure: &&Measure| rows.iter().any(|row| row.scores.contains_key(measure.name));
     let measures: Vec<_> = measures.iter().filter(present).collect();
     let mut header = vec!["method".to_owned()];
@@ -82,7 +82,7 @@ fn scores(results: &Results, rows: &[&Row], measures: &[Measure]) -> Table {
             small: score
                 .interval
                 .map_or(String::new(), |interval| range(&interval, measure.digits)),
-            best: best(results, rows, row, measure),
+            best: row.best_in.iter().any(|name| name == measure.name),
         },
         None => Cell::new("–"),
     };
@@ -97,17 +97,6 @@ fn scores(results: &Results, rows: &[&Row], measures: &[Measure]) -> Table {
         rows: rows.iter().map(line).collect(),
         ..Table::default()
     }
-}
-
-/// Better, by its paired interval, than every other row on as many images.
-fn best(results: &Results, rows: &[&Row], row: &Row, measure: &Measure) -> bool {
-    let mut others = rows
-        .iter()
-        .filter(|other| other.name != row.name && other.test_images == row.test_images)
-        .peekable();
-    others.peek().is_some()
-        && others
-            .all(|other| results.verdict(&row.name, &other.name, measure.name) == Verdict::Better)
 }
 
 fn costs(rows: &[&Row], table: &mut Table) {
@@ -146,19 +135,5 @@ impl Results {
     /// Its title; the name itself where there is none.
     pub fn title<'a>(&'a self, name: &'a str) -> &'a str {
         self.row(name).map_or(name, |row| &row.title)
-    }
-
-    /// Of the first against the second by the paired interval, from either side.
-    pub fn verdict(&self, first: &str, second: &str, measure: &str) -> Verdict {
-        let pair = |a: &str, b: &str| {
-            self.comparisons
-                .iter()
-                .find(|one| one.row == a && one.baseline == b && one.measure == measure)
-        };
-        match (pair(first, second), pair(second, first)) {
-            (Some(one), _) => one.decided(),
-            (None, Some(one)) => one.decided().reversed(),
-            (None, None) => Verdict::Undecided,
-        }
     }
 }

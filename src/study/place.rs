@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
-use crate::predict::laplace::LaplaceStructure;
+use crate::predict::laplace::{LaplaceConfig, PriorPrecision};
 
 /// Why a study's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +48,15 @@ pub struct Stored {
 
 impl Stored {
     /// By a Laplace posterior, on the test set.
-    pub fn laplace(structure: LaplaceStructure) -> Self {
+    pub fn laplace(config: &LaplaceConfig) -> Self {
+        let structure = config.structure;
+        let how = match config.precision {
+            precision if precision == PriorPrecision::default_for(structure) => String::new(),
+            precision => format!("-{precision}"),
+        };
         Self {
             set: "test".into(),
-            way: format!("laplace-{}", structure.name()),
+            way: format!("laplace-{}{how}", structure.name()),
         }
     }
 

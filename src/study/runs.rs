@@ -140,6 +140,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     }
     for rank in settings.other_ranks {
         runs.push(other(bayeslora(settings, *rank, kappa), true));
+        runs.push(other(lora(settings, *rank), false));
     }
     runs.extend([
         RunSpec {

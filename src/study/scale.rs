@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::predict::laplace::LaplaceStructure;
+use crate::predict::laplace::LaplaceStructure::{
+    AdapterDiag, AdapterKron, Gates, LastLayerFull, LastLayerKron,
+};
+use crate::predict::laplace::{LaplaceConfig, LaplaceStructure, PriorPrecision};
 
 /// What machine a study is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +17,29 @@ pub enum Scale {
     Desk,
     /// Under three minutes: whether everything works, nothing to conclude from.
     Smoke,
+}
+
+/// Every structure as `laplace` fits it unasked, and the adapters with a precision that suits validation
+/// images too: the likeliest one makes them unsure.
+const LAPLACE: [LaplaceConfig; 7] = [
+    LaplaceConfig::new(LastLayerFull),
+    LaplaceConfig::new(LastLayerKron),
+    LaplaceConfig::new(AdapterDiag),
+    LaplaceConfig::new(AdapterKron),
+    by_validation(AdapterDiag),
+    by_validation(AdapterKron),
+    LaplaceConfig::new(Gates),
+];
+
+/// The full one takes a minute for its eigenvectors alone.
+const QUICK_LAPLACE: [LaplaceConfig; 2] =
+    [LaplaceConfig::new(LastLayerKron), LaplaceConfig::new(Gates)];
+
+const fn by_validation(structure: LaplaceStructure) -> LaplaceConfig {
+    LaplaceConfig {
+        precision: PriorPrecision::Validation,
+        ..LaplaceConfig::new(structure)
+    }
 }
 
 /// The sizes that a [`Scale`] stands for.
@@ -45,7 +71,7 @@ pub struct Settings {
     /// Of the bootstrap over images.
     pub resamples: usize,
     /// Posteriors around the plain runs.
-    pub laplace: &'static [LaplaceStructure],
+    pub laplace: &'static [LaplaceConfig],
 }
 
 impl Scale {
@@ -74,7 +100,7 @@ impl Scale {
                 corrupted_images: 2_000,
                 curve_images: 10_000,
                 resamples: 1_000,
-                laplace: &LaplaceStructure::ALL,
+                laplace: &LAPLACE,
             },
             Self::Desk => Settings {
                 images: Some(12_000),
@@ -91,7 +117,7 @@ impl Scale {
                 corrupted_images: 200,
                 curve_images: 1_000,
                 resamples: 500,
-                laplace: &LaplaceStructure::ALL,
+                laplace: &LAPLACE,
             },
             Self::Smoke => Settings {
                 images: Some(300),
@@ -108,8 +134,7 @@ impl Scale {
                 corrupted_images: 2,
                 curve_images: 20,
                 resamples: 100,
-                // The full one takes a minute for its eigenvectors alone.
-                laplace: &[LaplaceStructure::LastLayerKron, LaplaceStructure::Gates],
+                laplace: &QUICK_LAPLACE,
             },
         }
     }

@@ -42,6 +42,7 @@ pub fn row(draw: &mut Draw, method: &Method) -> Row {
         seeds: (1..=seeds as u64).collect(),
         test_images,
         scores,
+        best_in: Vec::new(),
         rank: draw.score(
             rank,
             if family == "bayeslora" { 2.0 } else { 0.0 },

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bayeslora::formats::RunDir;
-use bayeslora::predict::laplace::LaplaceStructure;
+use bayeslora::predict::laplace::LaplaceConfig;
 use bayeslora::predict::{Predictor, Samples};
 use bayeslora::study::{Ask, Images, Place, RunSpec, Stored};
 use bayeslora::train::{Method, TrainConfig, Trainer};
@@ -126,10 +126,10 @@ impl Workshop<'_> {
         if seed <= spec.laplace {
             let test = self.source(&predictor, "test")?;
             let test = test.first(self.settings().test_images);
-            for structure in self.laplace_left(&place) {
+            for config in self.laplace_left(&place) {
                 let start = Instant::now();
-                laplace::answer(&trainer, &predictor, structure, &test, &place)?;
-                println!("  Laplace {} in {:.0?}", structure.name(), start.elapsed());
+                let way = laplace::answer(&trainer, &predictor, config, &test, &place)?;
+                println!("  {way} in {:.0?}", start.elapsed());
                 if self.context().interrupted() {
                     return Ok(false);
                 }
@@ -138,10 +138,10 @@ impl Workshop<'_> {
         Ok(!self.context().interrupted())
     }
 
-    /// Structures whose answers are not there yet.
-    fn laplace_left(&self, place: &Place) -> Vec<LaplaceStructure> {
+    /// Posteriors whose answers are not there yet.
+    fn laplace_left(&self, place: &Place) -> Vec<LaplaceConfig> {
         let all = self.settings().laplace.iter().copied();
-        all.filter(|structure| !place.has(&Stored::laplace(*structure)))
+        all.filter(|config| !place.has(&Stored::laplace(config)))
             .collect()
     }
 

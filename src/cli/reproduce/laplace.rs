@@ -1,7 +1,7 @@
 //! The answers of a Laplace posterior around a plain run.
 
 use anyhow::Result;
-use bayeslora::predict::laplace::{Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure};
+use bayeslora::predict::laplace::{Laplace, LaplaceConfig, LaplaceStage};
 use bayeslora::predict::{Predictor, Source};
 use bayeslora::study::{Place, Stored};
 use bayeslora::train::Trainer;
@@ -9,33 +9,30 @@ use bayeslora::train::Trainer;
 use crate::cli::context::Bar;
 
 /// Fits to the run's training images, chooses on its validation images where a structure needs it, and
-/// keeps the probit predictive on the test images.
+/// keeps the predictive on the test images. Returns what its files are called.
 pub fn answer(
     trainer: &Trainer,
     predictor: &Predictor,
-    structure: LaplaceStructure,
+    config: LaplaceConfig,
     test: &Source,
     place: &Place,
-) -> Result<()> {
+) -> Result<String> {
+    let stored = Stored::laplace(&config);
     let bar = Bar::default();
     let mut observe = |stage: LaplaceStage, done, total| {
-        bar.show(
-            &format!("Laplace {}: {stage:?}", structure.name()),
-            done,
-            total,
-        );
+        bar.show(&format!("{}: {stage:?}", stored.way), done, total);
     };
     let validation = trainer.validation_set();
     let laplace = Laplace::fit(
         predictor,
         trainer.training_set(),
         validation,
-        LaplaceConfig::new(structure),
+        config,
         &mut observe,
     )?;
     let found = laplace.predictive(test, &mut observe)?;
     let classes = predictor.layout().classes;
-    let stored = Stored::laplace(structure);
     place.write(&stored, &found.log_probs, 1, classes)?;
-    Ok(place.write_note(&stored, &laplace.fitted())?)
+    place.write_note(&stored, &laplace.fitted())?;
+    Ok(stored.way)
 }

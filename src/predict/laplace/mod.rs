@@ -33,6 +33,7 @@ pub use points::{Block, Point, blocks, for_each, gather};
 pub use predictive::Link;
 pub use spectrum::{PRECISION_RANGE, Projection, Spectrum};
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -74,7 +75,7 @@ impl LaplaceStructure {
     }
 
     /// What the logits are differentiated by.
-    pub fn wanted(self) -> Wanted {
+    pub const fn wanted(self) -> Wanted {
         match self {
             Self::LastLayerFull | Self::LastLayerKron => Wanted::Features,
             Self::AdapterDiag | Self::AdapterKron => Wanted::Adapters,
@@ -84,7 +85,7 @@ impl LaplaceStructure {
 
     /// Training images that H is estimated on unless more are asked for: all where a forward pass is
     /// enough.
-    pub fn default_images(self) -> usize {
+    pub const fn default_images(self) -> usize {
         match self.wanted() {
             Wanted::Features => usize::MAX,
             Wanted::Gates | Wanted::Adapters => 1000,
@@ -105,7 +106,7 @@ pub enum PriorPrecision {
 
 impl PriorPrecision {
     /// Marginal likelihood, and validation for the gates, whose evidence has no maximum.
-    pub fn default_for(structure: LaplaceStructure) -> Self {
+    pub const fn default_for(structure: LaplaceStructure) -> Self {
         match structure {
             LaplaceStructure::Gates => Self::Validation,
             _ => Self::MarginalLikelihood,
@@ -128,12 +129,22 @@ impl FromStr for PriorPrecision {
     }
 }
 
+/// As options and files write it.
+impl fmt::Display for PriorPrecision {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::MarginalLikelihood => f.write_str("marglik"),
+            Self::Validation => f.write_str("validation"),
+            Self::Fixed(delta) => delta.fmt(f),
+        }
+    }
+}
+
 impl Serialize for PriorPrecision {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::MarginalLikelihood => serializer.serialize_str("marglik"),
-            Self::Validation => serializer.serialize_str("validation"),
             Self::Fixed(delta) => serializer.serialize_f64(*delta),
+            _ => serializer.collect_str(self),
         }
     }
 }
@@ -151,7 +162,7 @@ pub struct LaplaceConfig {
 
 impl LaplaceConfig {
     /// The defaults of a structure, with the probit predictive.
-    pub fn new(structure: LaplaceStructure) -> Self {
+    pub const fn new(structure: LaplaceStructure) -> Self {
         Self {
             structure,
             precision: PriorPrecision::default_for(structure),

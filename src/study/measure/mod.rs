@@ -4,6 +4,7 @@ mod answers;
 mod compare;
 mod corrupted;
 mod examples;
+mod pairs;
 mod rows;
 mod samples;
 mod scores;
@@ -58,6 +59,13 @@ struct Entry<'a> {
     precisions: Vec<f64>,
 }
 
+impl Entry<'_> {
+    /// Before any cut; `None` where answers of several runs are put together.
+    fn rank(&self) -> Option<usize> {
+        self.spec.map(|spec| spec.config.rank)
+    }
+}
+
 /// Everything that the files there are can say; what is missing is said too.
 ///
 /// # Errors
@@ -82,7 +90,8 @@ pub fn measure(
         rows.push(rows::row(material, entry, &bootstrap)?);
         advance();
     }
-    let comparisons = rows::comparisons(&entries, &bootstrap)?;
+    pairs::name_the_best(&entries, &mut rows, &bootstrap)?;
+    let comparisons = pairs::comparisons(&entries, &bootstrap)?;
     advance();
     let unfamiliar = unfamiliar::sets(material, &bootstrap)?;
     advance();

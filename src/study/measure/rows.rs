@@ -1,11 +1,10 @@
 //! The table: which rows there are, what they score, how they differ.
 
-use super::compare::compare;
 use super::scores::{over_seeds, scores};
 use super::{Answers, Entry, Material, ensemble, training};
 use crate::metrics::{Bootstrap, DEFAULT_BINS, RiskCoverage, reliability_bins, risk_coverage};
-use crate::predict::laplace::LaplaceStructure;
-use crate::report::{Comparison, Row};
+use crate::predict::laplace::{LaplaceConfig, LaplaceStructure, PriorPrecision};
+use crate::report::Row;
 use crate::study::runs::SAMPLES;
 use crate::study::{Cost, Place, RunSpec, Stored, StudyError};
 
@@ -23,7 +22,7 @@ pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<Strin
             if entry.seeds.is_empty() {
                 continue;
             }
-            let tempered = match entry.headline && *samples == if gated { SAMPLES } else { 0 } {
+            let tempered = match *samples == if gated { SAMPLES } else { 0 } {
                 true => tempered(material, spec, *samples, &entry)?,
                 false => None,
             };
@@ -133,8 +132,8 @@ fn laplace<'a>(material: &Material<'a>) -> Result<Vec<(Entry<'a>, u64)>, StudyEr
     let spec = &material.runs[0];
     let expected = material.runs.iter().map(|spec| spec.laplace).max();
     let mut entries = Vec::new();
-    for structure in material.settings.laplace {
-        let stored = Stored::laplace(*structure);
+    for config in material.settings.laplace {
+        let stored = Stored::laplace(config);
         let (seeds, answers) = material.by_seed(spec, &stored, &material.test.labels)?;
         let mut precisions = Vec::new();
         for seed in &seeds {
@@ -143,7 +142,7 @@ fn laplace<'a>(material: &Material<'a>) -> Result<Vec<(Entry<'a>, u64)>, StudyEr
         }
         let entry = Entry {
             name: format!("{}/{}", spec.name, stored.way),
-            title: format!("Laplace, {}", in_words(*structure)),
+            title: format!("Laplace, {}", in_words(config)),
             family: "laplace",
             headline: false,
             spec: None,
@@ -159,13 +158,17 @@ fn laplace<'a>(material: &Material<'a>) -> Result<Vec<(Entry<'a>, u64)>, StudyEr
     Ok(entries)
 }
 
-fn in_words(structure: LaplaceStructure) -> &'static str {
-    match structure {
+fn in_words(config: &LaplaceConfig) -> String {
+    let structure = match config.structure {
         LaplaceStructure::LastLayerFull => "last layer, full",
         LaplaceStructure::LastLayerKron => "last layer, Kronecker",
         LaplaceStructure::AdapterDiag => "adapters, diagonal",
         LaplaceStructure::AdapterKron => "adapters, Kronecker",
         LaplaceStructure::Gates => "gates",
+    };
+    match config.precision {
+        PriorPrecision::Validation => format!("{structure}, prior by validation"),
+        _ => structure.to_owned(),
     }
 }
 
@@ -232,29 +235,4 @@ fn mean_curve(curves: &[Vec<RiskCoverage>]) -> Vec<RiskCoverage> {
             risk: curves.iter().map(|curve| curve[point].risk).sum::<f64>() / seeds,
         })
         .collect()
-}
-
-/// BayesLoRA's samples against every other row, and with a temperature against LoRA with one.
-pub fn comparisons(
-    entries: &[Entry],
-    bootstrap: &Bootstrap,
-) -> Result<Vec<Comparison>, StudyError> {
-    let is_sampled = |entry: &&Entry| {
-        entry.family == "bayeslora" && entry.headline && entry.name.ends_with("samples-8")
-    };
-    let Some(bayes) = entries.iter().find(is_sampled) else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for other in entries.iter().filter(|other| other.name != bayes.name) {
-        found.extend(compare(bayes, other, bootstrap)?);
-    }
-    let tempered = |family: &str| {
-        let mut entries = entries.iter();
-        entries.find(|entry| entry.family == family && !entry.temperatures.is_empty())
-    };
-    if let (Some(bayes), Some(lora)) = (tempered("bayeslora"), tempered("lora")) {
-        found.extend(compare(bayes, lora, bootstrap)?);
-    }
-    Ok(found)
 }

@@ -1,7 +1,10 @@
 //! What the study set out to show, and whether it did.
 
 use super::Material;
-use crate::report::{Comparison, Results, Row, Target, Verdict};
+use crate::metrics::Interval;
+use crate::report::number::{decimal, range, signed};
+use crate::report::{Comparison, PruneRecord, Results, Row, Target, Verdict};
+use crate::study::RunSpec;
 use crate::study::runs::SAMPLES;
 use crate::train::Method;
 
@@ -24,7 +27,6 @@ pub fn targets(material: &Material, results: &Results) -> Vec<Target> {
         let mut all = results.comparisons.iter();
         all.find(|c| c.row == bayes && c.baseline == baseline && c.measure == measure)
     };
-    let row = |name: &str| results.rows.iter().find(|row| row.name == name);
     let mut targets = Vec::new();
     let mut add = |aim: &str, found: Option<(String, Option<bool>)>| {
         let (found, reached) = found.unwrap_or(("not measured".into(), None));
@@ -49,20 +51,23 @@ pub fn targets(material: &Material, results: &Results) -> Vec<Target> {
         }),
     );
     let tempered = format!("{lora}+temperature");
-    for (title, baseline) in others(results, &tempered) {
-        for measure in ["nll", "ece"] {
-            let name = measure.to_uppercase();
-            add(
-                &format!("{name} beside {title}, whichever way it falls"),
-                comparison(&baseline, measure).map(|found| (in_words(found), None)),
-            );
-        }
+    for other in others(results, &tempered) {
+        let beside = |measure| comparison(&other.name, measure).map(in_words);
+        let found = match (beside("nll"), beside("ece")) {
+            (Some(nll), Some(ece)) => Some((format!("NLL {nll}; ECE {ece}"), None)),
+            _ => None,
+        };
+        let aim = format!(
+            "NLL and ECE beside {}, whichever way they fall",
+            other.title
+        );
+        add(&aim, found);
     }
     add(
         "at most half of the ranks left",
-        row(&bayes).map(|row| {
+        results.row(&bayes).map(|row| {
             let initial = results.kappa_ranks(material);
-            let found = format!("{:.1} of {initial}", row.rank.mean);
+            let found = format!("{} of {initial}", decimal(row.rank.mean, 1));
             (found, Some(row.rank.mean <= initial as f64 / 2.0))
         }),
     );
@@ -82,7 +87,7 @@ pub fn targets(material: &Material, results: &Results) -> Vec<Target> {
             .flat_map(|curve| &curve.points)
             .find(|point| point.samples == SAMPLES)
             .and_then(|point| point.passes)
-            .map(|passes| (format!("{passes:.2}"), Some(passes <= PASSES))),
+            .map(|passes| (decimal(passes, 2), Some(passes <= PASSES))),
     );
     targets
 }
@@ -98,17 +103,15 @@ impl Results {
     }
 }
 
-/// Tempered LoRA and every Laplace row: title and name.
-fn others(results: &Results, tempered: &str) -> Vec<(String, String)> {
-    let is_other = |row: &&Row| row.name == tempered || row.family == "laplace";
-    let rows = results.rows.iter().filter(is_other);
-    rows.map(|row| (row.title.clone(), row.name.clone()))
-        .collect()
+/// Tempered LoRA and every Laplace row.
+fn others<'a>(results: &'a Results, tempered: &'a str) -> impl Iterator<Item = &'a Row> {
+    let is_other = move |row: &&Row| row.name == tempered || row.family == "laplace";
+    results.rows.iter().filter(is_other)
 }
 
 fn in_words(found: &Comparison) -> String {
     match found.difference {
-        Some(d) => format!("{:+.4} ({:+.4} to {:+.4})", d.estimate, d.low, d.high),
+        Some(d) => format!("{} ({})", signed(d.estimate, 4), range(&d, 4)),
         None => "not measured".into(),
     }
 }
@@ -116,8 +119,16 @@ fn in_words(found: &Comparison) -> String {
 fn in_points(found: &Comparison) -> String {
     match found.difference {
         Some(d) => {
-            let [estimate, low, high] = [d.estimate, d.low, d.high].map(|value| 100.0 * value);
-            format!("{estimate:+.2} points ({low:+.2} to {high:+.2})")
+            let points = Interval {
+                estimate: 100.0 * d.estimate,
+                low: 100.0 * d.low,
+                high: 100.0 * d.high,
+            };
+            format!(
+                "{} points ({})",
+                signed(points.estimate, 2),
+                range(&points, 2)
+            )
         }
         None => "not measured".into(),
     }
@@ -129,38 +140,46 @@ fn worst_cuts(results: &Results, run: &str) -> Option<(String, Option<bool>)> {
         return None;
     }
     let largest = |values: Vec<f64>| values.into_iter().fold(f64::NEG_INFINITY, f64::max);
-    let accuracy = |cut: &&crate::report::PruneRecord| cut.accuracy_before - cut.accuracy_after;
-    let nll = |cut: &&crate::report::PruneRecord| cut.nll_after - cut.nll_before;
+    let accuracy = |cut: &&PruneRecord| cut.accuracy_before - cut.accuracy_after;
+    let nll = |cut: &&PruneRecord| cut.nll_after - cut.nll_before;
     let worst = largest(cuts.iter().map(accuracy).collect());
     let worst_nll = largest(cuts.iter().map(nll).collect());
-    let within = |cut: &&&crate::report::PruneRecord| {
-        accuracy(cut) <= CUT_ACCURACY + 1e-9 && nll(cut) <= CUT_NLL
-    };
+    let within = |cut: &&&PruneRecord| accuracy(cut) <= CUT_ACCURACY + 1e-9 && nll(cut) <= CUT_NLL;
     let good = cuts.iter().filter(within).count();
     let found = format!(
-        "{good} of {} cuts; the worst {:.2} points, {worst_nll:.4} NLL",
+        "{good} of {} cuts; the worst costs {} points, the worst NLL {}",
         cuts.len(),
-        100.0 * worst
+        decimal(100.0 * worst, 2),
+        decimal(worst_nll, 4)
     );
     Some((found, Some(good == cuts.len())))
 }
 
 fn final_ranks(material: &Material, results: &Results) -> Option<(String, Option<bool>)> {
-    // The same kappa throughout.
-    let end = format!("-kappa-{}/mean", material.chosen.kl_multiplicity);
-    let is_bayes = |row: &&Row| row.family == Method::BayesLora.name() && row.name.ends_with(&end);
-    let rows: Vec<&Row> = results.rows.iter().filter(is_bayes).collect();
-    if rows.len() < 2 {
+    let kappa = Some(material.chosen.kl_multiplicity);
+    let is_chosen = |spec: &&RunSpec| {
+        spec.config.method == Method::BayesLora && spec.config.kl_multiplicity == kappa
+    };
+    let left = |spec: &RunSpec| {
+        let row = results.row(&format!("{}/mean", spec.name))?;
+        Some((spec.config.rank, row.rank.mean))
+    };
+    let found: Vec<(usize, f64)> = material
+        .complete()
+        .filter(is_chosen)
+        .filter_map(left)
+        .collect();
+    if found.len() < 2 {
         return None;
     }
-    let ranks = || rows.iter().map(|row| row.rank.mean);
+    let ranks = || found.iter().map(|(_, left)| *left);
     let (low, high) = (
         ranks().fold(f64::INFINITY, f64::min),
         ranks().fold(0.0, f64::max),
     );
-    let each = rows
+    let each = found
         .iter()
-        .map(|row| format!("{}: {:.1}", row.title, row.rank.mean));
-    let found = each.collect::<Vec<_>>().join("; ");
-    Some((found, Some(high <= low * (1.0 + RANK_SPREAD))))
+        .map(|(rank, left)| format!("{} from rank {rank}", decimal(*left, 1)));
+    let words = each.collect::<Vec<_>>().join("; ");
+    Some((words, Some(high <= low * (1.0 + RANK_SPREAD))))
 }

@@ -1,0 +1,101 @@
+//! Which rows are held against which, and which is the best.
+
+use super::Entry;
+use super::compare::compare;
+use crate::metrics::{Bootstrap, PredictionsError};
+use crate::report::{Comparison, Row, Verdict};
+use crate::study::runs::SAMPLES;
+use crate::train::Method;
+
+/// BayesLoRA's samples against every row that starts from no more ranks; from other ranks, and with other
+/// kappas, against LoRA of the same rank; and with a temperature against LoRA with one.
+///
+/// # Errors
+/// An answer is no distribution.
+pub fn comparisons(
+    entries: &[Entry],
+    bootstrap: &Bootstrap,
+) -> Result<Vec<Comparison>, PredictionsError> {
+    let mut pairs: Vec<(&Entry, &Entry)> = Vec::new();
+    let sampled =
+        |entry: &&Entry| entry.family == Method::BayesLora.name() && entry.samples == SAMPLES;
+    for ours in entries.iter().filter(sampled) {
+        let is_main = ours.headline && ours.temperatures.is_empty();
+        let others = entries.iter().filter(|other| {
+            let is_lora = other.family == Method::Lora.name()
+                && other.temperatures.is_empty() == ours.temperatures.is_empty();
+            match is_main {
+                true => other.name != ours.name && other.rank() <= ours.rank(),
+                false => is_lora && other.rank() == ours.rank(),
+            }
+        });
+        pairs.extend(others.map(|other| (ours, other)));
+    }
+    let mut found = Vec::new();
+    for (ours, other) in pairs {
+        found.extend(compare(ours, other, bootstrap)?);
+    }
+    Ok(found)
+}
+
+/// Names to each row the measures in which it is better, by paired intervals, than every other row on as
+/// many images.
+///
+/// # Errors
+/// An answer is no distribution.
+pub fn name_the_best(
+    entries: &[Entry],
+    rows: &mut [Row],
+    bootstrap: &Bootstrap,
+) -> Result<(), PredictionsError> {
+    for (measure, higher_is_better) in [
+        ("nll", false),
+        ("accuracy", true),
+        ("ece", false),
+        ("brier", false),
+        ("aurc", false),
+    ] {
+        let sign = if higher_is_better { -1.0 } else { 1.0 };
+        let cost = |row: &Row| sign * row.scores[measure].mean;
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by(|a, b| cost(&rows[*a]).total_cmp(&cost(&rows[*b])));
+        while let Some(&first) = order.first() {
+            let images = rows[first].test_images;
+            let alike = |place: &&usize| rows[**place].test_images == images;
+            let others: Vec<usize> = order.iter().filter(alike).skip(1).copied().collect();
+            // The likeliest to be as good come first, and mostly settle it.
+            let mut is_best = !others.is_empty();
+            for other in others {
+                is_best = is_best && beats(&entries[first], &entries[other], measure, bootstrap)?;
+            }
+            if is_best {
+                rows[first].best_in.push(measure.into());
+            }
+            order.retain(|place| rows[*place].test_images != images);
+        }
+    }
+    Ok(())
+}
+
+fn beats(
+    first: &Entry,
+    second: &Entry,
+    measure: &str,
+    bootstrap: &Bootstrap,
+) -> Result<bool, PredictionsError> {
+    // One model stands against every seed only as the baseline.
+    let turned = first.answers.len() == 1;
+    let (row, baseline) = if turned {
+        (second, first)
+    } else {
+        (first, second)
+    };
+    let found = compare(row, baseline, bootstrap)?;
+    let wanted = if turned {
+        Verdict::Worse
+    } else {
+        Verdict::Better
+    };
+    let mut found = found.iter();
+    Ok(found.any(|one| one.measure == measure && one.verdict == wanted))
+}
