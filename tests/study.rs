@@ -228,7 +228,8 @@ fn the_best_is_better_than_every_other() {
         _ => 0.7,
     });
     let nll = best_in(&results, "nll");
-    assert_eq!(nll, ["bayeslora-r4-kappa-0.5/samples-8"]);
+    let name = "bayeslora-r4-kappa-0.5/samples-8";
+    assert_eq!(nll, [name.to_owned(), format!("{name}/50")]);
     // All are always right.
     assert!(best_in(&results, "accuracy").is_empty());
     // Members that are sure of different images: one model against all seeds of the others.
@@ -237,7 +238,7 @@ fn the_best_is_better_than_every_other() {
         false if (made.image + made.seed as usize).is_multiple_of(2) => 0.9,
         false => 0.2,
     });
-    assert_eq!(best_in(&results, "nll"), ["ensemble-2"]);
+    assert_eq!(best_in(&results, "nll"), ["ensemble-2", "ensemble-2/50"]);
     // A tie has no winner.
     let results = study_of(&["test"], |_| 0.7);
     assert!(best_in(&results, "nll").is_empty());
@@ -262,6 +263,11 @@ fn rows_hold_what_the_files_hold() {
     assert_eq!(lora.scores["accuracy"].mean, 1.0);
     assert_eq!((lora.seeds.len(), lora.test_images), (2, IMAGES));
     assert!(lora.headline && lora.training.len() == 2);
+    // The same on the images and seeds that the smaller rows have.
+    let excerpt = row("lora-r4/mean/50");
+    assert_eq!((excerpt.seeds.len(), excerpt.test_images), (1, 50));
+    assert!(!excerpt.headline && excerpt.training.is_empty());
+    assert!(excerpt.scores["nll"].mean != nll.mean);
     // An ensemble of equal members is its member.
     let together = row("ensemble-2");
     assert!((together.scores["nll"].mean - expected).abs() < 1e-6);

@@ -19,6 +19,8 @@ pub enum Block {
     List {
         title: String,
         items: Vec<String>,
+        /// To be opened by the reader.
+        folded: bool,
     },
     /// What is not there and why.
     Missing(String),

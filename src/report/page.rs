@@ -91,11 +91,23 @@ pub fn render(parts: &[Part]) -> String {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 enum View<'a> {
-    Text { text: &'a str },
-    List { title: &'a str, items: &'a [String] },
-    Missing { text: &'a str },
-    Table { table: &'a super::block::Table },
-    Code { text: &'a str },
+    Text {
+        text: &'a str,
+    },
+    List {
+        title: &'a str,
+        items: &'a [String],
+        folded: bool,
+    },
+    Missing {
+        text: &'a str,
+    },
+    Table {
+        table: &'a super::block::Table,
+    },
+    Code {
+        text: &'a str,
+    },
     Figure(FigureView<'a>),
 }
 
@@ -117,7 +129,15 @@ struct FigureView<'a> {
 fn view<'a>(block: &'a Block, section: &str, number: &mut usize) -> View<'a> {
     match block {
         Block::Text(text) => View::Text { text },
-        Block::List { title, items } => View::List { title, items },
+        Block::List {
+            title,
+            items,
+            folded,
+        } => View::List {
+            title,
+            items,
+            folded: *folded,
+        },
         Block::Missing(text) => View::Missing { text },
         Block::Table(table) => View::Table { table },
         Block::Code(text) => View::Code { text },

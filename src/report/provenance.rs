@@ -68,6 +68,7 @@ pub fn made(results: &Results) -> Section {
         false => blocks.push(Block::List {
             title: "Machines".into(),
             items: study.environments.clone(),
+            folded: false,
         }),
     }
     Section {
@@ -92,6 +93,7 @@ pub fn missing(results: &Results, sections: &[Section]) -> Section {
         false => Block::List {
             title: String::new(),
             items,
+            folded: false,
         },
     };
     Section {

@@ -38,8 +38,11 @@ pub fn summary(results: &Results) -> Section {
         ] {
             let items = sentences(ours.iter().filter(|one| one.verdict == verdict));
             if !items.is_empty() {
-                let title = title.into();
-                blocks.push(Block::List { title, items });
+                blocks.push(Block::List {
+                    title: title.into(),
+                    items,
+                    folded: verdict == Verdict::Undecided,
+                });
             }
         }
     }
@@ -48,6 +51,7 @@ pub fn summary(results: &Results) -> Section {
         blocks.push(Block::List {
             title: "Verdicts in the file that its own intervals do not support (not used)".into(),
             items: contradictions,
+            folded: false,
         });
     }
     if !results.comparisons.is_empty() {

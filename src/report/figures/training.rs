@@ -65,8 +65,8 @@ fn figure(results: &Results) -> Option<Figure> {
         title: "Accuracy and ranks over the epochs".into(),
         caption: format!(
             "Accuracy (higher is better) and NLL (lower is better) on {} with the mean weights, the ranks left, \
-             and the effective rank, the sum of 1/(1 + α) over the ranks, after each epoch. Lines are means, \
-             bands one standard deviation over {}.",
+             and the effective rank, the sum of 1/(1 + α) over the ranks, after each epoch. Lines are means over \
+             {}, bands one standard deviation of the rows on the whole test set.",
             counted(results.study.validation_images, "validation image"),
             several(&seeds, "seed")
         ),
@@ -90,7 +90,8 @@ fn panel(title: &str, pick: Pick, rows: &[&Row], styles: &[Style]) -> Panel {
     let last = points().map(|point| point.epoch).max().unwrap_or(1);
     let x = Axis::whole("epoch", first, last);
     let mut plot = Plot::new(title, Size::USUAL, x, Axis::around(title, ends, 5));
-    for (row, style) in rows.iter().zip(styles) {
+    let is_headline = |(row, _): &(&&Row, &Style)| row.headline;
+    for (row, style) in rows.iter().zip(styles).filter(is_headline) {
         let band: Vec<_> = row
             .training
             .iter()

@@ -41,6 +41,7 @@ pub struct Material<'a> {
 }
 
 /// A method with a way to predict, and its answers by seed on the test set.
+#[derive(Clone)]
 struct Entry<'a> {
     name: String,
     title: String,
@@ -60,6 +61,11 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// Of a row with more images and seeds.
+    fn is_excerpt(&self) -> bool {
+        self.spec.is_some_and(|spec| spec.is_headline) && !self.headline
+    }
+
     /// Before any cut; `None` where answers of several runs are put together.
     fn rank(&self) -> Option<usize> {
         self.spec.map(|spec| spec.config.rank)
@@ -78,20 +84,26 @@ pub fn measure(
         resamples: material.settings.resamples,
         ..Bootstrap::default()
     };
-    let (entries, missing) = rows::entries(material)?;
-    let parts = entries.len() + 4;
+    let (mut entries, missing) = rows::entries(material)?;
+    let excerpts = rows::excerpts(material, &entries);
+    let parts = entries.len() + excerpts.len() + 5;
+    progress(0, parts);
     let mut done = 0;
     let mut advance = || {
         done += 1;
         progress(done.min(parts), parts);
     };
+    let comparisons = pairs::comparisons(&entries, &bootstrap)?;
+    advance();
+    let small = entries.iter().position(|entry| !entry.headline);
+    let small = small.unwrap_or(entries.len());
+    entries.splice(small..small, excerpts);
     let mut rows = Vec::new();
     for entry in &entries {
         rows.push(rows::row(material, entry, &bootstrap)?);
         advance();
     }
     pairs::name_the_best(&entries, &mut rows, &bootstrap)?;
-    let comparisons = pairs::comparisons(&entries, &bootstrap)?;
     advance();
     let unfamiliar = unfamiliar::sets(material, &bootstrap)?;
     advance();

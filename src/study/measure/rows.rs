@@ -5,6 +5,7 @@ use super::{Answers, Entry, Material, ensemble, training};
 use crate::metrics::{Bootstrap, DEFAULT_BINS, RiskCoverage, reliability_bins, risk_coverage};
 use crate::predict::laplace::{LaplaceConfig, LaplaceStructure, PriorPrecision};
 use crate::report::Row;
+use crate::report::number::counted;
 use crate::study::runs::SAMPLES;
 use crate::study::{Cost, Place, RunSpec, Stored, StudyError};
 
@@ -60,6 +61,31 @@ pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<Strin
         }
     }
     Ok((entries, missing))
+}
+
+/// The rows on the whole test set with the images and seeds of the others, to be read beside them.
+pub fn excerpts<'a>(material: &Material, entries: &[Entry<'a>]) -> Vec<Entry<'a>> {
+    let images = material.settings.test_images;
+    let is_larger = |entry: &&Entry| entry.headline && entry.answers[0].images() > images;
+    let larger = entries.iter().filter(is_larger);
+    larger
+        .map(|entry| {
+            let seeds = entry.seeds.len().min(material.settings.seeds as usize);
+            let mut excerpt = Entry {
+                name: format!("{}/{images}", entry.name),
+                title: format!("{}, {}", entry.title, counted(images, "image")),
+                headline: false,
+                ..entry.clone()
+            };
+            excerpt.seeds.truncate(seeds);
+            excerpt.temperatures.truncate(seeds);
+            excerpt.answers = entry.answers[..seeds]
+                .iter()
+                .map(|answers| answers.first(images))
+                .collect();
+            excerpt
+        })
+        .collect()
 }
 
 /// In words, where there are fewer seeds than there should be.
@@ -214,7 +240,7 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
     if let Some(spec) = entry.spec {
         training::describe(material, spec, &entry.seeds, &mut row)?;
         // Once a run, however many ways there are to predict with it.
-        if entry.samples > 0 || !entry.temperatures.is_empty() {
+        if entry.samples > 0 || !entry.temperatures.is_empty() || entry.is_excerpt() {
             row.training.clear();
         }
     }
