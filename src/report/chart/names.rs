@@ -12,8 +12,8 @@ pub struct Mark {
 /// Half the side of the square that nothing is written over.
 const POINT: f64 = 4.0;
 
-/// The middle of each name: above its point, below it, to the left or to the right, whichever first touches
-/// no point, no earlier name and not the end of the picture; above it where all do.
+/// The middle of each name: above its point, below it, to the left or to the right, a line further up or down,
+/// whichever first touches no point, no earlier name and not the end of the picture; above it where all do.
 pub fn beside(marks: &[Mark], height: f64, picture_width: f64) -> Vec<(f64, f64)> {
     let mut taken: Vec<Area> = marks
         .iter()
@@ -27,6 +27,8 @@ pub fn beside(marks: &[Mark], height: f64, picture_width: f64) -> Vec<(f64, f64)
             (mark.x, mark.y + up),
             (mark.x - across, mark.y),
             (mark.x + across, mark.y),
+            (mark.x, mark.y - up - height),
+            (mark.x, mark.y + up + height),
         ];
         let area = |place| Area::around(place, mark.name_width / 2.0, height / 2.0);
         let is_free = |place: &&(f64, f64)| {
@@ -84,6 +86,17 @@ mod tests {
         assert_eq!(alone, [(50.0, 40.0)]);
         let close = beside(&[mark(50.0, 50.0), mark(60.0, 50.0)], 10.0, 200.0);
         assert_eq!(close, [(50.0, 40.0), (60.0, 60.0)]);
+        let same = [0, 1, 2].map(|_| mark(190.0, 50.0));
+        let third = beside(&same, 10.0, 207.0)[2];
+        assert_eq!(third, (170.0, 50.0));
+        let crowd = [
+            mark(160.0, 50.0),
+            mark(190.0, 50.0),
+            mark(190.0, 50.0),
+            mark(190.0, 50.0),
+        ];
+        // Left of it is a point, right of it the end.
+        assert_eq!(beside(&crowd, 10.0, 207.0)[3], (190.0, 30.0));
         // At the right end there is room on the left alone.
         let end = beside(&[mark(190.0, 50.0)], 10.0, 200.0);
         assert_eq!(end, [(170.0, 50.0)]);
