@@ -22,13 +22,14 @@ pub fn beside(marks: &[Mark], height: f64, picture_width: f64) -> Vec<(f64, f64)
     let mut places = Vec::new();
     for mark in marks {
         let (up, across) = (mark.gap + height / 2.0, mark.gap + mark.name_width / 2.0);
+        let line = 1.2 * height;
         let candidates = [
             (mark.x, mark.y - up),
             (mark.x, mark.y + up),
             (mark.x - across, mark.y),
             (mark.x + across, mark.y),
-            (mark.x, mark.y - up - height),
-            (mark.x, mark.y + up + height),
+            (mark.x, mark.y - up - line),
+            (mark.x, mark.y + up + line),
         ];
         let area = |place| Area::around(place, mark.name_width / 2.0, height / 2.0);
         let is_free = |place: &&(f64, f64)| {
@@ -96,7 +97,7 @@ mod tests {
             mark(190.0, 50.0),
         ];
         // Left of it is a point, right of it the end.
-        assert_eq!(beside(&crowd, 10.0, 207.0)[3], (190.0, 30.0));
+        assert_eq!(beside(&crowd, 10.0, 207.0)[3], (190.0, 28.0));
         // At the right end there is room on the left alone.
         let end = beside(&[mark(190.0, 50.0)], 10.0, 200.0);
         assert_eq!(end, [(170.0, 50.0)]);
