@@ -57,6 +57,9 @@ pub const MEASURES: [Measure; 16] = [
     neutral("prior_precision", "prior precision", 1),
 ];
 
+/// So many of them, from the first, are compared pair by pair.
+pub const COMPARED: usize = 5;
+
 /// The one with this name.
 pub fn measure(name: &str) -> Option<&'static Measure> {
     MEASURES.iter().find(|measure| measure.name == name)

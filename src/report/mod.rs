@@ -8,7 +8,7 @@ mod chart;
 mod error;
 mod figure;
 mod figures;
-mod measure;
+pub(crate) mod measure;
 pub(crate) mod number;
 mod page;
 mod provenance;

@@ -1,7 +1,7 @@
 //! The targets and the main tables.
 
 use super::block::{Block, Cell, Section, Table};
-use super::measure::{MEASURES, Measure, on_what};
+use super::measure::{COMPARED, MEASURES, Measure, on_what};
 use super::number::{count, decimal, range, spread};
 use super::{Results, Row, Score};
 
@@ -44,7 +44,7 @@ pub fn methods(results: &Results) -> Section {
     let blocks = match rows.is_empty() {
         true => vec![Block::missing("No method has been scored yet.")],
         false => {
-            let (main, others) = MEASURES.split_at(5);
+            let (main, others) = MEASURES.split_at(COMPARED);
             let mut main = scores(&rows, main);
             main.caption = format!(
                 "Mean over seeds ± standard deviation over seeds; below it the 95 % bootstrap interval of the \

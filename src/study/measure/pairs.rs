@@ -3,6 +3,7 @@
 use super::Entry;
 use super::compare::compare;
 use crate::metrics::{Bootstrap, PredictionsError};
+use crate::report::measure::{COMPARED, MEASURES};
 use crate::report::{Comparison, Row, Verdict};
 use crate::study::runs::SAMPLES;
 use crate::train::Method;
@@ -48,15 +49,12 @@ pub fn name_the_best(
     rows: &mut [Row],
     bootstrap: &Bootstrap,
 ) -> Result<(), PredictionsError> {
-    for (measure, higher_is_better) in [
-        ("nll", false),
-        ("accuracy", true),
-        ("ece", false),
-        ("brier", false),
-        ("aurc", false),
-    ] {
-        let sign = if higher_is_better { -1.0 } else { 1.0 };
-        let cost = |row: &Row| sign * row.scores[measure].mean;
+    for measure in &MEASURES[..COMPARED] {
+        let sign = match measure.higher_is_better {
+            Some(true) => -1.0,
+            _ => 1.0,
+        };
+        let cost = |row: &Row| sign * row.scores[measure.name].mean;
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by(|a, b| cost(&rows[*a]).total_cmp(&cost(&rows[*b])));
         while let Some(&first) = order.first() {
@@ -66,10 +64,11 @@ pub fn name_the_best(
             // The likeliest to be as good come first, and mostly settle it.
             let mut is_best = !others.is_empty();
             for other in others {
-                is_best = is_best && beats(&entries[first], &entries[other], measure, bootstrap)?;
+                is_best =
+                    is_best && beats(&entries[first], &entries[other], measure.name, bootstrap)?;
             }
             if is_best {
-                rows[first].best_in.push(measure.into());
+                rows[first].best_in.push(measure.name.into());
             }
             order.retain(|place| rows[*place].test_images != images);
         }
@@ -85,17 +84,15 @@ fn beats(
 ) -> Result<bool, PredictionsError> {
     // One model stands against every seed only as the baseline.
     let turned = first.answers.len() == 1;
-    let (row, baseline) = if turned {
-        (second, first)
-    } else {
-        (first, second)
+    let (row, baseline) = match turned {
+        true => (second, first),
+        false => (first, second),
     };
     let found = compare(row, baseline, bootstrap)?;
-    let wanted = if turned {
-        Verdict::Worse
-    } else {
-        Verdict::Better
+    let verdict = found.iter().find(|one| one.measure == measure);
+    let wanted = match turned {
+        true => Verdict::Worse,
+        false => Verdict::Better,
     };
-    let mut found = found.iter();
-    Ok(found.any(|one| one.measure == measure && one.verdict == wanted))
+    Ok(verdict.is_some_and(|one| one.verdict == wanted))
 }
