@@ -1,0 +1,87 @@
+//! Which image files a part of a folder has, and of which classes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::entries::{class_dirs, entries, is_image};
+use crate::data::DataError;
+use crate::data::dataset::{balanced_prefix, stratified_split};
+use crate::data::image::EXTENSIONS;
+
+/// Fixed, and not the run's seed: runs with different seeds must be tested on the same images, and a
+/// test set must stay unseen however often it is opened.
+pub const TEST_SPLIT_SEED: u64 = 0;
+const TEST_SHARE: f64 = 0.2;
+
+/// The image files of one part, not yet decoded.
+pub struct Listing {
+    pub dir: PathBuf,
+    pub files: Vec<PathBuf>,
+    pub labels: Vec<u32>,
+    pub classes: Arc<[String]>,
+}
+
+impl Listing {
+    /// `known` is the training directory and the classes to number by.
+    pub fn read(dir: &Path, known: Option<(&Path, Arc<[String]>)>) -> Result<Listing, DataError> {
+        let class_dirs = class_dirs(dir)?;
+        if class_dirs.is_empty() {
+            return Err(DataError::NoClassFolders {
+                path: dir.to_path_buf(),
+                entries: entries(dir)?.len(),
+            });
+        }
+        let (train_dir, classes) =
+            known.unwrap_or_else(|| (dir, class_dirs.iter().map(|c| c.0.clone()).collect()));
+        let mut listing = Listing {
+            dir: dir.to_path_buf(),
+            files: Vec::new(),
+            labels: Vec::new(),
+            classes,
+        };
+        for (name, path) in class_dirs {
+            let Some(label) = listing.classes.iter().position(|class| *class == name) else {
+                return Err(DataError::UnknownClass {
+                    path,
+                    train: train_dir.to_path_buf(),
+                });
+            };
+            let entries = entries(&path)?;
+            let found = entries.len();
+            let before = listing.files.len();
+            listing
+                .files
+                .extend(entries.into_iter().filter(|path| is_image(path)));
+            if listing.files.len() == before {
+                return Err(DataError::EmptyClass {
+                    path,
+                    others: found,
+                    kinds: EXTENSIONS.join(", "),
+                });
+            }
+            listing.labels.resize(listing.files.len(), label as u32);
+        }
+        Ok(listing)
+    }
+
+    pub fn split(&self) -> Result<(Listing, Listing), DataError> {
+        let split = stratified_split(&self.labels, TEST_SHARE, "test split", TEST_SPLIT_SEED)?;
+        Ok((self.subset(&split.kept), self.subset(&split.aside)))
+    }
+
+    pub fn limit(self, limit: Option<usize>) -> Listing {
+        match limit {
+            Some(n) if n < self.files.len() => self.subset(&balanced_prefix(&self.labels, n)),
+            _ => self,
+        }
+    }
+
+    fn subset(&self, indices: &[usize]) -> Listing {
+        Listing {
+            dir: self.dir.clone(),
+            files: indices.iter().map(|&i| self.files[i].clone()).collect(),
+            labels: indices.iter().map(|&i| self.labels[i]).collect(),
+            classes: self.classes.clone(),
+        }
+    }
+}
