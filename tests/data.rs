@@ -6,6 +6,7 @@ mod data {
     mod folder;
     mod idx;
     mod image;
+    mod jpeg;
     mod parts;
     mod prefetch;
     mod sample;

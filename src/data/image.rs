@@ -1,54 +1,131 @@
 //! One image file to square RGB bytes.
 
+use std::io::{self, Cursor};
 use std::path::Path;
 
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder, ImageReader, Rgb, RgbImage};
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage,
+};
 
 use super::DataError;
+use super::jpeg::{self, JpegFault};
+use super::quiet::catch_quietly;
+use crate::formats::read_regular;
 
 /// Extensions (lower case) of the files that a class folder's images are looked for under.
-pub(super) const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
+pub(super) const EXTENSIONS: [&str; 10] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "gif", "tif", "tiff",
+];
+
+/// The most pixels of an image that is decoded: above what cameras and phones make but for a few, and
+/// below a gigabyte in the decoder that needs the most for one, that of progressive JPEG.
+pub const MAX_IMAGE_PIXELS: u64 = 120_000_000;
+
+/// The longest file that is read as an image; 85 million pixels without any compression.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// The most bytes that an image may take as it is decoded: 16 bits a channel make them more.
+const MAX_DECODED_BYTES: u64 = 512 << 20;
+
+/// Why a file gives no image.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ImageFault {
+    #[error("{0}")]
+    File(#[from] io::Error),
+    #[error("{width} x {height} pixels, the limit is {} million", MAX_IMAGE_PIXELS / 1_000_000)]
+    TooManyPixels { width: u32, height: u32 },
+    #[error(
+        "{width} x {height} pixels of {bytes} bytes in all, the limit is {} MiB",
+        MAX_DECODED_BYTES >> 20
+    )]
+    TooManyBytes { width: u32, height: u32, bytes: u64 },
+    #[error("{0}")]
+    Jpeg(#[from] JpegFault),
+    #[error("{0}")]
+    Decoder(#[from] ImageError),
+    #[error("the decoder gave up on its content (a panic)")]
+    Panic,
+}
 
 /// Decodes one image to `[side, side, 3]` RGB bytes.
 ///
-/// Any size, and any format of PNG, JPEG, WebP and BMP, told by content and not by name: grey is
+/// Any format of PNG, JPEG, WebP, BMP, TIFF and GIF, told by content and not by name: grey is
 /// spread over the three channels, 16 bits are rounded to 8, EXIF orientation is applied,
-/// and transparency is composited on white. The centre square is then resized to `side` with an
-/// antialiasing bilinear (triangle) filter. Cropping first gives what resizing the short side first
-/// gives, but for the filter's reach at the crop's border, and keeps a long thin image from being
-/// blown up.
+/// and transparency is composited on white; of several images in a file the first one is taken. The
+/// centre square is then resized to `side` with an antialiasing bilinear (triangle) filter. Cropping
+/// first gives what resizing the short side first gives, but for the filter's reach at the crop's
+/// border, and keeps a long thin image from being blown up.
+///
+/// An image has at most [`MAX_IMAGE_PIXELS`], its file at most 256 MiB, and as it is decoded it
+/// takes at most 512 MiB. Its header is held against that before memory is taken.
 ///
 /// # Errors
 ///
-/// [`DataError::Zero`] for `side = 0`; [`DataError::BadImage`] where the file cannot be read or decoded.
+/// [`DataError::Zero`] for `side = 0`; [`DataError::BadImage`] where the file is no regular one, cannot
+/// be read or decoded, or exceeds a limit.
 pub fn decode_image(path: impl AsRef<Path>, side: usize) -> Result<Vec<u8>, DataError> {
     if side == 0 {
         return Err(DataError::Zero { option: "side" });
     }
     let path = path.as_ref();
-    decode(path, side).map_err(|error| DataError::BadImage {
+    let decoded = read(path).and_then(|bytes| decode(&bytes, side));
+    decoded.map_err(|fault| DataError::BadImage {
         path: path.to_path_buf(),
-        reason: error.to_string(),
+        reason: fault.to_string(),
     })
 }
 
-pub(super) fn decode(path: &Path, side: usize) -> image::ImageResult<Vec<u8>> {
-    let mut decoder = ImageReader::open(path)?
-        .with_guessed_format()?
-        .into_decoder()?;
+/// The bytes of an image file, which [`decode`] takes.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, ImageFault> {
+    Ok(read_regular(path, MAX_FILE_BYTES)?)
+}
+
+/// What [`decode_image`] says, for the bytes of a file.
+pub(super) fn decode(bytes: &[u8], side: usize) -> Result<Vec<u8>, ImageFault> {
+    catch_quietly(|| {
+        let square = on_white(centre_square(bytes)?);
+        let side = side as u32;
+        if square.width() == side {
+            return Ok(square.into_raw());
+        }
+        Ok(image::imageops::resize(&square, side, side, FilterType::Triangle).into_raw())
+    })
+    .unwrap_or(Err(ImageFault::Panic))
+}
+
+fn centre_square(bytes: &[u8]) -> Result<DynamicImage, ImageFault> {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    reader.limits(limits);
+    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_IMAGE_PIXELS {
+        return Err(ImageFault::TooManyPixels { width, height });
+    }
+    let decoded = decoder.total_bytes();
+    if decoded > MAX_DECODED_BYTES {
+        return Err(ImageFault::TooManyBytes {
+            width,
+            height,
+            bytes: decoded,
+        });
+    }
+    if is_jpeg {
+        jpeg::check(bytes)?;
+    }
     let orientation = decoder.orientation()?;
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
 
     let short = image.width().min(image.height());
     let (left, top) = ((image.width() - short) / 2, (image.height() - short) / 2);
-    let square = on_white(image.crop_imm(left, top, short, short));
-    let side = side as u32;
-    if short == side {
-        return Ok(square.into_raw());
-    }
-    Ok(image::imageops::resize(&square, side, side, FilterType::Triangle).into_raw())
+    Ok(match image.width() == image.height() {
+        true => image,
+        false => image.crop_imm(left, top, short, short),
+    })
 }
 
 /// Compositing comes before resizing: the colour of fully transparent pixels is arbitrary and must not

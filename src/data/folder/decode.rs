@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::listing::Listing;
-use crate::data::image::decode;
+use crate::data::image::{decode, read};
 use crate::data::{DataError, Dataset, OpenOptions, SkippedImage};
 
 /// How many undecodable images an error names.
@@ -22,7 +22,8 @@ impl Listing {
         let bytes = total * image_bytes;
         let done = AtomicUsize::new(0);
         let look = |path: &PathBuf| {
-            let image = decode(path, options.side).map_err(|error| error.to_string());
+            let image = read(path).and_then(|bytes| decode(&bytes, options.side));
+            let image = image.map_err(|fault| fault.to_string());
             if let Some(progress) = options.progress {
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             }
