@@ -14,6 +14,8 @@ use bayeslora::wgpu;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::location::Location;
+
 /// `--precision`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
@@ -173,7 +175,7 @@ impl Bar {
 }
 
 /// Loads a backbone, naming the option in errors.
-pub fn backbone(path: &str) -> Result<Backbone> {
+pub fn backbone(path: &Location) -> Result<Backbone> {
     Backbone::load(path).context("--backbone")
 }
 

@@ -29,6 +29,14 @@ pub fn describe(gpu: &Gpu) -> Value {
         "bayeslora": env!("CARGO_PKG_VERSION"),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "threads": std::thread::available_parallelism().map_or(1, usize::from),
-        "command": std::env::args().collect::<Vec<_>>().join(" "),
+        "command": command(),
     })
+}
+
+/// The program's arguments, what is not UTF-8 in them replaced.
+fn command() -> String {
+    let words: Vec<_> = std::env::args_os()
+        .map(|word| word.display().to_string())
+        .collect();
+    words.join(" ")
 }

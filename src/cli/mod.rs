@@ -9,6 +9,7 @@ mod ensemble;
 mod environment;
 mod eval;
 mod laplace;
+mod location;
 mod output;
 mod plan;
 mod predict;

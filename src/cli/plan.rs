@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::context::{self, Context};
+use super::location::Location;
 use super::{environment, output, run, tables};
 
 /// Images of a batch where nothing says otherwise.
@@ -50,7 +51,7 @@ pub struct PlanArgs {
     run: Option<PathBuf>,
     /// The frozen ResNet-18, a safetensors file or `embedded` [default: the run's, else embedded]
     #[arg(long, value_name = "F")]
-    backbone: Option<String>,
+    backbone: Option<Location>,
     /// Ranks of every adapter [default: 8, in forward mode 0]
     #[arg(long, value_name = "N")]
     rank: Option<usize>,
@@ -111,7 +112,7 @@ impl PlanArgs {
     }
 
     fn of_run(&self, path: &PathBuf, samples: usize) -> Result<Subject> {
-        let run = run::open(path, self.backbone.as_deref())?;
+        let run = run::open(path, self.backbone.as_ref())?;
         let (layout, state) = fitted(&run.backbone, &run.adapter)?;
         let samples = match (run.adapter.gates, self.samples) {
             (GateDistribution::Weights, None | Some(1)) => 1,
@@ -140,7 +141,7 @@ impl PlanArgs {
     }
 
     fn of_options(&self, samples: usize) -> Result<Subject> {
-        let backbone = context::backbone(self.backbone.as_deref().unwrap_or("embedded"))?;
+        let backbone = context::backbone(self.backbone.as_ref().unwrap_or(&"embedded".into()))?;
         let default = ["layer3".to_owned(), "layer4".to_owned()];
         let targets = self.targets.as_deref().unwrap_or(&default);
         let selected = backbone.resnet.select(targets);

@@ -10,6 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::Context;
+use super::location::Location;
 use super::run::{Run, RunArgs};
 use super::{output, tables};
 
@@ -51,7 +52,7 @@ struct Report {
 
 #[derive(Serialize)]
 struct Answer {
-    image: String,
+    image: Location,
     /// The most probable first.
     classes: Vec<ClassAnswer>,
     /// Of the predictive, in nats.
@@ -196,7 +197,7 @@ fn answer(
         std: std[class],
     });
     Answer {
-        image: file.display().to_string(),
+        image: file.as_os_str().into(),
         classes: classes.collect(),
         entropy: prediction.entropy[index],
         mutual_information: prediction.mutual_information[index],
@@ -221,7 +222,7 @@ fn describe(report: &Report, classes: usize) -> String {
 
 fn block(answer: &Answer, width: usize, classes: usize, samples: usize) -> String {
     const BAR: usize = 30;
-    let mut text = answer.image.clone();
+    let mut text = answer.image.to_string();
     for ClassAnswer {
         class,
         probability,

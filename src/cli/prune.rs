@@ -1,6 +1,6 @@
 //! `prune`: cuts the noisiest ranks of a finished adapter and says what that costs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,6 +16,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Bar, Context};
+use super::location::Location;
 use super::run::{self, Run, RunArgs};
 use super::{output, tables};
 
@@ -38,7 +39,7 @@ pub struct PruneArgs {
     dry_run: bool,
     /// The images that the cost is measured on [default: those of the run]
     #[arg(long, value_name = "D")]
-    data: Option<String>,
+    data: Option<Location>,
     /// Write a copy of the run here instead of changing the run
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -75,15 +76,15 @@ struct Report {
     adapter_parameters_after: usize,
     layers: Vec<LayerReport>,
     /// Directory of the pruned adapter; null where nothing was written.
-    written: Option<PathBuf>,
+    written: Option<Location>,
     /// Where the adapter from before is now, if it had to give way.
-    kept_before: Option<PathBuf>,
+    kept_before: Option<Location>,
 }
 
 /// What the cost is measured on.
 #[derive(Serialize)]
 struct HeldOutSet {
-    data: String,
+    data: Location,
     /// `validation` or `test`.
     split: &'static str,
     images: usize,
@@ -132,7 +133,7 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let out = args.out.as_ref().map(RunDir::create).transpose();
     let out = out.context("--out")?;
     let bar = Bar::default();
-    let (dataset, held_out) = held_out(&run, args.data.as_deref(), &bar)?;
+    let (dataset, held_out) = held_out(&run, args.data.as_ref(), &bar)?;
     let gpu = context.gpu()?;
     let bench = Bench::new(&gpu, &run, &layout, dataset, bar)?;
 
@@ -172,10 +173,10 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     if let Some(out) = out {
         run.dir.copy_description(&out)?;
         adapter.save_peft(out.adapter_dir())?;
-        report.written = Some(out.adapter_dir());
+        report.written = Some(out.adapter_dir().into());
     } else if !args.dry_run && chosen.layout != layout {
-        report.kept_before = Some(run.dir.replace_adapter(&adapter)?);
-        report.written = Some(run.dir.adapter_dir());
+        report.kept_before = Some(run.dir.replace_adapter(&adapter)?.into());
+        report.written = Some(run.dir.adapter_dir().into());
     }
     match args.json {
         true => output::json(&report),
@@ -184,8 +185,8 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
 }
 
 /// The validation split of the run, or the test set where it had none.
-fn held_out(run: &Run, data: Option<&str>, bar: &Bar) -> Result<(Dataset, HeldOutSet)> {
-    let data = data.unwrap_or(&run.inputs.data).to_owned();
+fn held_out(run: &Run, data: Option<&Location>, bar: &Bar) -> Result<(Dataset, HeldOutSet)> {
+    let data = data.unwrap_or(&run.inputs.data).clone();
     ensure!(
         !data.is_empty(),
         "--data is missing: {} does not say what the run was trained on",
@@ -455,20 +456,16 @@ fn outcome(report: &Report, args: &PruneArgs) -> String {
         }
         _ => String::new(),
     };
-    let show = |path: &Path| path.display().to_string();
     match (&report.written, &report.kept_before) {
         (None, _) if args.dry_run => {
             format!("dry run: {ranks} would be cut{limit}; nothing was written")
         }
         (None, _) => format!("nothing to cut{limit}; nothing was written"),
         (Some(new), Some(old)) => format!(
-            "{ranks} cut{limit}: the pruned adapter is in {}, the one from before in {}",
-            show(new),
-            show(old)
+            "{ranks} cut{limit}: the pruned adapter is in {new}, the one from before in {old}"
         ),
         (Some(new), None) => format!(
-            "{ranks} cut{limit}: the pruned adapter is in {}, the run itself is as it was",
-            show(new)
+            "{ranks} cut{limit}: the pruned adapter is in {new}, the run itself is as it was"
         ),
     }
 }

@@ -14,6 +14,7 @@ use toml::Table;
 
 use super::context::{self, Bar};
 use super::ensemble;
+use super::location::Location;
 use super::train;
 use super::train_options::{Inputs, parse_config};
 
@@ -24,7 +25,7 @@ pub struct RunArgs {
     run: PathBuf,
     /// The frozen ResNet-18, a safetensors file or `embedded` [default: the run's own]
     #[arg(long, value_name = "F")]
-    backbone: Option<String>,
+    backbone: Option<Location>,
 }
 
 /// Training images, validation images and test images.
@@ -36,7 +37,7 @@ pub struct TestArgs {
     /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or a
     /// folder of class folders
     #[arg(long, value_name = "D")]
-    data: String,
+    data: Location,
     /// Use so many test images, as many of each class
     #[arg(long, value_name = "N")]
     limit_test: Option<usize>,
@@ -76,12 +77,12 @@ pub struct Run {
 
 impl RunArgs {
     pub fn open(&self) -> Result<Run> {
-        open(&self.run, self.backbone.as_deref())
+        open(&self.run, self.backbone.as_ref())
     }
 }
 
 /// Opens a run, with another backbone file than its own where one is given.
-pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
+pub fn open(path: &PathBuf, backbone: Option<&Location>) -> Result<Run> {
     let dir = RunDir::open(path).context("--run")?;
     let source = path.join("config.toml").display().to_string();
     let table: Table = dir.read_config()?.parse().with_context(|| source.clone())?;
@@ -123,15 +124,15 @@ pub fn open(path: &PathBuf, backbone: Option<&str>) -> Result<Run> {
 
 impl Run {
     /// The validation split of the run and its test set, out of `data`.
-    pub fn splits(&self, data: &str, bar: &Bar) -> Result<(Option<Dataset>, Dataset)> {
+    pub fn splits(&self, data: &Location, bar: &Bar) -> Result<(Option<Dataset>, Dataset)> {
         let (_, validation, test) = self.all_splits(data, bar)?;
         Ok((validation, test))
     }
 
     /// What the run was trained on, and the same.
-    pub fn all_splits(&self, data: &str, bar: &Bar) -> Result<AllSplits> {
+    pub fn all_splits(&self, data: &Location, bar: &Bar) -> Result<AllSplits> {
         let inputs = Inputs {
-            data: data.to_owned(),
+            data: data.clone(),
             ..self.inputs.clone()
         };
         let progress = |done, total| bar.show("reading images", done, total);
@@ -178,7 +179,7 @@ impl Run {
 
     /// Makes the labels of a data set count the adapter's classes: the same names in another order
     /// are put in order, other names are taken as they come and warned of.
-    pub fn align(&self, data: &mut Dataset, named: &str) -> Result<()> {
+    pub fn align(&self, data: &mut Dataset, named: &Location) -> Result<()> {
         let known = &self.adapter.classes;
         ensure!(
             data.classes.len() == known.len(),

@@ -10,6 +10,8 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::location::Location;
+
 /// Every option that config.toml holds too; what is not given is not serialised.
 #[derive(Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,11 +20,11 @@ pub struct Options {
     /// folder of class folders
     #[arg(long, value_name = "D")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
+    data: Option<Location>,
     /// ResNet-18 weights in safetensors, torchvision's or timm's names [default: embedded]
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    backbone: Option<String>,
+    backbone: Option<Location>,
     /// Plain adapters, adapters with Gaussian gates, with ranks dropped at random, several plain ones that
     /// answer together, or, as an ablation, noise on every weight as in the code of the paper's authors
     /// [default: bayeslora]
@@ -184,8 +186,8 @@ fn bytes(text: &str) -> Result<u64, String> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Inputs {
-    pub data: String,
-    pub backbone: String,
+    pub data: Location,
+    pub backbone: Location,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_out_classes: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,7 +202,7 @@ pub struct Inputs {
 impl Default for Inputs {
     fn default() -> Self {
         Self {
-            data: String::new(),
+            data: Location::default(),
             backbone: "embedded".into(),
             hold_out_classes: None,
             limit_train: None,

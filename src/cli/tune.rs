@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{self, Bar, Context};
+use super::location::Location;
 use super::run::RunArgs;
 use super::train::{begin, run_epochs, split, tell};
 use super::{output, tables};
@@ -51,17 +52,17 @@ struct Report {
     samples: usize,
     points: Vec<Point>,
     /// The run with the lowest validation NLL of the samples.
-    lowest_nll: PathBuf,
+    lowest_nll: Location,
     /// The run with the fewest ranks among those whose NLL is within a standard error (of the paired
     /// difference) of the lowest.
-    fewest_ranks: PathBuf,
+    fewest_ranks: Location,
 }
 
 /// One value of the sweep.
 #[derive(Serialize)]
 struct Point {
     kl_multiplicity: KlMultiplicity,
-    run: PathBuf,
+    run: Location,
     rank_count: usize,
     /// z = 1.
     mean: Evaluated,
@@ -165,7 +166,7 @@ fn score(
     let predictions = Predictions::from_log_probs(&sampled.log_probs, labels, classes)?;
     Ok(Point {
         kl_multiplicity,
-        run,
+        run: run.into(),
         rank_count: sampled.rank_count,
         nll_each: nll_each(&predictions),
         mean,
@@ -203,7 +204,7 @@ fn describe(report: &Report) -> String {
     let mut table = tables::new(&header, &[0, 1, 2, 3, 4, 5, 6, 7]);
     for point in &report.points {
         let Evaluated { scores, .. } = &point.sampled;
-        let is = |run: &PathBuf, text| if *run == point.run { text } else { "" };
+        let is = |run: &Location, text| if *run == point.run { text } else { "" };
         let marks = [
             is(&report.lowest_nll, "lowest NLL"),
             is(&report.fewest_ranks, "fewest ranks"),
@@ -228,6 +229,6 @@ fn describe(report: &Report) -> String {
          --data ...",
         report.validation_images,
         table.trim_fmt(),
-        report.fewest_ranks.display()
+        report.fewest_ranks
     )
 }

@@ -76,9 +76,9 @@ impl Default for OpenOptions<'_> {
 /// # Errors
 ///
 /// One sentence that names the file or option, what was found and what was expected: see [`DataError`].
-pub fn open(spec: &str, options: &OpenOptions<'_>) -> Result<Splits, DataError> {
+pub fn open(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Splits, DataError> {
     options.check()?;
-    let (train, test, name) = match Source::locate(spec)? {
+    let (train, test, name) = match Source::locate(spec.as_ref())? {
         Source::Sample => (sample::train(), sample::test(), "cifar10-sample"),
         Source::Cifar(layout, dir) => (
             layout.read_train(&dir)?,
@@ -102,9 +102,9 @@ pub fn open(spec: &str, options: &OpenOptions<'_>) -> Result<Splits, DataError> 
 /// # Errors
 ///
 /// As [`open`]; a single class is no error here.
-pub fn open_test(spec: &str, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
+pub fn open_test(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
     options.check()?;
-    let test = match Source::locate(spec)? {
+    let test = match Source::locate(spec.as_ref())? {
         Source::Sample => sample::test(),
         Source::Cifar(layout, dir) => layout.read_test(&dir)?,
         Source::Idx(dir) => idx::read_test(&dir)?,
@@ -159,11 +159,10 @@ enum Source {
 }
 
 impl Source {
-    fn locate(spec: &str) -> Result<Source, DataError> {
-        if spec == "sample" {
+    fn locate(path: &Path) -> Result<Source, DataError> {
+        if path.as_os_str() == "sample" {
             return Ok(Source::Sample);
         }
-        let path = Path::new(spec);
         if !path.exists() {
             return Err(DataError::NotFound { path: path.into() });
         }

@@ -1,5 +1,6 @@
 //! What a study is made of, kept in `study.json` so that the directory alone is enough to go on.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -7,7 +8,11 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::study::Scale;
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap_lex::OsStrExt as _;
 use serde::{Deserialize, Serialize};
+
+use crate::cli::location::Location;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -20,12 +25,12 @@ pub struct Arguments {
     scale: Option<Scale>,
     /// CIFAR-10 or another set, as `train --data` takes it [default: sample at scale smoke]
     #[arg(long, value_name = "D")]
-    data: Option<String>,
+    data: Option<Location>,
     /// ResNet-18 weights in safetensors, torchvision's or timm's names [default: embedded]
     #[arg(long, value_name = "F")]
-    backbone: Option<String>,
+    backbone: Option<Location>,
     /// Images unlike those trained on, and what to call them, as in `fashion-mnist=D`; may be repeated
-    #[arg(long, value_name = "NAME=D")]
+    #[arg(long, value_name = "NAME=D", value_parser = OsStringValueParser::new().try_map(Named::parse))]
     unfamiliar: Vec<Named>,
 }
 
@@ -42,15 +47,16 @@ fn scale(text: &str) -> Result<Scale, String> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Named {
     pub name: String,
-    pub data: String,
+    pub data: Location,
 }
 
-impl FromStr for Named {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((name, data)) if !name.is_empty() && !data.is_empty() => Ok(Self {
+impl Named {
+    fn parse(text: OsString) -> Result<Self, String> {
+        match text
+            .split_once("=")
+            .map(|(name, data)| (name.to_str(), data))
+        {
+            Some((Some(name), data)) if !name.is_empty() && !data.is_empty() => Ok(Self {
                 name: name.into(),
                 data: data.into(),
             }),
@@ -98,8 +104,8 @@ pub struct Options {
     #[serde(skip)]
     pub out: PathBuf,
     pub scale: Scale,
-    pub data: String,
-    pub backbone: String,
+    pub data: Location,
+    pub backbone: Location,
     pub unfamiliar: Vec<Named>,
 }
 
@@ -154,15 +160,15 @@ impl Options {
         let mut options: Self =
             serde_json::from_str(&text).with_context(|| file.display().to_string())?;
         options.out = args.out.clone();
-        let scale = args.scale.map(|scale| scale.name().to_owned());
+        let scale = args.scale.map(|scale| scale.name().into());
         let pairs = [
-            ("scale", scale, options.scale.name()),
+            ("scale", scale, &options.scale.name().into()),
             ("data", args.data.clone(), &options.data),
             ("backbone", args.backbone.clone(), &options.backbone),
         ];
         for (option, given, kept) in pairs {
             if let Some(given) = given
-                && given != kept
+                && given != *kept
             {
                 bail!(
                     "--{option} is {given}, the study in {} was started with {kept}; leave it out to \

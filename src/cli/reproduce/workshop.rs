@@ -91,7 +91,7 @@ impl<'a> Workshop<'a> {
             "bayeslora reproduce --out DIR --scale {} --data {data}",
             scale.name()
         );
-        if backbone != "embedded" {
+        if *backbone != *"embedded" {
             command += &format!(" --backbone {backbone}");
         }
         for Named { name, data } in unfamiliar {
@@ -104,8 +104,8 @@ impl<'a> Workshop<'a> {
             program: format!("bayeslora {}", env!("CARGO_PKG_VERSION")),
             environments: Vec::new(),
             date: today(),
-            backbone: backbone.clone(),
-            data: data.clone(),
+            backbone: backbone.to_string(),
+            data: data.to_string(),
             classes: all.train.classes.to_vec(),
             train_images: self.train_images(),
             validation_images,
