@@ -12,7 +12,8 @@ use super::shaders::Variables;
 use super::{AdapterChoice, Adapters, Choices, GpuError, cache};
 
 /// What convolutions multiply; sums are always f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     #[default]
     F32,
