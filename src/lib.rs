@@ -35,7 +35,7 @@
 //!
 //! The rooms, each of which knows only those before it: [`gpu`] (device, kernels, plans),
 //! [`formats`], [`metrics`], [`model`] (ResNet-18, adapters, the operations), [`data`],
-//! [`predict`], [`train`], [`mod@bench`], [`report`].
+//! [`predict`], [`train`], [`mod@bench`], [`report`]. What numbers may be stands in [`ranges`].
 
 pub mod bench;
 pub mod data;
@@ -44,6 +44,7 @@ pub mod gpu;
 pub mod metrics;
 pub mod model;
 pub mod predict;
+pub mod ranges;
 pub mod report;
 pub mod study;
 pub mod train;

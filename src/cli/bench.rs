@@ -24,22 +24,22 @@ pub struct BenchArgs {
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Images of a batch
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least::<1>)]
+    #[arg(long, value_name = "N", default_value_t = 32)]
     batch: usize,
     /// Side of the network's input in pixels
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least::<32>)]
+    #[arg(long, value_name = "N", default_value_t = 64)]
     size: usize,
     /// Ranks of every adapter
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least::<1>)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     rank: usize,
     /// Gate samples an image of the predictive
-    #[arg(long, value_name = "S", default_value_t = 8, value_parser = at_least::<1>)]
+    #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
     /// Compare with an earlier report (of --out or --json); status 1 if a speed has fallen too far
     #[arg(long, value_name = "BASELINE.json")]
     compare: Option<PathBuf>,
     /// The least ratio of a speed to the baseline's that passes
-    #[arg(long, value_name = "RATIO", default_value_t = 0.8, allow_negative_numbers = true, value_parser = ratio)]
+    #[arg(long, value_name = "RATIO", default_value_t = 0.8)]
     fail_below: f64,
     /// Also write the report as JSON to FILE
     #[arg(long, value_name = "FILE")]
@@ -47,20 +47,6 @@ pub struct BenchArgs {
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
-}
-
-fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if count >= LEAST => Ok(count),
-        _ => Err(format!("expected a whole number, at least {LEAST}")),
-    }
-}
-
-fn ratio(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
-        _ => Err("expected a ratio above 0, such as 0.8".into()),
-    }
 }
 
 /// A comparison that has failed, which is no wrong input.

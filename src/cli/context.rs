@@ -17,27 +17,35 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::location::Location;
 
 /// `--precision`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
-    #[default]
     F32,
     F16,
+}
+
+impl From<Precision> for gpu::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::F16 => Self::F16,
+        }
+    }
 }
 
 /// The options of the whole program, and whether Ctrl-C has been pressed.
 pub struct Context {
     adapter: AdapterChoice,
-    precision: Precision,
+    precision: Option<gpu::Precision>,
     tune: bool,
     stop: Arc<AtomicBool>,
 }
 
 impl Context {
-    pub fn new(adapter: Option<String>, precision: Precision, tune: bool) -> Self {
+    pub fn new(adapter: Option<String>, precision: Option<Precision>, tune: bool) -> Self {
         let adapter = adapter.unwrap_or_default().parse().unwrap_or_default();
         Self {
             adapter,
-            precision,
+            precision: precision.map(Into::into),
             tune,
             stop: Arc::default(),
         }
@@ -50,17 +58,18 @@ impl Context {
 
     /// The same with another adapter.
     pub fn open(&self, adapter: AdapterChoice) -> Result<Gpu> {
+        self.open_at(adapter, self.precision.unwrap_or_default())
+    }
+
+    fn open_at(&self, adapter: AdapterChoice, precision: gpu::Precision) -> Result<Gpu> {
         let gpu = Gpu::open(GpuOptions {
             adapter,
-            precision: match self.precision {
-                Precision::F32 => gpu::Precision::F32,
-                Precision::F16 => gpu::Precision::F16,
-            },
+            precision,
             cache: cache_folder(),
             ..Default::default()
         })?;
         ensure!(
-            self.precision == Precision::F32 || gpu.has(wgpu::Features::SHADER_F16),
+            precision == gpu::Precision::F32 || gpu.has(wgpu::Features::SHADER_F16),
             "--precision f16: {} has no f16 shaders; leave it out",
             gpu.info().name
         );
@@ -73,11 +82,21 @@ impl Context {
     /// The same for long work, which pays for measuring the kernels of unknown shapes first. Software
     /// adapters have measured defaults, and compile too slowly for it.
     pub fn tuned_gpu(&self) -> Result<Gpu> {
-        let gpu = self.gpu()?;
+        self.tuned_gpu_at(self.precision.unwrap_or_default())
+    }
+
+    /// The same at the precision of a run.
+    pub fn tuned_gpu_at(&self, precision: gpu::Precision) -> Result<Gpu> {
+        let gpu = self.open_at(self.adapter.clone(), precision)?;
         if self.tune && !gpu.is_software() {
             tune(&gpu);
         }
         Ok(gpu)
+    }
+
+    /// `--precision`, where it is given.
+    pub fn precision(&self) -> Option<gpu::Precision> {
+        self.precision
     }
 
     pub fn adapter(&self) -> &AdapterChoice {

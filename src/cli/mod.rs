@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod predict;
 mod prune;
+mod ranges;
 mod report;
 mod reproduce;
 mod run;
@@ -26,7 +27,8 @@ mod tune;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use bayeslora::gpu::GpuError;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Bayesian low-rank adapters with rank-wise variational dropout, on any GPU.
 #[derive(Parser)]
@@ -44,8 +46,9 @@ struct Cli {
     #[arg(long, global = true)]
     no_tune: bool,
     /// What convolutions multiply: f16 is rounded, and faster on many GPUs; sums are f32 either way
-    #[arg(long, global = true, value_enum, default_value_t)]
-    precision: context::Precision,
+    /// [default: f32; with --resume the run's]
+    #[arg(long, global = true, value_enum)]
+    precision: Option<context::Precision>,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,6 +86,9 @@ enum Command {
 /// Wrong input, as opposed to 1 for a failure of the program or of a comparison.
 const BAD_INPUT: u8 = 2;
 
+/// The GPU device was lost; what the host had is on disk.
+const DEVICE_LOST: u8 = 3;
+
 /// Stopped by Ctrl-C, as shells report it.
 const INTERRUPTED: u8 = 130;
 
@@ -90,7 +96,9 @@ const INTERRUPTED: u8 = 130;
 pub fn main() -> ExitCode {
     // First of all: drivers read the environment once, and no thread runs yet.
     bayeslora::gpu::prepare_environment();
-    let cli = Cli::parse();
+    bayeslora::gpu::silence_caught_panics();
+    let matches = ranges::stated(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let context = context::Context::new(cli.adapter, cli.precision, !cli.no_tune);
     let result = match &cli.command {
         Command::Demo(args) => demo::run(&context, args),
@@ -112,10 +120,18 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            match error.is::<bench::Slower>() {
-                true => ExitCode::FAILURE,
-                false => ExitCode::from(BAD_INPUT),
+            if is_device_lost(&error) {
+                ExitCode::from(DEVICE_LOST)
+            } else if error.is::<bench::Slower>() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::from(BAD_INPUT)
             }
         }
     }
+}
+
+fn is_device_lost(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(|cause| matches!(cause, GpuError::Lost { .. }))
 }

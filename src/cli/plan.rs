@@ -59,13 +59,13 @@ pub struct PlanArgs {
     #[arg(long, value_delimiter = ',')]
     targets: Option<Vec<String>>,
     /// Images of a batch [default: 32, training a run's its own]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// Side of the network's input in pixels [default: 64]
     #[arg(long, value_name = "N")]
     resolution: Option<usize>,
     /// Gate samples an image, in predict mode [default: 8]
-    #[arg(long, value_name = "S", value_parser = positive)]
+    #[arg(long, value_name = "S")]
     samples: Option<usize>,
     /// Start from cached features of the frozen layers instead of images
     #[arg(long)]
@@ -73,13 +73,6 @@ pub struct PlanArgs {
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err("expected a whole number, at least 1".into()),
-    }
 }
 
 /// What a plan is made of, from a run or from options.
@@ -151,12 +144,6 @@ impl PlanArgs {
             _ => 8,
         });
         let resolution = self.resolution.unwrap_or(64);
-        if resolution < 32 {
-            bail!("--resolution is {resolution}, expected at least 32 pixels");
-        }
-        if rank > 512 {
-            bail!("--rank is {rank}, expected at most 512, the channels of the widest layer");
-        }
         let ids: Vec<u32> = (0..rank as u32).collect();
         let ids = vec![ids; convs.len() + usize::from(head)];
         let layout = AdapterLayout::new(&backbone.resnet, &convs, head, CLASSES, &ids);

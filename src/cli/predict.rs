@@ -28,7 +28,7 @@ pub struct PredictArgs {
     #[arg(long)]
     temperature: bool,
     /// Show the K most probable classes [default: 3, with --json all]
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "K")]
     top: Option<u32>,
     /// Of the samples
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -25,11 +25,11 @@ pub struct PruneArgs {
     #[command(flatten)]
     run: RunArgs,
     /// Cut ranks with log alpha at or above it
-    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, value_name = "T")]
     #[arg(required_unless_present = "max_nll_increase")]
     threshold: Option<f64>,
     /// Cut, from the noisiest rank on, only as far as the held-out NLL rises by at most E nats
-    #[arg(long, value_name = "E", value_parser = not_negative)]
+    #[arg(long, value_name = "E")]
     max_nll_increase: Option<f64>,
     /// Ranks that every layer keeps, the least noisy ones
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -46,20 +46,6 @@ pub struct PruneArgs {
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
-}
-
-fn finite(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err("expected a number (log alpha)".into()),
-    }
-}
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    match finite(text) {
-        Ok(value) if value >= 0.0 => Ok(value),
-        _ => Err("expected a number of nats, at least 0".into()),
-    }
 }
 
 /// Each field is printed under its name.

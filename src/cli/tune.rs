@@ -27,7 +27,7 @@ pub struct TuneArgs {
     #[arg(long, value_name = "unit|params|NUMBER", value_delimiter = ',')]
     kl_multiplicity: Vec<KlMultiplicity>,
     /// Monte Carlo samples of the gates
-    #[arg(long, value_name = "S", default_value_t = 8, value_parser = positive)]
+    #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
     /// Where a run is written for each value; what is there already is gone on with [default: `tune`
     /// in the run's directory]
@@ -36,13 +36,6 @@ pub struct TuneArgs {
     /// One JSON object an epoch, then one with the curve
     #[arg(long)]
     json: bool,
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err("expected a whole number, at least 1".into()),
-    }
 }
 
 /// The curve, with its names in JSON.

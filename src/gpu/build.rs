@@ -11,10 +11,16 @@ const GUARD: u64 = 256;
 
 impl Builder {
     /// Assigns memory and makes the bind groups.
+    ///
+    /// # Errors
+    /// A tensor does not fit the device, all of them do not, or a kernel or buffer made since the last
+    /// look could not be made.
     pub fn build(self) -> Result<Plan, GpuError> {
+        let before = self.gpu.check();
         if let Some(error) = self.error {
             return Err(error);
         }
+        before?;
         let (assigned, homes) = self.homes()?;
         let stride = u64::from(self.gpu.limits().min_uniform_buffer_offset_alignment);
         let mut offsets = Vec::new();
@@ -26,7 +32,7 @@ impl Builder {
         }
         let params = self.gpu.uniform("params", arena.len().max(16) as u64);
         arena.resize(params.size() as usize, 0);
-        self.gpu.queue().write_buffer(&params, 0, &arena);
+        self.gpu.write(&params, 0, &arena);
 
         let locations: Vec<Location> = self
             .resources
@@ -74,14 +80,16 @@ impl Builder {
                     }),
                 });
             }
-            let bind_group = self
-                .gpu
-                .device()
-                .create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(&record.info.label),
-                    layout: &record.kernel.layout,
-                    entries: &entries,
-                });
+            let what = || format!("the dispatch `{}`", record.info.label);
+            let bind_group = self.gpu.during(what, 0, || {
+                self.gpu
+                    .device()
+                    .create_bind_group(&wgpu::BindGroupDescriptor {
+                        label: Some(&record.info.label),
+                        layout: &record.kernel.layout,
+                        entries: &entries,
+                    })
+            });
             steps.push(Step {
                 kernel: record.kernel,
                 bind_group,
@@ -96,6 +104,7 @@ impl Builder {
             homes,
             locations,
         };
+        plan.gpu.check()?;
         plan.gpu.keep_pipelines();
         if plan.gpu.options().poison {
             plan.poison();
@@ -172,21 +181,18 @@ impl Builder {
             }
         }
         let guard = if self.gpu.options().poison { GUARD } else { 0 };
-        let scope = self
-            .gpu
-            .device()
-            .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let home = |(kind, bytes): &(MemoryKind, u64)| Home {
             memory: Memory::new(&self.gpu, *kind, bytes + guard),
             bytes: *bytes,
         };
         let homes = sizes.iter().map(home).collect();
-        match pollster::block_on(scope.pop()) {
-            None => Ok((assigned, homes)),
-            Some(_) => Err(GpuError::OutOfMemory {
+        match self.gpu.check() {
+            Ok(()) => Ok((assigned, homes)),
+            Err(GpuError::OutOfMemory { .. }) => Err(GpuError::OutOfMemory {
                 what: "the intermediate tensors of a plan".into(),
                 wanted: sizes.iter().map(|(_, bytes)| bytes).sum(),
             }),
+            Err(error) => Err(error),
         }
     }
 }

@@ -167,6 +167,10 @@ impl Builder {
     /// When a binding or parameter of the shader is missing, unknown or of the wrong type, or a
     /// buffer is both written and bound a second time: bugs of ours.
     pub fn dispatch(&mut self, dispatch: Dispatch) {
+        if self.error.is_some() {
+            // Sizes of what does not fit the device may fit no grid either.
+            return;
+        }
         let Dispatch {
             label,
             kernel,

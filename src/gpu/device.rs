@@ -1,18 +1,19 @@
 //! An open device: capabilities, buffers, textures, the kernel cache.
 
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::kernel::Kernel;
+use super::faults::{Faults, without_panic};
+use super::builder::largest_texture;
 use super::shaders::Variables;
 use super::{AdapterChoice, Adapters, Choices, GpuError, cache};
 
-/// The cache file of compiled pipelines.
-const PIPELINES: &str = "pipelines";
-
 /// What convolutions multiply; sums are always f32.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     #[default]
     F32,
@@ -60,8 +61,9 @@ impl Default for GpuOptions {
 pub struct Gpu(Arc<Inner>);
 
 struct Inner {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+    device: ManuallyDrop<wgpu::Device>,
+    queue: ManuallyDrop<wgpu::Queue>,
+    faults: Arc<Faults>,
     info: wgpu::AdapterInfo,
     options: GpuOptions,
     /// Side of the adapter's cooperative matrices.
@@ -73,6 +75,9 @@ struct Inner {
 
 impl Gpu {
     /// Opens the chosen adapter, blocking until it is ready.
+    ///
+    /// # Errors
+    /// There is no such adapter, or it refuses.
     pub fn open(options: GpuOptions) -> Result<Self, GpuError> {
         pollster::block_on(Self::open_async(options))
     }
@@ -119,10 +124,13 @@ impl Gpu {
                 reason: error.to_string(),
             })?;
         let matrix = matrix_size(&adapter.cooperative_matrix_properties());
-        Ok(Self::assemble(device, queue, info, options, matrix))
+        let gpu = Self::assemble(device, queue, info, options, matrix);
+        gpu.0.faults.listen(&gpu.0.device);
+        Ok(gpu)
     }
 
-    /// Wraps a device that the application has opened itself.
+    /// Wraps a device that the application has opened itself. Its handlers of errors and of the loss
+    /// of the device stay; what this library causes is caught in error scopes and does not reach them.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = device.adapter_info();
         Self::assemble(device, queue, info, GpuOptions::default(), None)
@@ -135,12 +143,13 @@ impl Gpu {
         options: GpuOptions,
         matrix: Option<u32>,
     ) -> Self {
-        let file = options.cache.as_deref();
-        let file = file.map(|folder| cache::file(folder, &info, PIPELINES));
-        let pipelines = cache::pipelines(&device, file.as_deref());
+        let folder = options.cache.as_deref();
+        let faults = Arc::<Faults>::default();
+        let pipelines = folder.and_then(|folder| cache::pipelines(&device, &faults, &info, folder));
         Self(Arc::new(Inner {
-            device,
-            queue,
+            device: ManuallyDrop::new(device),
+            queue: ManuallyDrop::new(queue),
+            faults,
             info,
             options,
             matrix,
@@ -184,7 +193,7 @@ impl Gpu {
             return;
         };
         if let Some(data) = self.pipelines().and_then(wgpu::PipelineCache::get_data) {
-            cache::write(&cache::file(folder, &self.0.info, PIPELINES), &data);
+            cache::write_pipelines(folder, &self.0.info, &data);
         }
     }
 
@@ -223,71 +232,156 @@ impl Gpu {
         self.0.matrix.filter(|_| self.has(needed)).filter(fits)
     }
 
-    /// The kernel made of a shader file and the values of its template variables; compiled once.
+    /// The kernel made of a shader file and the values of its template variables; compiled once. Where
+    /// the device cannot make it, what is built with it fails.
     ///
     /// # Panics
-    /// When the shader does not exist or does not compile: a bug of ours, not of the user.
+    /// When the shader does not exist or is no WGSL: a bug of ours, not of the user.
     pub fn kernel(&self, shader: &str, variables: Variables) -> Arc<Kernel> {
-        let mut cache = self
-            .0
-            .kernels
-            .lock()
-            .expect("no kernel compilation panicked");
-        cache
-            .entry((shader.to_owned(), variables))
-            .or_insert_with_key(|(shader, variables)| {
-                Arc::new(Kernel::compile(self, shader, variables))
-            })
-            .clone()
+        let key = (shader.to_owned(), variables);
+        let mut cache = self.0.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = cache.get(&key) {
+            return kernel.clone();
+        }
+        let what = || format!("the kernel {shader}");
+        let compile = || Arc::new(Kernel::compile(self, shader, &key.1));
+        let (kernel, error) = self.0.faults.attempt(&self.0.device, what, 0, compile);
+        match error {
+            None => drop(cache.insert(key, kernel.clone())),
+            Some(error) => self.0.faults.keep(error),
+        }
+        kernel
     }
 
-    /// A zeroed storage buffer of `bytes` (rounded up to a vec4).
+    /// A zeroed storage buffer of `bytes` (rounded up to a vec4). Where it does not fit the device,
+    /// the next call that can fail says so.
     pub fn storage(&self, label: &str, bytes: u64) -> wgpu::Buffer {
-        self.0.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: bytes.max(16).next_multiple_of(16),
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_SRC
-                | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        self.create_buffer(label, bytes.max(16).next_multiple_of(16), usage)
     }
 
     /// A storage buffer holding `data`.
     pub fn storage_with<T: bytemuck::Pod>(&self, label: &str, data: &[T]) -> wgpu::Buffer {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let buffer = self.storage(label, bytes.len() as u64);
-        self.0.queue.write_buffer(&buffer, 0, bytes);
+        self.write(&buffer, 0, bytes);
         buffer
     }
 
     /// A zeroed uniform buffer.
     pub fn uniform(&self, label: &str, bytes: u64) -> wgpu::Buffer {
-        self.0.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size: bytes.next_multiple_of(16),
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        self.create_buffer(label, bytes.next_multiple_of(16), usage)
+    }
+
+    /// A buffer; one that the device does not allow is a small one and an error for the next look.
+    pub(super) fn create_buffer(
+        &self,
+        label: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> wgpu::Buffer {
+        let allowed = self.limits().max_buffer_size;
+        let size = self.allowed(label, bytes, allowed, 16);
+        self.during(|| format!("the buffer `{label}`"), size, || {
+            self.0.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
         })
+    }
+
+    /// What is wanted where it is allowed; else `instead`, and an error for the next look.
+    fn allowed(&self, label: &str, wanted: u64, allowed: u64, instead: u64) -> u64 {
+        if wanted <= allowed {
+            return wanted;
+        }
+        let what = format!("the buffer `{label}`");
+        self.0.faults.keep(GpuError::BufferTooLarge {
+            what,
+            wanted,
+            allowed,
+        });
+        instead
+    }
+
+    /// Writes to a buffer, before whatever is submitted next.
+    pub fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        let what = || "a write to the GPU".to_owned();
+        self.during(what, bytes.len() as u64, || {
+            self.0.queue.write_buffer(buffer, offset, bytes);
+        });
+    }
+
+    /// Submits what `record` records; `what` names it in errors.
+    pub fn submit(
+        &self,
+        what: impl FnOnce() -> String,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> wgpu::SubmissionIndex {
+        self.during(what, 0, || {
+            let mut encoder = self.0.device.create_command_encoder(&Default::default());
+            record(&mut encoder);
+            self.0.queue.submit([encoder.finish()])
+        })
+    }
+
+    /// Does `work` on the device; what goes wrong in it is returned by the next call that can fail.
+    pub(super) fn during<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        bytes: u64,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let (made, error) = self.0.faults.attempt(&self.0.device, what, bytes, work);
+        error.into_iter().for_each(|error| self.0.faults.keep(error));
+        made
+    }
+
+    /// The first error since the last look.
+    ///
+    /// # Errors
+    /// Something that could not return an error has failed.
+    pub fn check(&self) -> Result<(), GpuError> {
+        self.0.faults.check()
     }
 
     /// A zeroed `rgba32float` texture that shaders read or write texel by texel.
     pub fn texture(&self, label: &str, width: u32, height: u32) -> wgpu::Texture {
-        self.0.device.create_texture(&wgpu::TextureDescriptor {
-            label: Some(label),
-            size: wgpu::Extent3d {
-                width,
-                height,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba32Float,
-            usage: wgpu::TextureUsages::STORAGE_BINDING
-                | wgpu::TextureUsages::COPY_DST
-                | wgpu::TextureUsages::COPY_SRC,
-            view_formats: &[],
+        let bytes = 16 * u64::from(width) * u64::from(height);
+        let limits = self.limits();
+        let (width, height) = match width.max(height) <= limits.max_texture_dimension_2d {
+            true => (width, height),
+            false => {
+                self.0.faults.keep(GpuError::BufferTooLarge {
+                    what: format!("the texture `{label}`"),
+                    wanted: bytes,
+                    allowed: largest_texture(&limits),
+                });
+                (1, 1)
+            }
+        };
+        self.during(|| format!("the texture `{label}`"), bytes, || {
+            self.0.device.create_texture(&wgpu::TextureDescriptor {
+                label: Some(label),
+                size: wgpu::Extent3d {
+                    width,
+                    height,
+                    depth_or_array_layers: 1,
+                },
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format: wgpu::TextureFormat::Rgba32Float,
+                usage: wgpu::TextureUsages::STORAGE_BINDING
+                    | wgpu::TextureUsages::COPY_DST
+                    | wgpu::TextureUsages::COPY_SRC,
+                view_formats: &[],
+            })
         })
     }
 
@@ -306,58 +400,85 @@ impl Gpu {
 
     /// Overwrites a whole texture, row by row.
     pub fn write_texture(&self, texture: &wgpu::Texture, data: &[f32]) {
-        assert_eq!(
-            data.len(),
-            texture.width() as usize * texture.height() as usize * 4,
-            "texel count"
-        );
-        self.0.queue.write_texture(
-            texture.as_image_copy(),
-            bytemuck::cast_slice(data),
-            wgpu::TexelCopyBufferLayout {
-                offset: 0,
-                bytes_per_row: Some(texture.width() * 16),
-                rows_per_image: None,
-            },
-            texture.size(),
-        );
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        self.during(|| "a texture's contents".into(), bytes.len() as u64, || {
+            self.0.queue.write_texture(
+                texture.as_image_copy(),
+                bytes,
+                wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(texture.width() * 16),
+                    rows_per_image: None,
+                },
+                texture.size(),
+            );
+        });
     }
 
     /// Waits for all submitted work.
+    ///
+    /// # Errors
+    /// The device is lost, or something since the last look has failed.
     pub fn wait(&self) -> Result<(), GpuError> {
-        self.0
-            .device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map(drop)
-            .map_err(|error| GpuError::Failed {
-                during: "waiting for the GPU".into(),
-                reason: error.to_string(),
-            })
+        self.poll(wgpu::PollType::wait_indefinitely()).map(drop)
     }
 
     /// Waits until a submission is done, so that the host does not run far ahead.
     ///
     /// # Errors
-    /// The device is lost.
+    /// The device is lost, or something since the last look has failed.
     pub fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
         let wait = wgpu::PollType::Wait {
             submission_index: Some(submission),
             timeout: None,
         };
-        self.0
-            .device
-            .poll(wait)
-            .map(drop)
-            .map_err(|error| GpuError::Failed {
-                during: "waiting for the GPU".into(),
-                reason: error.to_string(),
+        self.poll(wait).map(drop)
+    }
+
+    /// Whether all submitted work is done, or never will be.
+    pub fn is_idle(&self) -> bool {
+        self.0.faults.is_lost()
+            || self.raw_poll(wgpu::PollType::Poll).is_none_or(|status| {
+                status.is_ok_and(|status| status.is_queue_empty())
             })
     }
 
-    /// Whether all submitted work is done.
-    pub fn is_idle(&self) -> bool {
-        let poll = self.0.device.poll(wgpu::PollType::Poll);
-        poll.is_ok_and(|status| status.is_queue_empty())
+    fn poll(&self, how: wgpu::PollType) -> Result<wgpu::PollStatus, GpuError> {
+        self.check()?;
+        let status = self.raw_poll(how);
+        self.check()?;
+        match status {
+            Some(Ok(status)) => Ok(status),
+            // The submission that was to be waited for has never come to the device.
+            Some(Err(_)) | None => {
+                self.0.faults.lose("work that was submitted did not run");
+                self.check().map(|()| wgpu::PollStatus::QueueEmpty)
+            }
+        }
+    }
+
+    /// `None` where wgpu gave up: a device that is lost while it is waited for makes it panic.
+    fn raw_poll(&self, how: wgpu::PollType) -> Option<Result<wgpu::PollStatus, wgpu::PollError>> {
+        without_panic(|| self.0.device.poll(how))
+            .inspect_err(|reason| self.0.faults.lose(reason))
+            .ok()
+    }
+}
+
+impl Drop for Inner {
+    /// A lost device stays where it is: wgpu waits for the queue that it closes, and panics where that
+    /// fails.
+    fn drop(&mut self) {
+        self.pipelines = None;
+        let _ = without_panic(|| {
+            if !self.faults.is_lost() {
+                // SAFETY: nothing uses them any more.
+                unsafe {
+                    ManuallyDrop::drop(&mut self.queue);
+                    ManuallyDrop::drop(&mut self.device);
+                }
+            }
+        });
     }
 }
 

@@ -17,6 +17,10 @@ pub enum GpuError {
     },
     #[error("the GPU has too little memory for {what}, which takes {wanted} bytes")]
     OutOfMemory { what: String, wanted: u64 },
+    #[error("the GPU refused {what}: {reason} (a bug, please report it)")]
+    Validation { what: String, reason: String },
+    #[error("the GPU device was lost: {reason}")]
+    Lost { reason: String },
     #[error("the GPU failed while {during}: {reason}")]
     Failed { during: String, reason: String },
 }

@@ -76,8 +76,7 @@ impl Memory {
         let floats: &[f32] = bytemuck::cast_slice(&words);
         match self {
             Self::Buffer(buffer) => {
-                gpu.queue()
-                    .write_buffer(buffer, 0, bytemuck::cast_slice(floats));
+                gpu.write(buffer, 0, bytemuck::cast_slice(floats));
             }
             Self::Texture(texture) => gpu.write_texture(texture, floats),
         }

@@ -83,7 +83,8 @@ impl Plan {
         self.homes.iter().map(|home| home.bytes).sum()
     }
 
-    /// Submits every dispatch once; returns without waiting.
+    /// Submits every dispatch once; returns without waiting. What goes wrong is returned by whoever
+    /// waits for the results.
     pub fn run(&self) -> wgpu::SubmissionIndex {
         let mut flops = 0;
         let mut start = 0;
@@ -98,17 +99,18 @@ impl Plan {
     }
 
     fn submit(&self, range: std::ops::Range<usize>) -> wgpu::SubmissionIndex {
-        let mut encoder = self
-            .gpu
-            .device()
-            .create_command_encoder(&Default::default());
-        {
+        let infos = &self.infos[range.clone()];
+        let what = || match infos {
+            [] => "an empty plan".into(),
+            [only] => format!("the dispatch `{}`", only.label),
+            [first, .., last] => format!("the dispatches `{}` to `{}`", first.label, last.label),
+        };
+        self.gpu.submit(what, |encoder| {
             let mut pass = encoder.begin_compute_pass(&Default::default());
             for step in &self.steps[range] {
                 step.record(&mut pass);
             }
-        }
-        self.gpu.queue().submit([encoder.finish()])
+        })
     }
 
     /// Runs every dispatch alone and measures it: by the GPU's clock with one pass a dispatch

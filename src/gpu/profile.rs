@@ -31,9 +31,9 @@ pub(super) fn time(
 fn by_host_clock(gpu: &Gpu, record: impl Fn(&mut wgpu::ComputePass)) -> Result<Timing, GpuError> {
     gpu.wait()?;
     let start = Instant::now();
-    let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    record(&mut encoder.begin_compute_pass(&Default::default()));
-    gpu.queue().submit([encoder.finish()]);
+    gpu.submit(measured, |encoder| {
+        record(&mut encoder.begin_compute_pass(&Default::default()));
+    });
     gpu.wait()?;
     Ok(Timing {
         seconds: start.elapsed().as_secs_f64(),
@@ -42,30 +42,28 @@ fn by_host_clock(gpu: &Gpu, record: impl Fn(&mut wgpu::ComputePass)) -> Result<T
 }
 
 fn by_gpu_clock(gpu: &Gpu, record: impl Fn(&mut wgpu::ComputePass)) -> Result<Timing, GpuError> {
-    let queries = gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
-        label: Some("dispatch time"),
-        ty: wgpu::QueryType::Timestamp,
-        count: 2,
+    let queries = gpu.during(measured, 0, || {
+        gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("dispatch time"),
+            ty: wgpu::QueryType::Timestamp,
+            count: 2,
+        })
     });
-    let resolved = gpu.device().create_buffer(&wgpu::BufferDescriptor {
-        label: Some("dispatch time"),
-        size: 16,
-        usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
-    });
-    let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    record(
-        &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: None,
-            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                query_set: &queries,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
+    let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+    let resolved = gpu.create_buffer("dispatch time", 16, usage);
+    gpu.submit(measured, |encoder| {
+        record(
+            &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                    query_set: &queries,
+                    beginning_of_pass_write_index: Some(0),
+                    end_of_pass_write_index: Some(1),
+                }),
             }),
-        }),
-    );
-    encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
-    gpu.queue().submit([encoder.finish()]);
+        );
+        encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
+    });
     let stamps: Vec<u64> = gpu.read(&resolved, 0, 16)?;
     let ticks = stamps[1].saturating_sub(stamps[0]) as f64;
     let seconds = ticks * f64::from(gpu.queue().get_timestamp_period()) * 1e-9;
@@ -73,4 +71,8 @@ fn by_gpu_clock(gpu: &Gpu, record: impl Fn(&mut wgpu::ComputePass)) -> Result<Ti
         seconds,
         gpu_clock: true,
     })
+}
+
+fn measured() -> String {
+    "a dispatch that is measured".into()
 }

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use super::{Gpu, GpuError};
 
@@ -14,6 +15,9 @@ pub struct Reading<T> {
     mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
     kind: PhantomData<T>,
 }
+
+/// The longest that a buffer whose contents are there may take to be mapped.
+const MAPPING: Duration = Duration::from_secs(60);
 
 impl Gpu {
     /// Starts to copy `bytes` of a buffer from `offset` on, as they are after the work submitted
@@ -71,19 +75,15 @@ impl Gpu {
         bytes: u64,
         copy: impl FnOnce(&mut wgpu::CommandEncoder, &wgpu::Buffer),
     ) -> Reading<T> {
-        let staging = self.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut encoder = self.device().create_command_encoder(&Default::default());
-        copy(&mut encoder, &staging);
-        let submission = self.queue().submit([encoder.finish()]);
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.create_buffer("read back", bytes, usage);
+        let submission = self.submit(|| "a copy to the host".into(), |encoder| copy(encoder, &staging));
         let (sender, mapped) = channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            // A reading that nobody waits for is dropped.
-            let _ = sender.send(result);
+        self.during(|| "reading results".into(), bytes, || {
+            staging.map_async(wgpu::MapMode::Read, .., move |result| {
+                // A reading that nobody waits for is dropped.
+                let _ = sender.send(result);
+            });
         });
         Reading {
             gpu: self.clone(),
@@ -99,14 +99,16 @@ impl<T: bytemuck::Pod> Reading<T> {
     /// Waits for the copy.
     ///
     /// # Errors
-    /// The device is lost.
+    /// The device is lost, or something since the last look has failed.
     pub fn wait(self) -> Result<Vec<T>, GpuError> {
         let failed = |reason: String| GpuError::Failed {
             during: "reading results".into(),
             reason,
         };
         self.gpu.wait_for(self.submission)?;
-        let mapped = self.mapped.recv();
+        // Mapped while the submission was waited for, here or in another thread.
+        let mapped = self.mapped.recv_timeout(MAPPING);
+        self.gpu.check()?;
         let mapped = mapped.map_err(|error| failed(error.to_string()))?;
         mapped.map_err(|error| failed(error.to_string()))?;
         let view = self

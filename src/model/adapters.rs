@@ -209,6 +209,25 @@ impl AdapterLayout {
         found.filter(|(_, layer)| layer.rank() > 0)
     }
 
+    /// The tensor that a place in the buffer belongs to, as files name it.
+    pub fn name_of(&self, place: usize) -> String {
+        let tensors = self.layers.iter().flat_map(|layer| {
+            [
+                (layer.a, "lora_A"),
+                (layer.b, "lora_B"),
+                (layer.log_alpha, "log_alpha"),
+            ]
+            .map(|(segment, part)| (segment, layer.name.as_str(), part))
+        });
+        let head = [
+            (self.head_weight, "head", "weight"),
+            (self.head_bias, "head", "bias"),
+        ];
+        let begins_before = |(segment, ..): &(Segment, &str, &str)| segment.start <= place;
+        let tensor = tensors.chain(head).take_while(begins_before).last();
+        tensor.map_or_else(String::new, |(_, layer, part)| format!("{layer}.{part}"))
+    }
+
     /// Ranks of all layers together.
     pub fn total_rank(&self) -> usize {
         self.layers.iter().map(LayoutLayer::rank).sum()

@@ -105,19 +105,16 @@ impl Batch {
             .zip(views)
             .map(|(image, [x, y, flip, _])| [*x, *y, *flip, image as i32])
             .collect();
-        let queue = self.gpu.queue();
-        queue.write_buffer(&self.views, 0, bytemuck::cast_slice(&views));
+        self.gpu.write(&self.views, 0, bytemuck::cast_slice(&views));
     }
 
     /// Uploads features at the cut, `[position, row, channel]`.
     pub fn write_features(&self, features: &[f16]) {
-        let queue = self.gpu.queue();
-        queue.write_buffer(&self.input, 0, bytemuck::cast_slice(features));
+        self.gpu.write(&self.input, 0, bytemuck::cast_slice(features));
     }
 
     /// Uploads the examples' numbers, which key their gates.
     pub fn write_examples(&self, examples: &[u32]) {
-        let queue = self.gpu.queue();
-        queue.write_buffer(&self.examples, 0, bytemuck::cast_slice(examples));
+        self.gpu.write(&self.examples, 0, bytemuck::cast_slice(examples));
     }
 }

@@ -16,7 +16,11 @@ pub struct ResidentImages {
 
 impl ResidentImages {
     /// Memory for `images` images of `side` pixels; `None` where the device does not have it.
-    pub fn reserve(gpu: &Gpu, images: usize, side: usize) -> Option<Self> {
+    ///
+    /// # Errors
+    /// The GPU fails in another way.
+    pub fn reserve(gpu: &Gpu, images: usize, side: usize) -> Result<Option<Self>, GpuError> {
+        gpu.check()?;
         let bytes = side * side * 3;
         let limits = gpu.limits();
         let largest = limits
@@ -26,23 +30,23 @@ impl ResidentImages {
         // Buffers are multiples of 16 bytes, writes begin at multiples of 4.
         let capacity = (largest / 16 * 16) as usize / bytes / 4 * 4;
         if capacity == 0 {
-            return None;
+            return Ok(None);
         }
-        let scope = gpu
-            .device()
-            .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffers = (0..images)
             .step_by(capacity)
             .map(|first| gpu.storage("images", (capacity.min(images - first) * bytes) as u64))
             .collect();
-        let failed = pollster::block_on(scope.pop()).is_some();
-        (!failed).then(|| Self {
-            gpu: gpu.clone(),
-            buffers,
-            capacity,
-            images,
-            side,
-        })
+        match gpu.check() {
+            Ok(()) => Ok(Some(Self {
+                gpu: gpu.clone(),
+                buffers,
+                capacity,
+                images,
+                side,
+            })),
+            Err(GpuError::OutOfMemory { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Uploads images from number `first` on, a multiple of four, and waits until the GPU has them:
@@ -66,7 +70,7 @@ impl ResidentImages {
             );
             (first, pixels) = (first + count, rest);
         }
-        let submission = self.gpu.queue().submit([]);
+        let submission = self.gpu.submit(|| "the upload of images".into(), |_| ());
         self.gpu.wait_for(submission)
     }
 
@@ -93,11 +97,11 @@ impl ResidentImages {
 /// Writes at a multiple of four; what fills the last word up is zero.
 pub(super) fn write_bytes(gpu: &Gpu, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
     let (words, tail) = bytes.split_at(bytes.len() / 4 * 4);
-    gpu.queue().write_buffer(buffer, offset, words);
+    gpu.write(buffer, offset, words);
     if !tail.is_empty() {
         let mut last = [0; 4];
         last[..tail.len()].copy_from_slice(tail);
         let end = offset + words.len() as u64;
-        gpu.queue().write_buffer(buffer, end, &last);
+        gpu.write(buffer, end, &last);
     }
 }

@@ -90,7 +90,6 @@ impl StepValues {
             0,
             0,
         ];
-        gpu.queue()
-            .write_buffer(buffer, 0, bytemuck::cast_slice(&words));
+        gpu.write(buffer, 0, bytemuck::cast_slice(&words));
     }
 }

@@ -133,7 +133,7 @@ impl ForwardPlan {
         values.write(&self.gpu, &self.step);
         if self.spec.trace {
             let zeros = vec![0; self.trace.size() as usize];
-            self.gpu.queue().write_buffer(&self.trace, 0, &zeros);
+            self.gpu.write(&self.trace, 0, &zeros);
         }
         self.plan.run();
         let floats = examples.len() * self.spec.samples * self.classes;

@@ -193,7 +193,7 @@ fn resident(
     dataset: &Dataset,
     mut progress: impl FnMut(usize),
 ) -> Result<Option<ResidentImages>, PredictError> {
-    let Some(images) = ResidentImages::reserve(gpu, dataset.len(), dataset.side) else {
+    let Some(images) = ResidentImages::reserve(gpu, dataset.len(), dataset.side)? else {
         return Ok(None);
     };
     let indices: Vec<usize> = (0..dataset.len()).collect();

@@ -1,6 +1,6 @@
 //! AdamW over all trainable parameters, and where they and their moments live.
 
-use crate::gpu::{Gpu, GpuError, Slot};
+use crate::gpu::{Gpu, GpuError, Reading, Slot};
 use crate::model::{AdapterLayout, AdapterState, Graph, u};
 
 /// AdamW's constants (Loshchilov and Hutter 2019).
@@ -50,6 +50,43 @@ pub struct Trainable {
     pub first_moment: wgpu::Buffer,
     pub second_moment: wgpu::Buffer,
     groups: wgpu::Buffer,
+    /// The first step with a number that is not finite, and which it was; see `optimizer/adamw.wgsl`.
+    unsound: wgpu::Buffer,
+}
+
+/// A number that is not finite, or a second moment below zero, and the first step that met one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsound {
+    /// The optimiser step, from 0.
+    pub step: u64,
+    /// As in "the gradient of layer4.0.conv1.lora_A".
+    pub what: String,
+}
+
+/// What [`Trainable::look`] waits for.
+pub struct Look<'a> {
+    layout: &'a AdapterLayout,
+    reading: Reading<u32>,
+}
+
+impl Look<'_> {
+    /// The first number that was not finite in the steps before the look, if any.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    pub fn wait(self) -> Result<Option<Unsound>, GpuError> {
+        let words = self.reading.wait()?;
+        let [step, found] = [words[0], words[1]];
+        if found == u32::MAX {
+            return Ok(None);
+        }
+        let part = ["parameter", "first moment", "second moment", "gradient"][(found >> 29) as usize];
+        let place = self.layout.name_of((found & 0x1fff_ffff) as usize);
+        Ok(Some(Unsound {
+            step: step.into(),
+            what: format!("the {part} of {place}"),
+        }))
+    }
 }
 
 /// Parameters and moments on the host.
@@ -91,7 +128,16 @@ impl Trainable {
             first_moment: gpu.storage_with("first moment", &layout.pack(&state.first_moment)),
             second_moment: gpu.storage_with("second moment", &layout.pack(&state.second_moment)),
             groups: gpu.storage_with("groups", &layout.groups()),
+            unsound: gpu.storage_with("unsound", &[u32::MAX; 2]),
             layout,
+        }
+    }
+
+    /// Starts to look for numbers that are not finite in the steps submitted so far.
+    pub fn look(&self, gpu: &Gpu) -> Look<'_> {
+        Look {
+            layout: &self.layout,
+            reading: gpu.read_later(&self.unsound, 0, 8),
         }
     }
 
@@ -142,6 +188,7 @@ impl Trainable {
                 "second",
                 builder.buffer("second moment", &self.second_moment),
             ),
+            ("unsound", builder.buffer("unsound", &self.unsound)),
         ];
         graph.elementwise(
             "AdamW".into(),

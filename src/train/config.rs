@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::kl::{KlMultiplicity, KlPrior};
 use crate::formats::GateDistribution;
+use crate::gpu::Precision;
 use crate::model::{FLIPPED_VIEW, GateMode, PLAIN_VIEW, View};
 use crate::predict::Budget;
+use crate::ranges::{self, LONGEST_SPAN};
 
 /// What is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,7 +152,7 @@ impl FromStr for Span {
         };
         let value: f64 = text.parse().map_err(|_| wrong())?;
         match value {
-            value if !value.is_finite() || value < 0.0 => Err(wrong()),
+            value if !(0.0..=LONGEST_SPAN).contains(&value) => Err(wrong()),
             value if text.contains('.') && value <= 1.0 => Ok(Self::Fraction(value)),
             value => Ok(Self::Epochs(value)),
         }
@@ -247,6 +249,8 @@ pub struct TrainConfig {
     /// Bytes of GPU memory for images where their features are not cached.
     pub resident_images: u64,
     pub seed: u64,
+    /// What convolutions multiply. A trainer takes it from its device.
+    pub precision: Precision,
 }
 
 /// The dropout probability by default.
@@ -291,6 +295,7 @@ impl Default for TrainConfig {
             prefix_cache: 2 << 30,
             resident_images: 1 << 30,
             seed: 1,
+            precision: Precision::F32,
         }
     }
 }
@@ -329,7 +334,17 @@ impl TrainConfig {
         self.batch_size = Some(batch);
         self.lora_alpha.get_or_insert(2.0 * self.rank as f64);
         self.split_seed.get_or_insert(self.seed);
-        let steps = self.epochs * images.div_ceil(batch);
+        let steps_per_epoch = images.div_ceil(batch);
+        // Steps key the noise in 32 bits.
+        let most = u32::MAX as usize / steps_per_epoch.max(1);
+        if self.epochs > most {
+            return Err(ConfigError {
+                option: "epochs",
+                found: self.epochs.to_string(),
+                expected: format!("at most {most} of {steps_per_epoch} steps"),
+            });
+        }
+        let steps = self.epochs * steps_per_epoch;
         // Adam moves a parameter by about its rate a step.
         let crossing = 24.0 / steps.max(1) as f64;
         self.lr_log_alpha
@@ -357,64 +372,69 @@ impl TrainConfig {
                 expected: expected.into(),
             })
         };
-        let positive = |value: f64| value.is_finite() && value > 0.0;
         let counts = [
-            ("epochs", self.epochs),
-            ("batch-size", self.batch_size.unwrap_or(1)),
-            ("rank", self.rank),
-            ("members", self.members.unwrap_or(1)),
+            ("resolution", Some(self.resolution as u64)),
+            ("epochs", Some(self.epochs as u64)),
+            ("batch-size", self.batch_size.map(|size| size as u64)),
+            ("rank", Some(self.rank as u64)),
+            ("min-rank", Some(self.min_rank as u64)),
+            ("members", self.members.map(|count| count as u64)),
+            ("seed", Some(self.seed)),
+            ("split-seed", self.split_seed),
         ];
+        let counts = counts
+            .into_iter()
+            .filter_map(|(option, found)| Some((option, found?)));
         for (option, found) in counts {
-            if found == 0 {
-                return wrong(option, &found, "at least 1");
+            if let Some(range) = ranges::of(option)
+                && !range.has_whole(found)
+            {
+                return wrong(option, &found, &range.to_string());
             }
         }
-        if self.resolution < 32 {
-            return wrong("resolution", &self.resolution, "at least 32 pixels");
-        }
-        if self.rank > 512 {
-            return wrong(
-                "rank",
-                &self.rank,
-                "at most 512, the channels of the widest layer",
-            );
-        }
-        let rates = [
-            ("lr", self.lr),
-            ("lr-log-alpha", self.lr_log_alpha.unwrap_or(1.0)),
-            ("lora-alpha", self.lora_alpha.unwrap_or(1.0)),
+        let kl_multiplicity = match self.kl_multiplicity {
+            Some(KlMultiplicity::Value(value)) => Some(value),
+            _ => None,
+        };
+        let numbers = [
+            ("lr", Some(self.lr)),
+            ("lr-log-alpha", self.lr_log_alpha),
+            ("lora-alpha", self.lora_alpha),
+            ("weight-decay", Some(self.weight_decay)),
+            ("kl-scale", Some(self.kl_scale)),
+            ("kl-multiplicity", kl_multiplicity),
+            ("validation", Some(self.validation)),
+            ("threshold", Some(self.threshold)),
         ];
-        for (option, found) in rates {
-            if !positive(found) {
-                return wrong(option, &found, "a positive number");
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(option, found)| Some((option, found?)));
+        for (option, found) in numbers {
+            if let Some(range) = ranges::of(option)
+                && !range.has(found)
+            {
+                return wrong(option, &found, &range.to_string());
             }
-        }
-        for (option, found) in [
-            ("weight-decay", self.weight_decay),
-            ("kl-scale", self.kl_scale),
-        ] {
-            if !(found.is_finite() && found >= 0.0) {
-                return wrong(option, &found, "a number that is not negative");
-            }
-        }
-        if !(0.0..0.9).contains(&self.validation) {
-            return wrong("validation", &self.validation, "a fraction below 0.9");
         }
         match self.dropout {
             Some(found) if self.method != Method::McDropout => {
                 return wrong("dropout", &found, "nothing without --method mc-dropout");
             }
-            // Within the range that log alpha is projected to.
-            Some(found) if !(0.001..=0.99).contains(&found) => {
+            Some(found) if ranges::of("dropout").is_some_and(|range| !range.has(found)) => {
                 let expected = "a probability from 0.001 to 0.99 (--method lora drops nothing)";
                 return wrong("dropout", &found, expected);
             }
             _ => {}
         }
-        if let Some(members) = self.members
-            && self.method != Method::Ensemble
-        {
-            return wrong("members", &members, "nothing without --method ensemble");
+        if let Some(members) = self.members {
+            if self.method != Method::Ensemble {
+                return wrong("members", &members, "nothing without --method ensemble");
+            }
+            let largest = i64::MAX as u64 - members as u64;
+            if self.seed > largest {
+                let expected = format!("at most {largest}, each member having its own");
+                return wrong("seed", &self.seed, &expected);
+            }
         }
         if self.method == Method::WeightNoise && self.kl_prior != KlPrior::Molchanov {
             let expected =
@@ -427,9 +447,6 @@ impl TrainConfig {
         if self.min_rank > self.rank {
             let expected = format!("at most --rank ({})", self.rank);
             return wrong("min-rank", &self.min_rank, &expected);
-        }
-        if !self.threshold.is_finite() {
-            return wrong("threshold", &self.threshold, "a number (log alpha)");
         }
         let every = self.prune_every.epochs(self.epochs);
         if every <= 0.0 {

@@ -12,7 +12,9 @@ mod setup;
 mod step;
 mod trainer;
 
-pub use adamw::{Adam, LOG_ALPHA_RANGE, LOG_VARIANCE_RANGE, Trainable, TrainableState};
+pub use adamw::{
+    Adam, LOG_ALPHA_RANGE, LOG_VARIANCE_RANGE, Look, Trainable, TrainableState, Unsound,
+};
 pub use config::{
     Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, MEMBERS, Method, Span,
     TrainConfig,

@@ -32,6 +32,22 @@ pub enum TrainError {
          --lr-log-alpha"
     )]
     Diverged { step: u64, loss: f32, lr: f64 },
+    #[error(
+        "{what} is no finite number at step {step}: training diverged; lower --lr (now {lr}) or \
+         --lr-log-alpha"
+    )]
+    NotFinite { step: u64, what: String, lr: f64 },
+    #[error("the {set} set has no images")]
+    Empty { set: &'static str },
+    #[error("image {image} of the {set} set has label {label}, and there are {classes} classes")]
+    Label {
+        set: &'static str,
+        image: usize,
+        label: u32,
+        classes: usize,
+    },
+    #[error("the checkpoint is damaged: {0}; train again without --resume")]
+    Damaged(String),
     #[error("an ensemble is trained member by member: see `TrainConfig::members`")]
     Members,
     #[error("the checkpoint does not belong to this run: {0}")]

@@ -11,7 +11,9 @@ use super::kl::soft_effective_rank;
 use super::prune::{HeldOut, PruneEvent, kept_ranks};
 use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 use super::setup::{Prepared, build_step, prepare};
-use super::{Adam, Augment, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
+use super::{
+    Adam, Augment, Look, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState, Unsound,
+};
 use crate::data::{Dataset, EpochOrder, prefetch};
 use crate::formats::{Adapter, Checkpoint};
 use crate::gpu::{Gpu, IdleMeter};
@@ -45,8 +47,30 @@ struct Idle {
     for_input: Duration,
 }
 
-/// Steps between looks at the loss.
-const LOOK_EVERY: usize = 16;
+/// Mean cross-entropy of a step's statistics, in nats.
+fn mean_loss([sum, _, _, count]: &[f32; 4]) -> f32 {
+    sum / count
+}
+
+/// Steps between looks at the loss and at the soundness of all numbers.
+const LOOK_EVERY: usize = 8;
+
+/// Refuses labels that no output stands for, which shaders would read past their end with.
+fn check_set(set: &'static str, images: &Dataset, classes: usize) -> Result<(), TrainError> {
+    if images.len() == 0 {
+        return Err(TrainError::Empty { set });
+    }
+    let wrong = |(_, label): &(usize, &u32)| **label as usize >= classes;
+    match images.labels.iter().enumerate().find(wrong) {
+        None => Ok(()),
+        Some((image, label)) => Err(TrainError::Label {
+            set,
+            image,
+            label: *label,
+            classes,
+        }),
+    }
+}
 
 impl Trainer {
     /// Sets up a run: uploads the backbone, caches features where they fit the budget, builds the
@@ -63,6 +87,10 @@ impl Trainer {
         observe: Observer,
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.len())?;
+        check_set("training", &train, train.classes.len())?;
+        if let Some(validation) = &validation {
+            check_set("validation", validation, train.classes.len())?;
+        }
         let prepared = prepare(gpu, backbone, &config, train, validation, observe)?;
         Self::over(prepared, backbone, config)
     }
@@ -85,13 +113,17 @@ impl Trainer {
         if config.method == Method::Ensemble {
             return Err(TrainError::Members);
         }
+        let classes = train.dataset.classes.len();
+        check_set("training", &train.dataset, classes)?;
+        if let Some(validation) = &validation {
+            check_set("validation", &validation.dataset, classes)?;
+        }
         let resnet = &network.resnet;
         let (convs, head) = resnet
             .select(&config.targets)
             .map_err(TrainError::Targets)?;
         let layers = convs.len() + usize::from(head);
         let ids = vec![(0..config.rank as u32).collect::<Vec<_>>(); layers];
-        let classes = train.dataset.classes.len();
         let layout = AdapterLayout::new(resnet, &convs, head, classes, &ids);
         let mut values = initial_state(&layout, config.seed);
         let start = match (config.method, config.dropout) {
@@ -160,7 +192,7 @@ impl Trainer {
     /// # Errors
     /// The loss is not finite, or the GPU fails.
     pub fn next_epoch(&mut self, observe: Observer) -> Result<EpochOutcome, TrainError> {
-        if self.epoch == self.config.epochs {
+        if self.epoch >= self.config.epochs {
             return Ok(EpochOutcome::Finished);
         }
         let start = Instant::now();
@@ -170,7 +202,8 @@ impl Trainer {
         };
         let statistics = self.step.statistics(steps)?;
         let training = start.elapsed().as_secs_f64();
-        self.check_finite(&statistics)?;
+        self.check_sound(self.trainable.look(&self.gpu))?;
+        self.check_loss(0, &statistics)?;
         let column = |index: usize| statistics.iter().map(move |row| f64::from(row[index]));
         let images = self.train.dataset.len() as f64;
         let kl_weight = self.config.kl_scale / images;
@@ -276,13 +309,16 @@ impl Trainer {
                     meter.look();
                 }
                 if number % LOOK_EVERY == LOOK_EVERY - 1 {
-                    look = Some(self.step.statistic(number));
+                    let unsound = self.trainable.look(&self.gpu);
+                    look = Some((number, self.step.statistic(number), unsound));
                 } else if number % LOOK_EVERY == 1
-                    && let Some(look) = look.take()
+                    && let Some((number, statistic, unsound)) = look.take()
                 {
-                    // By now the step before, which came after the copy, is done: nobody waits.
-                    let [sum, _, _, count] = look.wait()?[0];
-                    loss = sum / count;
+                    // By now the step before, which came after the copies, is done: nobody waits.
+                    self.check_sound(unsound)?;
+                    let statistic = statistic.wait()?;
+                    self.check_loss(number, &statistic)?;
+                    loss = mean_loss(&statistic[0]);
                 }
             }
             Ok(Some(Idle {
@@ -333,15 +369,26 @@ impl Trainer {
         }
     }
 
-    fn check_finite(&self, statistics: &[[f32; 4]]) -> Result<(), TrainError> {
-        // Not only NaN: some devices' max(NaN, 0) is 0, and a ReLU then hides it.
-        let mean = |row: &[f32; 4]| row[0] / row[3];
-        let sound = |row: &[f32; 4]| mean(row) < DIVERGED;
+    fn check_sound(&self, look: Look) -> Result<(), TrainError> {
+        match look.wait()? {
+            None => Ok(()),
+            Some(Unsound { step, what }) => Err(TrainError::NotFinite {
+                step,
+                what,
+                lr: self.config.lr,
+            }),
+        }
+    }
+
+    /// `statistics` are those of the epoch's steps from `first` on.
+    fn check_loss(&self, first: usize, statistics: &[[f32; 4]]) -> Result<(), TrainError> {
+        // NaN is not below it either.
+        let sound = |row: &[f32; 4]| mean_loss(row) < DIVERGED;
         match statistics.iter().position(|row| !sound(row)) {
             None => Ok(()),
             Some(slot) => Err(TrainError::Diverged {
-                step: (self.epoch * self.schedule.steps_per_epoch + slot) as u64,
-                loss: mean(&statistics[slot]),
+                step: (self.epoch * self.schedule.steps_per_epoch + first + slot) as u64,
+                loss: mean_loss(&statistics[slot]),
                 lr: self.config.lr,
             }),
         }
