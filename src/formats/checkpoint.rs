@@ -6,9 +6,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FormatError, TensorFile, files};
+use super::{FormatError, TensorFile, checksum, files};
 
 const STATE: &str = "bayeslora_checkpoint";
+
+const WAY_OUT: &str = "put back a copy of it, or train a new run";
 
 /// The state of training after a whole number of epochs.
 #[derive(Debug, Clone, Default)]
@@ -56,11 +58,15 @@ impl Checkpoint {
             metadata,
             ..self.tensors.clone()
         };
-        file.write_atomic(path)
+        let bytes = file.to_bytes(&path.display().to_string())?;
+        files::write_atomic(path, &checksum::tensors(&bytes))
     }
 
     pub(super) fn read(path: &Path) -> Result<Self, FormatError> {
-        let mut tensors = TensorFile::read(path)?;
+        let file = path.display().to_string();
+        let bytes = files::read(path, "the checkpoint of a run")?;
+        checksum::check_tensors(&file, &bytes, WAY_OUT)?;
+        let mut tensors = TensorFile::from_bytes(&file, &bytes)?;
         let Some(state) = tensors.metadata.remove(STATE) else {
             return Err(FormatError::Value {
                 file: tensors.source,

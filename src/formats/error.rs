@@ -37,6 +37,14 @@ pub enum FormatError {
     #[error("`{file}` is not the JSON expected here: {found}")]
     Json { file: String, found: String },
 
+    /// The content is not what was written.
+    #[error("`{file}` was damaged or changed after it was written ({found}): {way_out}")]
+    Changed {
+        file: String,
+        found: &'static str,
+        way_out: &'static str,
+    },
+
     /// A tensor has an element type that is not read.
     #[error("`{file}`: tensor `{tensor}` has dtype {found}, expected {expected}")]
     Dtype {
@@ -95,6 +103,40 @@ pub enum FormatError {
     /// A file lies where a directory should be.
     #[error("`{path}` is a file, expected a directory")]
     NotADirectory { path: PathBuf },
+
+    /// Another process writes here.
+    #[error(
+        "`{path}` is being written by {holder}: wait for it or stop it{}",
+        if *.elsewhere { format!("; if it is gone, delete `{}`", lock.display()) } else { String::new() }
+    )]
+    Locked {
+        path: PathBuf,
+        holder: String,
+        lock: PathBuf,
+        /// On another machine, where nobody can look whether it still runs.
+        elsewhere: bool,
+    },
+
+    /// The start of a run was interrupted.
+    #[error(
+        "the run in `{path}` was interrupted before anything was trained: start it again with the same \
+         options, without `--resume`"
+    )]
+    Unstarted { path: PathBuf },
+
+    /// What a run needs to go on is missing.
+    #[error(
+        "`{path}` does not exist, so the run cannot go on: put it back, or train a new run with \
+         `bayeslora train --config {config} --out DIR` (a pruned run has none)"
+    )]
+    NoCheckpoint { path: PathBuf, config: PathBuf },
+
+    /// The directory of a run is gone while it is written.
+    #[error(
+        "`{path}` does not exist any more: the run was removed or moved while it was written, and what was \
+         not written yet is lost"
+    )]
+    Gone { path: PathBuf },
 
     /// A new run would mix with what is there.
     #[error(

@@ -1,5 +1,6 @@
 //! Whole files in and out.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::FormatError;
+use super::publish::beside;
 
 /// Reads a whole file; `expected` completes "... does not exist, expected".
 pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, FormatError> {
@@ -26,19 +28,36 @@ pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, Forma
 /// overwritten by the next write instead of piling up beside large checkpoints. The directory
 /// is made where there is none.
 pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = Path::new(&partial);
+    let partial = beside(path, "partial");
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+        create_dir(parent)?;
     }
-    let mut file = File::create(partial).map_err(io_error("create", partial))?;
+    write_synced(&partial, bytes)?;
+    fs::rename(&partial, path).map_err(io_error("replace", path))?;
+    sync_parent(path)
+}
+
+/// Writes a file whose name nobody reads yet.
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
+    let mut file = File::create(path).map_err(io_error("create", path))?;
     file.write_all(bytes)
         // Without this a power cut may keep the rename and lose the content.
         .and_then(|()| file.sync_all())
-        .map_err(io_error("write", partial))?;
-    fs::rename(partial, path).map_err(io_error("replace", path))?;
-    sync_parent(path).map_err(io_error("write the directory of", path))
+        .map_err(io_error("write", path))
+}
+
+/// The sorted names in a directory.
+pub(super) fn names(path: &Path) -> Result<Vec<OsString>, FormatError> {
+    if path.exists() && !path.is_dir() {
+        return Err(FormatError::NotADirectory { path: path.into() });
+    }
+    let names = fs::read_dir(path).and_then(|list| {
+        let names = list.map(|entry| entry.map(|entry| entry.file_name()));
+        names.collect::<io::Result<Vec<_>>>()
+    });
+    let mut names = names.map_err(io_error("list", path))?;
+    names.sort();
+    Ok(names)
 }
 
 pub(super) fn read_json<T: DeserializeOwned>(
@@ -78,16 +97,20 @@ pub(super) fn io_error<'a>(
     }
 }
 
-#[cfg(unix)]
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+/// Makes the names in a directory as durable as what they name.
+pub(super) fn sync(dir: &Path) -> Result<(), FormatError> {
+    // Only unix opens directories as files; elsewhere a rename is as durable as the system makes it.
+    match cfg!(unix) {
+        true => File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(io_error("write", dir)),
+        false => Ok(()),
     }
 }
 
-/// Only unix opens directories as files; elsewhere the rename is as durable as the system makes it.
-#[cfg(not(unix))]
-fn sync_parent(_: &Path) -> io::Result<()> {
-    Ok(())
+pub(super) fn sync_parent(path: &Path) -> Result<(), FormatError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
+        _ => sync(Path::new(".")),
+    }
 }

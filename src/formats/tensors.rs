@@ -154,7 +154,7 @@ impl TensorFile {
         files::write_atomic(path, &self.to_bytes(&path.display().to_string())?)
     }
 
-    fn to_bytes(&self, file: &str) -> Result<Vec<u8>, FormatError> {
+    pub(super) fn to_bytes(&self, file: &str) -> Result<Vec<u8>, FormatError> {
         let floats = self.tensors.iter().map(|(name, tensor)| {
             let bytes = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
             (name, Dtype::F32, &tensor.shape, bytes)
