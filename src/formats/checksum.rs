@@ -67,7 +67,7 @@ pub(super) fn parse_json<T: DeserializeOwned>(
         serde_json::from_slice(bytes).map_err(files::json_error(file))?;
     let (found, content) = part(object);
     require(file, found.as_deref(), &content_sum(&content), way_out)?;
-    serde_json::from_slice(bytes).map_err(files::json_error(file))
+    serde_json::from_value(content.into()).map_err(files::json_error(file))
 }
 
 fn sealed(
