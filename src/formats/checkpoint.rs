@@ -42,7 +42,7 @@ struct State {
 }
 
 impl Checkpoint {
-    pub(super) fn write_atomic(&self, path: &Path) -> Result<(), FormatError> {
+    pub(super) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, FormatError> {
         let state = State {
             epoch: self.epoch,
             step: self.step,
@@ -59,7 +59,7 @@ impl Checkpoint {
             ..self.tensors.clone()
         };
         let bytes = file.to_bytes(&path.display().to_string())?;
-        files::write_atomic(path, &checksum::tensors(&bytes))
+        Ok(checksum::tensors(&bytes))
     }
 
     pub(super) fn read(path: &Path) -> Result<Self, FormatError> {

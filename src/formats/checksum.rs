@@ -67,7 +67,7 @@ pub(super) fn parse_json<T: DeserializeOwned>(
         serde_json::from_slice(bytes).map_err(files::json_error(file))?;
     let (found, content) = part(object);
     require(file, found.as_deref(), &content_sum(&content), way_out)?;
-    serde_json::from_slice(bytes).map_err(files::json_error(file))
+    serde_json::from_value(content.into()).map_err(files::json_error(file))
 }
 
 fn sealed(
@@ -80,15 +80,23 @@ fn sealed(
     // Read back, so that numbers are what a reader will find.
     let (_, content) = part(serde_json::from_str(text).map_err(files::json_error(file))?);
     let sum = content_sum(&content);
-    let open = text.strip_suffix('}').expect("an object ends so").trim_end();
+    let open = text
+        .strip_suffix('}')
+        .expect("an object ends so")
+        .trim_end();
     let comma = if content.is_empty() { "" } else { "," };
-    Ok(format!("{open}{comma}{before}\"{KEY}\"{colon}\"{sum}\"{after}}}"))
+    Ok(format!(
+        "{open}{comma}{before}\"{KEY}\"{colon}\"{sum}\"{after}}}"
+    ))
 }
 
 /// The checksum of an object, and the rest of it.
 fn part(mut object: Map<String, Value>) -> (Option<String>, Map<String, Value>) {
     let found = object.remove(KEY);
-    (found.and_then(|sum| sum.as_str().map(str::to_owned)), object)
+    (
+        found.and_then(|sum| sum.as_str().map(str::to_owned)),
+        object,
+    )
 }
 
 /// Of the keys in order, without spaces: reformatting a file does no harm.
@@ -107,7 +115,10 @@ pub(super) fn parse_text<'a>(
     text: &'a str,
     way_out: &'static str,
 ) -> Result<&'a str, FormatError> {
-    let start = text.trim_end_matches('\n').rfind('\n').map_or(0, |end| end + 1);
+    let start = text
+        .trim_end_matches('\n')
+        .rfind('\n')
+        .map_or(0, |end| end + 1);
     let (content, last) = text.split_at(start);
     let found = last.strip_prefix(COMMENT).map(str::trim_end);
     require(file, found, &sha256(&[content.as_bytes()]), way_out)?;

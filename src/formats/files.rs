@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::FormatError;
 use super::publish::beside;
@@ -60,19 +59,11 @@ pub(super) fn names(path: &Path) -> Result<Vec<OsString>, FormatError> {
     Ok(names)
 }
 
-pub(super) fn read_json<T: DeserializeOwned>(
-    path: &Path,
-    expected: &'static str,
-) -> Result<T, FormatError> {
-    let bytes = read(path, expected)?;
-    serde_json::from_slice(&bytes).map_err(json_error(&path.display().to_string()))
-}
-
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FormatError> {
-    let name = path.display().to_string();
-    let mut text = serde_json::to_vec_pretty(value).map_err(json_error(&name))?;
+/// A JSON document for people and other programs: several lines, without a checksum.
+pub(super) fn json(file: &str, value: &impl Serialize) -> Result<Vec<u8>, FormatError> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(json_error(file))?;
     text.push(b'\n');
-    write_atomic(path, &text)
+    Ok(text)
 }
 
 pub(super) fn json_error(file: &str) -> impl FnOnce(serde_json::Error) -> FormatError + '_ {

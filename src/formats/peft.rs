@@ -1,21 +1,37 @@
 //! Adapters as directories that [peft](https://huggingface.co/docs/peft) reads,
 //! with what peft does not know in files of ours beside it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::backbone::WRAPPERS;
 use super::peft_config::{self, HEAD, PeftConfig};
+use super::publish::Named;
+use super::temperature::TEMPERATURES;
 use super::{
-    Adapter, FormatError, GateDistribution, Head, LayerAdapter, Temperature, TensorFile, files,
+    Adapter, FormatError, GateDistribution, Head, LayerAdapter, TensorFile, checksum, files,
+    publish,
 };
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const OURS: &str = "bayeslora.json";
 const OUR_TENSORS: &str = "bayeslora.safetensors";
-const OUR_VERSION: u32 = 1;
+const OUR_VERSION: u32 = 2;
+
+/// What an adapter's directory may hold; other files in it are not touched.
+const FILES: [&str; 5] = [CONFIG, WEIGHTS, OURS, OUR_TENSORS, TEMPERATURES];
+
+const WAY_OUT: &str = "put back a copy of the directory";
+const THE_OTHER_HALF: &str = "the file that adapter_model.safetensors was written with (gates, ranks and classes stand in it)";
+
+/// How often a directory is read that does not fit together, as another process may just replace it.
+const READS: usize = 4;
+const BETWEEN_READS: Duration = Duration::from_millis(25);
 
 const PEFT_PREFIX: &str = "base_model.model.";
 const MODEL: &str = "a LoRA adapter of a ResNet-18 with `fc` saved in full";
@@ -24,6 +40,8 @@ const MODEL: &str = "a LoRA adapter of a ResNet-18 with `fc` saved in full";
 #[derive(Debug, Serialize, Deserialize)]
 struct Ours {
     version: u32,
+    /// SHA-256 of each of the other files: those of two directories do not mix, and peft's have no checksum.
+    files: BTreeMap<String, String>,
     method: String,
     #[serde(default)]
     gates: GateDistribution,
@@ -47,8 +65,9 @@ struct OurLayer {
 
 impl Adapter {
     /// Writes a directory that `peft.PeftModel.from_pretrained` reads and
-    /// [`Adapter::load_peft`] restores exactly; each file is replaced atomically. A
-    /// [`Temperature`] fitted to what was there before goes.
+    /// [`Adapter::load_peft`] restores exactly, in one step: a reader finds all of the old adapter or all of the
+    /// new one. A [`Temperature`](super::Temperature) fitted to what was there before goes; files of other
+    /// names stay.
     ///
     /// peft has neither gates nor rank 0: it gets the mean model (z = 1) without
     /// the layers of rank 0, and with no rank left anywhere it refuses the
@@ -59,7 +78,22 @@ impl Adapter {
     /// The adapter contradicts itself (lengths, rank ids, number of classes), or a file cannot be written.
     pub fn save_peft(&self, dir: impl AsRef<Path>) -> Result<(), FormatError> {
         let dir = dir.as_ref();
-        self.check(&dir.display().to_string())?;
+        publish::directory(dir, &self.files(&dir.display().to_string())?, &FILES)
+    }
+
+    /// What tells this adapter from every other one: SHA-256 of its files, in hexadecimal.
+    ///
+    /// # Errors
+    /// The adapter contradicts itself.
+    pub fn sha256(&self) -> Result<String, FormatError> {
+        let files = self.files("the adapter")?;
+        let bytes: Vec<&[u8]> = files.iter().map(|(_, bytes)| &**bytes).collect();
+        Ok(checksum::sha256(&bytes))
+    }
+
+    /// The files of the directory; `name` is what errors call it.
+    fn files(&self, name: &str) -> Result<[Named; 4], FormatError> {
+        self.check(name)?;
         let (mut weights, mut ours) = (TensorFile::default(), TensorFile::default());
         // torch's own loaders ask for this entry.
         weights.metadata.insert("format".into(), "pt".into());
@@ -82,12 +116,17 @@ impl Adapter {
                 put_factors(&mut weights, PEFT_PREFIX, layer);
             }
         }
-        files::create_dir(dir)?;
-        Temperature::forget(dir)?;
-        weights.write_atomic(dir.join(WEIGHTS))?;
-        ours.write_atomic(dir.join(OUR_TENSORS))?;
-        files::write_json(&dir.join(CONFIG), &peft_config::for_adapter(self))?;
-        files::write_json(&dir.join(OURS), &self.our_config())
+        let config = files::json(&format!("{name}/{CONFIG}"), &peft_config::for_adapter(self))?;
+        // The checksum in the weights says too that files of ours belong to them.
+        let weights = checksum::tensors(&weights.to_bytes(&format!("{name}/{WEIGHTS}"))?);
+        let tensors = ours.to_bytes(&format!("{name}/{OUR_TENSORS}"))?;
+        let others = [(CONFIG, config), (WEIGHTS, weights), (OUR_TENSORS, tensors)];
+        let sums = others
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), checksum::sha256(&[bytes])));
+        let ours = checksum::json(&format!("{name}/{OURS}"), &self.our_config(sums.collect()))?;
+        let [config, weights, tensors] = others;
+        Ok([config, weights, tensors, (OURS, ours.into_bytes())])
     }
 
     /// Reads a directory written by [`Adapter::save_peft`], or by peft itself for
@@ -105,35 +144,88 @@ impl Adapter {
         if dir.is_file() {
             return Err(FormatError::NotADirectory { path: dir.into() });
         }
+        for _ in 1..READS {
+            match Self::load_once(&publish::readable(dir)) {
+                Err(FormatError::Changed { .. } | FormatError::NotFound { .. }) => {
+                    sleep(BETWEEN_READS);
+                }
+                done => return done,
+            }
+        }
+        Self::load_once(&publish::readable(dir))
+    }
+
+    fn load_once(dir: &Path) -> Result<Self, FormatError> {
+        let read = |name, expected| files::read(&dir.join(name), expected);
+        let config = read(CONFIG, "the configuration of an adapter")?;
+        let weights = read(WEIGHTS, "a safetensors file")?;
+        let file = |name| dir.join(name).display().to_string();
+        let (config_file, weights_file) = (file(CONFIG), file(WEIGHTS));
+        let ours = match dir.join(OURS).exists() || checksum::has_tensors_checksum(&weights) {
+            false => None,
+            true => Some(Self::read_ours(
+                dir,
+                [(CONFIG, &config), (WEIGHTS, &weights)],
+            )?),
+        };
         let config: PeftConfig =
-            files::read_json(&dir.join(CONFIG), "the configuration of an adapter")?;
-        let config_file = dir.join(CONFIG).display().to_string();
+            serde_json::from_slice(&config).map_err(files::json_error(&config_file))?;
         require(&config_file, "peft_type", &config.peft_type, "LORA")?;
-        let mut weights = TensorFile::read(dir.join(WEIGHTS))?;
+        let mut weights = TensorFile::from_bytes(&weights_file, &weights)?;
         let prefixes = [&[PEFT_PREFIX], &WRAPPERS[..]].concat();
         weights.strip_prefixes(&prefixes, MODEL)?;
         weights.require_finite()?;
-        let adapter = if dir.join(OURS).exists() {
-            Self::from_ours(dir, config, &mut weights)?
-        } else {
-            Self::from_plain(config, &config_file, &mut weights)?
+        let adapter = match ours {
+            Some((ours, tensors)) => Self::from_ours(ours, tensors, config, &mut weights)?,
+            None => Self::from_plain(config, &config_file, &mut weights)?,
         };
         weights.require_empty(MODEL)?;
         adapter.check(&dir.display().to_string())?;
         Ok(adapter)
     }
 
-    fn from_ours(
+    /// Our two files, after all four were found to be those of one adapter.
+    fn read_ours(
         dir: &Path,
+        others: [(&str, &Vec<u8>); 2],
+    ) -> Result<(Ours, TensorFile), FormatError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let bytes = files::read(&dir.join(OURS), THE_OTHER_HALF)?;
+        let file = dir.join(OURS).display().to_string();
+        let Version { version } =
+            serde_json::from_slice(&bytes).map_err(files::json_error(&file))?;
+        require(
+            &file,
+            "version",
+            &version.to_string(),
+            &OUR_VERSION.to_string(),
+        )?;
+        let ours: Ours = checksum::parse_json(&file, &bytes, WAY_OUT)?;
+        let tensors = files::read(&dir.join(OUR_TENSORS), "the gates of an adapter")?;
+        for (name, bytes) in others.into_iter().chain([(OUR_TENSORS, &tensors)]) {
+            if ours.files.get(name) != Some(&checksum::sha256(&[bytes])) {
+                return Err(FormatError::Changed {
+                    file: dir.join(name).display().to_string(),
+                    found: "it is not the file that bayeslora.json was written with",
+                    way_out: WAY_OUT,
+                });
+            }
+        }
+        let mut tensors =
+            TensorFile::from_bytes(&dir.join(OUR_TENSORS).display().to_string(), &tensors)?;
+        tensors.require_finite()?;
+        Ok((ours, tensors))
+    }
+
+    fn from_ours(
+        ours: Ours,
+        mut extra: TensorFile,
         config: PeftConfig,
         weights: &mut TensorFile,
     ) -> Result<Self, FormatError> {
-        let ours: Ours = files::read_json(&dir.join(OURS), "the description of an adapter")?;
-        let file = dir.join(OURS).display().to_string();
-        let (found, expected) = (ours.version.to_string(), OUR_VERSION.to_string());
-        require(&file, "version", &found, &expected)?;
-        let mut extra = TensorFile::read(dir.join(OUR_TENSORS))?;
-        extra.require_finite()?;
         let mut head = take_head(weights)?;
         let mut layers = Vec::new();
         for entry in ours.layers {
@@ -264,7 +356,7 @@ impl Adapter {
         head
     }
 
-    fn our_config(&self) -> Ours {
+    fn our_config(&self, files: BTreeMap<String, String>) -> Ours {
         let layers = self.layers.iter().map(|layer| OurLayer {
             name: layer.name.clone(),
             in_channels: layer.in_channels,
@@ -274,6 +366,7 @@ impl Adapter {
         });
         Ours {
             version: OUR_VERSION,
+            files,
             method: self.method.clone(),
             gates: self.gates,
             seed: self.seed,

@@ -47,45 +47,36 @@ pub(super) fn readable(dir: &Path) -> PathBuf {
 /// Moves `new` to the place of `current`, which becomes `old`. A crash leaves `current` there or, where the
 /// system cannot exchange two names, `old` in its stead.
 pub(super) fn replace(new: &Path, current: &Path, old: &Path) -> Result<(), FormatError> {
-    for step in steps(new, current, old) {
-        step.take()?;
+    let there = current.exists();
+    let exchanged = there
+        && match exchange(new, current) {
+            Err(error) if is_unsupported(&error) => false,
+            done => done.map(|()| true).map_err(io_error("replace", current))?,
+        };
+    for (from, to) in renames(there, exchanged, [new, current, old]) {
+        rename(from, to)?;
     }
     files::sync_parent(current)
 }
 
-/// One change of the directory that a crash can come after.
-#[derive(Debug)]
-enum Step {
-    Exchange(PathBuf, PathBuf),
-    Rename(PathBuf, PathBuf),
-}
-
-impl Step {
-    fn take(&self) -> Result<(), FormatError> {
-        match self {
-            Self::Exchange(a, b) => exchange(a, b).map_err(io_error("replace", b)),
-            Self::Rename(from, to) => fs::rename(from, to).map_err(io_error("replace", to)),
-        }
+/// What is left to do, from where to where.
+fn renames(there: bool, exchanged: bool, [new, current, old]: [&Path; 3]) -> Vec<(&Path, &Path)> {
+    match (there, exchanged) {
+        (false, _) => vec![(new, current)],
+        (true, true) => vec![(new, old)],
+        (true, false) => vec![(current, old), (new, current)],
     }
 }
 
-fn steps(new: &Path, current: &Path, old: &Path) -> Vec<Step> {
-    let rename = |from: &Path, to: &Path| Step::Rename(from.into(), to.into());
-    match (current.exists(), can_exchange(current)) {
-        (false, _) => vec![rename(new, current)],
-        (true, true) => vec![
-            Step::Exchange(new.into(), current.into()),
-            rename(new, old),
-        ],
-        (true, false) => vec![rename(current, old), rename(new, current)],
-    }
+fn rename(from: &Path, to: &Path) -> Result<(), FormatError> {
+    fs::rename(from, to).map_err(io_error("replace", to))
 }
 
 /// Undoes what a crash has left half done.
 fn recover(dir: &Path, ours: &[&str]) -> Result<(), FormatError> {
     let (partial, old) = (beside(dir, PARTIAL), beside(dir, OLD));
     if readable(dir) == old {
-        Step::Rename(old.clone(), dir.into()).take()?;
+        rename(&old, dir)?;
     }
     discard(&old, dir, ours)?;
     discard(&partial, dir, ours)
@@ -100,7 +91,7 @@ fn discard(gone: &Path, dir: &Path, ours: &[&str]) -> Result<(), FormatError> {
         let (from, to) = (gone.join(&name), dir.join(&name));
         let is_ours = name.to_str().is_some_and(|name| ours.contains(&name));
         if !is_ours && dir.is_dir() && !to.exists() {
-            Step::Rename(from, to).take()?;
+            rename(&from, &to)?;
         }
     }
     fs::remove_dir_all(gone).map_err(io_error("remove", gone))
@@ -133,9 +124,10 @@ fn exchange(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether the file system can exchange names; a path with itself is the harmless question.
-fn can_exchange(path: &Path) -> bool {
-    exchange(path, path).is_ok()
+/// By the system or, with another error, by the file system.
+fn is_unsupported(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, Unsupported};
+    matches!(error.kind(), InvalidInput | Unsupported)
 }
 
 #[cfg(test)]
@@ -153,7 +145,11 @@ mod tests {
     fn read(dir: &Path) -> u8 {
         let dir = readable(dir);
         let [a, b] = OURS.map(|name| fs::read(dir.join(name)).unwrap());
-        assert_eq!((a.len(), b.len(), a[0]), (3, 4, b[0]), "two epochs in one directory");
+        assert_eq!(
+            (a.len(), b.len(), a[0]),
+            (3, 4, b[0]),
+            "two epochs in one directory"
+        );
         a[0]
     }
 
@@ -163,30 +159,30 @@ mod tests {
 
     fn entries(dir: &Path) -> Vec<String> {
         let names = files::names(dir).unwrap();
-        names.into_iter().map(|name| name.into_string().unwrap()).collect()
+        names
+            .into_iter()
+            .map(|name| name.into_string().unwrap())
+            .collect()
     }
 
     #[test]
     fn a_crash_at_any_step_leaves_the_old_directory_or_the_new_one() {
-        for (exchanges, cut) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+        for (exchanged, cut) in [(true, 0), (true, 1), (false, 0), (false, 1), (false, 2)] {
             let parent = tempfile::tempdir().unwrap();
             let dir = parent.path().join("adapter");
             let (partial, old) = (beside(&dir, PARTIAL), beside(&dir, OLD));
             write(&dir, 1);
             fs::write(dir.join("notes.md"), "mine").unwrap();
-            // The next one is complete, and the crash comes after `cut` steps.
+            // The next one is complete, and the crash comes after so many renames.
             write(&partial, 2);
-            let steps = match exchanges {
-                true => steps(&partial, &dir, &old),
-                false => vec![
-                    Step::Rename(dir.clone(), old.clone()),
-                    Step::Rename(partial.clone(), dir.clone()),
-                ],
-            };
-            assert_eq!(steps.len(), 2);
-            steps.iter().take(cut).for_each(|step| step.take().unwrap());
-            let expected = if exchanges && cut > 0 { 2 } else { 1 };
-            assert_eq!(read(&dir), expected, "{exchanges} {cut}");
+            if exchanged {
+                exchange(&partial, &dir).unwrap();
+            }
+            for (from, to) in &renames(true, exchanged, [&partial, &dir, &old])[..cut] {
+                rename(from, to).unwrap();
+            }
+            let expected = if exchanged || cut == 2 { 2 } else { 1 };
+            assert_eq!(read(&dir), expected, "{exchanged} {cut}");
             // Whoever writes next clears up.
             write(&dir, 3);
             assert_eq!(read(&dir), 3);

@@ -1,15 +1,14 @@
 //! Temperatures fitted to an adapter, in a file beside its weights.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::FormatError;
-use super::files::{self, io_error};
+use super::{FormatError, checksum};
 
-const TEMPERATURES: &str = "temperature.json";
+pub(super) const TEMPERATURES: &str = "temperature.json";
+
+const WAY_OUT: &str = "fit it again with `bayeslora eval --temperature`";
 
 /// A temperature T: probabilities proportional to p^(1/T), fitted to held-out images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,40 +27,49 @@ pub struct Temperature {
     pub nll_after: f64,
 }
 
+/// The file's content.
+#[derive(Default, Serialize, Deserialize)]
+struct Temperatures {
+    adapter_sha256: String,
+    temperatures: Vec<Temperature>,
+}
+
 impl Temperature {
-    /// Those of the adapter in `dir`, one a number of samples; none if none was fitted.
+    /// Those in `dir`, one a number of samples; none if none was fitted. `adapter` is the
+    /// [`Adapter::sha256`](super::Adapter::sha256) of what they are to be used with.
     ///
     /// # Errors
-    /// The file cannot be read or is not what [`Temperature::save`] writes.
-    pub fn load_all(dir: impl AsRef<Path>) -> Result<Vec<Self>, FormatError> {
+    /// The file cannot be read, is damaged, or speaks of another adapter.
+    pub fn load_all(dir: impl AsRef<Path>, adapter: &str) -> Result<Vec<Self>, FormatError> {
         let path = dir.as_ref().join(TEMPERATURES);
-        match path.exists() {
-            true => files::read_json(&path, "temperatures"),
-            false => Ok(Vec::new()),
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let found: Temperatures = checksum::read_json(&path, "temperatures", WAY_OUT)?;
+        match found.adapter_sha256 == adapter {
+            true => Ok(found.temperatures),
+            false => Err(FormatError::Changed {
+                file: path.display().to_string(),
+                found: "it was fitted to another adapter than the one that is there now",
+                way_out: WAY_OUT,
+            }),
         }
     }
 
-    /// Keeps it beside the adapter in `dir`, until other weights are saved there. An earlier one for
-    /// as many samples goes.
+    /// Keeps it in `dir`. An earlier one for as many samples goes, and so do those of other adapters.
     ///
     /// # Errors
-    /// The file cannot be read or written.
-    pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), FormatError> {
-        let mut all = Self::load_all(&dir)?;
+    /// The file cannot be written.
+    pub fn save(&self, dir: impl AsRef<Path>, adapter: &str) -> Result<(), FormatError> {
+        // What cannot be read is fitted anew, which this is the beginning of.
+        let mut all = Self::load_all(&dir, adapter).unwrap_or_default();
         all.retain(|other| other.samples != self.samples);
         all.push(self.clone());
         all.sort_by_key(|temperature| temperature.samples);
-        files::write_json(&dir.as_ref().join(TEMPERATURES), &all)
-    }
-
-    /// Other weights need other temperatures.
-    pub(super) fn forget(dir: &Path) -> Result<(), FormatError> {
-        let path = dir.join(TEMPERATURES);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(io_error("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        let content = Temperatures {
+            adapter_sha256: adapter.to_owned(),
+            temperatures: all,
+        };
+        checksum::write_json(&dir.as_ref().join(TEMPERATURES), &content)
     }
 }
