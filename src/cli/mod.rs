@@ -8,6 +8,7 @@ mod devices;
 mod ensemble;
 mod environment;
 mod eval;
+mod failure;
 mod laplace;
 mod location;
 mod output;
@@ -27,7 +28,6 @@ mod tune;
 
 use std::process::ExitCode;
 
-use bayeslora::gpu::GpuError;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Bayesian low-rank adapters with rank-wise variational dropout, on any GPU.
@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if is_device_lost(&error) {
+            if failure::is_device_lost(&error) {
                 ExitCode::from(DEVICE_LOST)
             } else if error.is::<bench::Slower>() {
                 ExitCode::FAILURE
@@ -129,9 +129,4 @@ pub fn main() -> ExitCode {
             }
         }
     }
-}
-
-fn is_device_lost(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    causes.any(|cause| matches!(cause, GpuError::Lost { .. }))
 }
