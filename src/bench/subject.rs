@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::BenchError;
 use crate::data::{self, Dataset};
 use crate::gpu::Gpu;
-use crate::model::{AdapterLayout, Backbone, Cut, FrozenNetwork, PLAIN_VIEW};
+use crate::model::{AdapterLayout, Backbone, Cut, FrozenNetwork, PLAIN_VIEW, check_fit};
 use crate::predict::{Budget, Source};
 use crate::train::upload;
 
@@ -57,7 +57,7 @@ impl Subject {
     /// Uploads the backbone.
     ///
     /// # Errors
-    /// None, unless the program itself is damaged.
+    /// The batch does not fit the device, or the program itself is damaged.
     ///
     /// # Panics
     /// When a target is no layer of a ResNet-18.
@@ -67,12 +67,14 @@ impl Subject {
             .resnet
             .select(&settings.targets)
             .expect("layers of a ResNet-18");
+        let cut = backbone.resnet.cut(&convs);
+        check_fit(gpu, &backbone.resnet, cut, settings.size, settings.batch)?;
         let sample = data::open("sample", &Default::default())?.train;
         let indices: Vec<usize> = (0..sample.len()).cycle().take(settings.batch).collect();
         Ok(Self {
             gpu: gpu.clone(),
             network: upload(gpu, &backbone),
-            cut: backbone.resnet.cut(&convs),
+            cut,
             convs,
             backbone,
             images: sample.subset(&indices),

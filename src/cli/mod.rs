@@ -8,6 +8,7 @@ mod devices;
 mod ensemble;
 mod environment;
 mod eval;
+mod failure;
 #[cfg(unix)]
 mod hangup;
 mod laplace;
@@ -29,7 +30,6 @@ mod tune;
 
 use std::process::ExitCode;
 
-use bayeslora::gpu::GpuError;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Bayesian low-rank adapters with rank-wise variational dropout, on any GPU.
@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::note(&format!("error: {error:#}"));
-            if is_device_lost(&error) {
+            if failure::is_device_lost(&error) {
                 ExitCode::from(DEVICE_LOST)
             } else if error.is::<bench::Slower>() || error.is::<output::Unkept>() {
                 ExitCode::FAILURE
@@ -117,11 +117,6 @@ pub fn main() -> ExitCode {
             }
         }
     }
-}
-
-fn is_device_lost(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    causes.any(|cause| matches!(cause, GpuError::Lost { .. }))
 }
 
 fn dispatch(context: &context::Context, command: &Command) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::{DispatchInfo, Gpu, Plan, Timing};
 use bayeslora::model::{
     AdapterLayout, AdapterState, Backbone, Batch, BatchInput, FrozenNetwork, GateMode,
-    KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, largest_chunk,
+    KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, check_fit, largest_chunk,
 };
 use bayeslora::predict::{ForwardPlan, ForwardSpec, fitted};
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state};
@@ -181,6 +181,9 @@ impl Built {
             .filter_map(|layer| layer.conv)
             .collect();
         let (cut, size) = (network.resnet.cut(&convs), subject.resolution);
+        let rows = subject.batch * subject.samples;
+        check_fit(gpu, &network.resnet, cut, size, rows)
+            .with_context(|| format!("--batch-size {}", subject.batch))?;
         let input = match args.cached {
             true => BatchInput::Features {
                 map: network.resnet.cut_map(cut, size),

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::data::{Dataset, Splits};
 use bayeslora::formats::RunDir;
-use bayeslora::gpu::Gpu;
+use bayeslora::gpu::{Gpu, Precision};
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Budget, Evaluated, Samples, Source};
-use bayeslora::train::{EpochOutcome, EpochReport, Method, Progress, TrainConfig, Trainer};
+use bayeslora::train::{self, EpochOutcome, EpochReport, Method, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
@@ -17,7 +17,7 @@ use toml::Table;
 use super::context::{self, Context};
 use super::output::{self, Unkept};
 use super::train_options::{Inputs, Options, config_text, parse_config};
-use super::{ensemble, environment};
+use super::{ensemble, environment, failure};
 
 /// Gate samples of the closing evaluation.
 const SAMPLES: usize = 8;
@@ -42,12 +42,16 @@ pub struct TrainArgs {
 
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let flags = Table::try_from(&args.options)?;
-    let (run, inputs, config) = match args.resume {
+    let (run, inputs, mut config) = match args.resume {
         true => resumed(args, &flags)?,
         false => fresh(args, flags)?,
     };
-    let gpu = context.tuned_gpu()?;
+    config.precision = precision(context, args, &config)?;
+    // All that can be said before images are read.
+    config.check()?;
+    let gpu = context.tuned_gpu_at(config.precision)?;
     let backbone = context::backbone(&inputs.backbone)?;
+    train::check_fit(&gpu, &backbone, &config)?;
     let bar = context::Bar::default();
     let splits = inputs.open(config.resolution, &|done, total| {
         bar.show("reading images", done, total)
@@ -106,6 +110,17 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         return Ok(());
     }
     close(&run, &gpu, &trainer, splits.test, args.json, &mut observe)
+}
+
+/// What is multiplied; a run that goes on keeps to what it was started with.
+fn precision(context: &Context, args: &TrainArgs, config: &TrainConfig) -> Result<Precision> {
+    let started = config.precision;
+    let given = context.precision().unwrap_or(started);
+    ensure!(
+        !args.resume || given == started,
+        "--precision is {given}, the run was started with {started}; leave it out to go on"
+    );
+    Ok(given)
 }
 
 /// A new run: defaults, then the config file, then the flags.
@@ -229,7 +244,10 @@ pub fn run_epochs(
 ) -> Result<()> {
     let _graceful = context.stop_gracefully();
     let mut observe = context.observer();
-    while let EpochOutcome::Done(report) = trainer.next_epoch(&mut observe)? {
+    while let EpochOutcome::Done(report) = trainer
+        .next_epoch(&mut observe)
+        .map_err(|error| saved(run, trainer, error.into()))?
+    {
         keep_epoch(run, trainer, &report).with_context(|| {
             Unkept(format!(
                 "epoch {} could not be kept; once there is a place for it, `bayeslora train --resume \
@@ -252,6 +270,22 @@ fn keep_epoch(run: &RunDir, trainer: &Trainer, report: &EpochReport) -> Result<(
     run.append_metrics(report)?;
     run.write_adapter(&trainer.adapter()?)?;
     Ok(run.write_checkpoint(&trainer.checkpoint()?)?)
+}
+
+/// What is left of a run whose device is lost.
+fn saved(run: &RunDir, trainer: &Trainer, error: anyhow::Error) -> anyhow::Error {
+    if !failure::is_device_lost(&error) {
+        return error;
+    }
+    let path = run.path().display();
+    match trainer.epochs_done() {
+        0 => error.context(format!("{path} has no finished epoch; start it again")),
+        epochs => error.context(format!(
+            "{path} is saved as it was after epoch {epochs} of {}; the same command goes on from there, \
+             `train` with --resume",
+            trainer.config().epochs
+        )),
+    }
 }
 
 const HEADER: &str =

@@ -1,6 +1,7 @@
 //! An open device: capabilities, buffers, textures, the kernel cache.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,15 @@ pub enum Precision {
     /// Operands rounded to f16, where a kernel and the device can: on matrix units, or with half the
     /// traffic.
     F16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        })
+    }
 }
 
 /// How to open a device. The default takes the best adapter with all that it offers.

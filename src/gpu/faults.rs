@@ -24,11 +24,7 @@ impl Faults {
     /// own: an application's has its own handlers.
     pub fn listen(self: &Arc<Self>, device: &wgpu::Device) {
         let faults = self.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                faults.lose(&message);
-            }
-        });
+        device.set_device_lost_callback(move |_, message| faults.lose(&message));
         let faults = self.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
             faults.keep(typed("an operation".into(), 0, error));

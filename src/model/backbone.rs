@@ -74,7 +74,9 @@ impl Backbone {
             let norm = |part: &str| data(format!("{}.{part}", spec.norm));
             let (gamma, beta) = (norm("weight"), norm("bias"));
             let (mean, variance) = (norm("running_mean"), norm("running_var"));
-            let gain = |o: usize| f64::from(gamma[o]) / (f64::from(variance[o]) + EPSILON).sqrt();
+            // A variance is not negative; what rounding made of zero is zero.
+            let deviation = |o: usize| (f64::from(variance[o]).max(0.0) + EPSILON).sqrt();
+            let gain = |o: usize| f64::from(gamma[o]) / deviation(o);
             let channels = 0..spec.out_channels;
             Arc::new(ConvWeights {
                 weight: data(format!("{}.weight", spec.name)).clone(),

@@ -1,7 +1,7 @@
 //! Adapters as files hold them, to and from the layout and state of the engine.
 
 use super::{AdapterLayout, AdapterState, HEAD, LayerState, ResNet};
-use crate::formats;
+use crate::{formats, ranges};
 
 /// Why an adapter does not fit a backbone.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,7 @@ pub fn from_file(
     resnet: &ResNet,
     adapter: &formats::Adapter,
 ) -> Result<(AdapterLayout, AdapterState), Misfit> {
+    check_numbers(adapter)?;
     let mut placed = Vec::new();
     for layer in &adapter.layers {
         let found = (layer.in_channels, layer.out_channels, layer.kernel);
@@ -79,6 +80,25 @@ pub fn from_file(
         head_bias: adapter.head.bias.clone(),
     };
     Ok((layout, state))
+}
+
+/// Numbers that files may hold and no training leaves.
+fn check_numbers(adapter: &formats::Adapter) -> Result<(), Misfit> {
+    let (scale, resolution) = (adapter.scale(), adapter.resolution);
+    if !(scale.is_finite() && scale > 0.0) {
+        return Err(Misfit {
+            what: format!("a scale of {scale}"),
+            expected: "needs a number above 0".into(),
+        });
+    }
+    let range = ranges::of("resolution").filter(|range| !range.has_whole(resolution as u64));
+    match range {
+        None => Ok(()),
+        Some(range) => Err(Misfit {
+            what: format!("a resolution of {resolution} pixels"),
+            expected: format!("takes {range}"),
+        }),
+    }
 }
 
 fn shape((inputs, outputs, kernel): (usize, usize, usize)) -> String {

@@ -156,10 +156,8 @@ impl Graph {
     }
 }
 
-/// A count as a shader parameter.
-///
-/// # Panics
-/// When it does not fit 32 bits.
+/// A count as a shader parameter. One beyond 32 bits is of a tensor that no device binds, which the
+/// builder has refused by then.
 pub fn u(value: usize) -> Value {
-    Value::U(u32::try_from(value).expect("counts fit 32 bits"))
+    Value::U(u32::try_from(value).unwrap_or(u32::MAX))
 }

@@ -31,7 +31,7 @@ pub use ops::{
     ConvBackward, ConvForward, ConvShape, GateTable, ImageChunk, LowRank, Outer, Prior,
     ProductKernel, Tile, Up, WeightTable,
 };
-pub use prefix::{PrefixInput, largest_chunk, prefix};
+pub use prefix::{PrefixInput, check_fit, largest_chunk, prefix};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};
 pub use step::{GateMode, Purpose, StepValues};
 pub use suffix::{Activations, AdapterFactors, AdapterSlots, LayerSlots, backward, forward};

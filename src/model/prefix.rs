@@ -1,11 +1,12 @@
 //! The frozen layers below the lowest adapter: deterministic, computed once an image.
 
+use super::KernelChoice;
 use super::frozen::FrozenNetwork;
 use super::graph::{Graph, Map, Tensor};
 use super::ops::{ConvForward, ImageChunk};
-use super::resnet::Cut;
+use super::resnet::{Cut, ResNet};
 use crate::formats::Stem;
-use crate::gpu::{Gpu, Slot};
+use crate::gpu::{Gpu, GpuError, Slot};
 
 /// What a plan starts from.
 #[derive(Clone, Debug)]
@@ -109,4 +110,41 @@ pub fn largest_chunk(gpu: &Gpu, network: &FrozenNetwork, size: usize) -> usize {
     let widest = Map::square(stem.out_side(size), stem.out_channels);
     let bytes = 4 * input.floats().max(widest.floats()) as u64;
     (network.kernels.largest_tensor(gpu) / bytes).max(1) as usize
+}
+
+/// Whether a batch can be computed at all: one image's largest tensor, and the tensor at the cut for
+/// all rows, from which the suffix goes on. To be asked before anything is read or allocated.
+///
+/// # Errors
+/// A tensor is larger than what the device binds.
+pub fn check_fit(
+    gpu: &Gpu,
+    resnet: &ResNet,
+    cut: Cut,
+    size: usize,
+    rows: usize,
+) -> Result<(), GpuError> {
+    let allowed = KernelChoice::for_gpu(gpu).largest_tensor(gpu);
+    let stem = &resnet.convs[0];
+    let widest = Map::square(stem.out_side(size), stem.out_channels).floats();
+    let at_cut = match cut {
+        Cut::Stem => widest,
+        Cut::Block(_) => resnet.cut_map(cut, size).floats(),
+    };
+    let tensors = [
+        ("an image's largest feature map", widest),
+        ("a batch's features", at_cut.saturating_mul(rows)),
+    ];
+    let bytes = |floats: usize| 4 * floats as u64;
+    match tensors
+        .into_iter()
+        .find(|(_, floats)| bytes(*floats) > allowed)
+    {
+        None => Ok(()),
+        Some((what, floats)) => Err(GpuError::BufferTooLarge {
+            what: what.into(),
+            wanted: bytes(floats),
+            allowed,
+        }),
+    }
 }

@@ -40,6 +40,9 @@ impl FeatureCache {
         mut progress: impl FnMut(usize),
     ) -> Result<Self, PredictError> {
         let (images, side) = (dataset.len(), dataset.side);
+        if images == 0 {
+            return Err(PredictError::Empty);
+        }
         let map = network.resnet.cut_map(cut, size);
         let at_once = (ROWS / views.len()).clamp(1, images);
         let rows = at_once * views.len();

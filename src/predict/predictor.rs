@@ -23,6 +23,12 @@ pub enum PredictError {
     Data(#[from] DataError),
     #[error(transparent)]
     Misfit(#[from] Misfit),
+    #[error("there are no images")]
+    Empty,
+    #[error(
+        "{what} take {bytes} bytes of host memory, more than there is; ask for fewer samples or images"
+    )]
+    HostMemory { what: &'static str, bytes: usize },
     #[error("the predictions are not usable: {0}")]
     Predictions(#[from] PredictionsError),
     #[error(
@@ -188,6 +194,22 @@ impl Predictive for Predictor {
 /// A batch's log probabilities on their way, its images, and the first of its samples.
 type Answer<'a> = (Reading<f32>, &'a [usize], usize);
 
+/// Zeros in host memory, or the error that there is not as much.
+fn zeros(what: &'static str, shape: [usize; 3]) -> Result<Vec<f32>, PredictError> {
+    let len = shape.into_iter().try_fold(1usize, usize::checked_mul);
+    let mut values = Vec::new();
+    match len.filter(|len| values.try_reserve_exact(*len).is_ok()) {
+        Some(len) => {
+            values.resize(len, 0.0);
+            Ok(values)
+        }
+        None => Err(PredictError::HostMemory {
+            what,
+            bytes: len.unwrap_or(usize::MAX).saturating_mul(4),
+        }),
+    }
+}
+
 /// Rows (examples x samples) of a batch: enough to fill a device, few enough for its memory.
 const SOFTWARE_ROWS: usize = 128;
 const HARDWARE_ROWS: usize = 512;
@@ -309,6 +331,24 @@ impl Predictor {
         }
     }
 
+    /// The plan of as many examples as the device has memory for, which changes no result.
+    fn fitting_plan(
+        &self,
+        mut examples: usize,
+        spec: impl Fn(usize) -> ForwardSpec,
+    ) -> Result<ForwardPlan, GpuError> {
+        loop {
+            match self.plan(spec(examples)) {
+                Err(GpuError::BufferTooLarge { .. } | GpuError::OutOfMemory { .. })
+                    if examples > 1 =>
+                {
+                    examples /= 2;
+                }
+                plan => return plan,
+            }
+        }
+    }
+
     /// Log probabilities of every sample, `[max(samples, 1), n, classes]`. `progress` is called
     /// with the number of images done.
     ///
@@ -321,7 +361,11 @@ impl Predictor {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<f32>, PredictError> {
         let (n, classes) = (source.dataset.len(), self.layout.classes);
+        if n == 0 {
+            return Err(PredictError::Empty);
+        }
         let count = samples.count.max(1);
+        let mut all = zeros("the samples' probabilities", [count, n, classes])?;
         let rows = match self.network.gpu.is_software() {
             true => SOFTWARE_ROWS,
             false => HARDWARE_ROWS,
@@ -330,14 +374,15 @@ impl Predictor {
             GateDistribution::Weights => 1,
             _ => count.min(rows),
         };
-        let examples = (rows / at_once).clamp(1, n);
-        let plan = self.plan(self.spec(source, examples, at_once))?;
+        let plan = self.fitting_plan((rows / at_once).clamp(1, n), |examples| {
+            self.spec(source, examples, at_once)
+        })?;
+        let examples = plan.spec().examples;
         let gates = match (samples.count, samples.shared) {
             (0, _) => GateMode::Mean,
             (_, true) => GateMode::Shared,
             (_, false) => GateMode::PerExample,
         };
-        let mut all = vec![0.0; count * n * classes];
         let indices: Vec<usize> = (0..n).collect();
         let batches: Vec<&[usize]> = indices.chunks(examples).collect();
         let mut collect = |(reading, batch, first): Answer| -> Result<(), GpuError> {
@@ -396,11 +441,14 @@ impl Predictor {
         if self.distribution == GateDistribution::Weights {
             return Ok(vec![f32::NAN; n]);
         }
-        let examples = SOFTWARE_ROWS.min(n);
-        let plan = self.plan(ForwardSpec {
+        if n == 0 {
+            return Err(PredictError::Empty);
+        }
+        let plan = self.fitting_plan(SOFTWARE_ROWS.min(n), |examples| ForwardSpec {
             trace: true,
             ..self.spec(source, examples, 1)
         })?;
+        let examples = plan.spec().examples;
         let indices: Vec<usize> = (0..n).collect();
         let batches: Vec<&[usize]> = indices.chunks(examples).collect();
         let fetch = |number: usize| source.fetch(examples, batches[number], None);

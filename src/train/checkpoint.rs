@@ -1,10 +1,60 @@
-//! Parameters and moments as named tensors, and back.
+//! Parameters and moments as named tensors, and back; which run they are of.
 
-use super::TrainableState;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{TrainConfig, TrainError, TrainableState};
 use crate::formats::TensorFile;
 use crate::model::{AdapterLayout, AdapterState, ResNet};
 
-const PARTS: [&str; 3] = ["parameters", "first_moment", "second_moment"];
+/// What a run that goes on has in common with its checkpoint, beside the seed and the shapes.
+#[derive(Serialize)]
+pub(super) struct Origin {
+    method: &'static str,
+    rank: usize,
+    epochs: usize,
+    batch_size: Option<usize>,
+    training_images: usize,
+    precision: String,
+}
+
+impl Origin {
+    pub fn new(config: &TrainConfig, training_images: usize) -> Self {
+        Self {
+            method: config.method.name(),
+            rank: config.rank,
+            epochs: config.epochs,
+            batch_size: config.batch_size,
+            training_images,
+            precision: config.precision.to_string(),
+        }
+    }
+
+    pub fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("names and numbers are JSON")
+    }
+
+    /// Holds what a checkpoint says of itself against this run; what it does not say is not held
+    /// against it.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn check(&self, found: &Value) -> Result<(), String> {
+        let here = self.to_json();
+        let here = here.as_object().into_iter().flatten();
+        for (name, expected) in here {
+            if let Some(found) = found.get(name).filter(|found| *found != expected) {
+                let name = name.replace('_', " ");
+                return Err(format!("its {name} is {found}, the run's {expected}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+const PARTS: [&str; 3] = ["parameters", "first_moment", SECOND_MOMENT];
+
+const SECOND_MOMENT: &str = "second_moment";
 
 /// Every tensor of a state by part and layer, and the rank ids of each layer.
 pub(super) fn to_tensors(layout: &AdapterLayout, state: &TrainableState) -> TensorFile {
@@ -42,19 +92,28 @@ pub(super) fn to_tensors(layout: &AdapterLayout, state: &TrainableState) -> Tens
 }
 
 /// The state and its layout, for the layers of `fresh` (the run's layout before any pruning).
+///
+/// # Errors
+/// A tensor is missing or of another shape, or a value is none that training leaves.
 pub(super) fn from_tensors(
     file: &TensorFile,
     fresh: &AdapterLayout,
     resnet: &ResNet,
-) -> Result<(AdapterLayout, TrainableState), String> {
+) -> Result<(AdapterLayout, TrainableState), TrainError> {
     let mut kept = Vec::new();
     for layer in &fresh.layers {
         let ids = file
             .u32s(&format!("rank_ids.{}", layer.name))
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| TrainError::Checkpoint(e.to_string()))?;
+        // Pruning takes away: what is left is in order, each once.
+        let ordered = ids.is_sorted_by(|a, b| a < b);
         let place = |id: &u32| layer.rank_ids.iter().position(|known| known == id);
         let places: Option<Vec<_>> = ids.iter().map(place).collect();
-        kept.push(places.ok_or_else(|| format!("{} has ranks {ids:?}", layer.name))?);
+        kept.push(
+            places.filter(|_| ordered).ok_or_else(|| {
+                TrainError::Checkpoint(format!("{} has ranks {ids:?}", layer.name))
+            })?,
+        );
     }
     let layout = fresh.keep(resnet, &kept);
     let mut states = PARTS.into_iter().map(|part| state(file, part, &layout));
@@ -67,16 +126,32 @@ pub(super) fn from_tensors(
     Ok((layout, state))
 }
 
-fn state(file: &TensorFile, part: &str, layout: &AdapterLayout) -> Result<AdapterState, String> {
+fn state(
+    file: &TensorFile,
+    part: &str,
+    layout: &AdapterLayout,
+) -> Result<AdapterState, TrainError> {
     // The shapes that this layout has.
     let mut state = layout.unpack(&vec![0.0; layout.len]);
+    // A second moment is a mean of squares.
+    let least = if part == SECOND_MOMENT { 0.0 } else { f32::MIN };
     let fill = |name: String, values: &mut Vec<f32>| {
         let tensor = file
             .tensors
             .get(&name)
-            .ok_or_else(|| format!("it has no tensor {name}"))?;
+            .ok_or_else(|| TrainError::Checkpoint(format!("it has no tensor {name}")))?;
         if tensor.data.len() != values.len() {
-            return Err(format!("{name} has shape {:?}", tensor.shape));
+            let shape = &tensor.shape;
+            return Err(TrainError::Checkpoint(format!(
+                "{name} has shape {shape:?}"
+            )));
+        }
+        let sound = |value: &f32| (least..=f32::MAX).contains(value);
+        if let Some(index) = tensor.data.iter().position(|value| !sound(value)) {
+            let value = tensor.data[index];
+            return Err(TrainError::Damaged(format!(
+                "element {index} of `{name}` is {value}"
+            )));
         }
         values.clone_from(&tensor.data);
         Ok(())

@@ -364,7 +364,11 @@ impl TrainConfig {
         Ok(self)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Checks every value, as far as it does not depend on the images.
+    ///
+    /// # Errors
+    /// The option that is out of range or contradicts another.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |option, found: &dyn fmt::Display, expected: &str| {
             Err(ConfigError {
                 option,

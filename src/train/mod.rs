@@ -23,6 +23,6 @@ pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_state};
 pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, noisiest};
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};
-pub use setup::{Prepared, prepare, upload};
+pub use setup::{Prepared, check_fit, prepare, upload};
 pub use step::{StepSpec, TrainStep};
 pub use trainer::Trainer;

@@ -27,6 +27,12 @@ pub enum TrainError {
         fits: usize,
         reason: GpuError,
     },
+    #[error("--resolution {resolution} does not fit: {reason}; --resolution {fits} would")]
+    ResolutionTooLarge {
+        resolution: usize,
+        fits: usize,
+        reason: GpuError,
+    },
     #[error(
         "the loss is {loss} at step {step}: training diverged; lower --lr (now {lr}) or \
          --lr-log-alpha"

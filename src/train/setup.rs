@@ -7,7 +7,9 @@ use super::report::{Observer, Progress, TrainError};
 use super::{Adam, LOG_VARIANCE_RANGE, Method, StepSpec, TrainConfig, TrainStep, Trainable};
 use crate::data::Dataset;
 use crate::gpu::{Gpu, GpuError};
-use crate::model::{Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW, Prior, View, largest_chunk};
+use crate::model::{
+    self, Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW, Prior, View, largest_chunk,
+};
 use crate::predict::Source;
 
 /// A backbone on the GPU.
@@ -59,6 +61,40 @@ pub fn prepare(
         network,
         train,
         validation,
+    })
+}
+
+/// Refuses a batch or a resolution that the device cannot bind, before images are read.
+///
+/// # Errors
+/// The targets match no layer, or the option that is too large, with what would fit.
+pub fn check_fit(gpu: &Gpu, backbone: &Backbone, config: &TrainConfig) -> Result<(), TrainError> {
+    let resnet = &backbone.resnet;
+    let (convs, _) = resnet
+        .select(&config.targets)
+        .map_err(TrainError::Targets)?;
+    let cut = resnet.cut(&convs);
+    let fits = |size: usize, rows: usize| model::check_fit(gpu, resnet, cut, size, rows);
+    let Err(reason) = fits(config.resolution, config.batch_size.unwrap_or(1)) else {
+        return Ok(());
+    };
+    let halves = |from: usize| std::iter::successors(Some(from / 2), |half| Some(half / 2));
+    if let Some(batch) = config.batch_size
+        && let Some(smaller) = halves(batch)
+            .take_while(|rows| *rows > 0)
+            .find(|rows| fits(config.resolution, *rows).is_ok())
+    {
+        return Err(TrainError::BatchTooLarge {
+            batch,
+            fits: smaller,
+            reason,
+        });
+    }
+    let size = halves(config.resolution).find(|size| *size < 32 || fits(*size, 1).is_ok());
+    Err(TrainError::ResolutionTooLarge {
+        resolution: config.resolution,
+        fits: size.unwrap_or_default().max(32),
+        reason,
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
+use super::checkpoint::Origin;
 use super::init::{INITIAL_LOG_VARIANCE, initial_state};
 use super::kl::soft_effective_rank;
 use super::prune::{HeldOut, PruneEvent, kept_ranks};
@@ -110,7 +111,8 @@ impl Trainer {
             train,
             validation,
         } = prepared;
-        let config = config.resolve(train.dataset.len())?;
+        let mut config = config.resolve(train.dataset.len())?;
+        config.precision = network.gpu.options().precision;
         if config.method == Method::Ensemble {
             return Err(TrainError::Members);
         }
@@ -527,7 +529,7 @@ impl Trainer {
                 .map(|(name, value)| (name.into(), value))
                 .chain(self.gpu.choices().used())
                 .collect(),
-            extra: serde_json::Value::Null,
+            extra: Origin::new(&self.config, self.train.dataset.len()).to_json(),
         })
     }
 
@@ -535,18 +537,15 @@ impl Trainer {
     /// with where this device has others: results then agree only to rounding.
     ///
     /// # Errors
-    /// The checkpoint is of another run.
+    /// The checkpoint is of another run, or holds what no training leaves.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<Option<String>, TrainError> {
+        self.check_origin(checkpoint)
+            .map_err(TrainError::Checkpoint)?;
         let (layout, state) = super::checkpoint::from_tensors(
             &checkpoint.tensors,
             &self.trainable.layout,
             &self.network.resnet,
-        )
-        .map_err(TrainError::Checkpoint)?;
-        if checkpoint.seed != self.config.seed {
-            let message = format!("its seed is {}, not {}", checkpoint.seed, self.config.seed);
-            return Err(TrainError::Checkpoint(message));
-        }
+        )?;
         // The run's own kernels, whatever this device would choose by now.
         self.gpu.choices().give(&checkpoint.kernels);
         self.replace(layout, &state)?;
@@ -557,5 +556,29 @@ impl Trainer {
             .any(|(name, value)| checkpoint.kernels.get(*name) != Some(value));
         let there = here.map(|(name, _)| checkpoint.kernels.get(name).cloned().unwrap_or_default());
         Ok(differ.then(|| there.join("; ")))
+    }
+
+    /// What in a checkpoint contradicts this run.
+    fn check_origin(&self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let (epochs, steps) = (self.config.epochs, self.schedule.steps_per_epoch);
+        if checkpoint.seed != self.config.seed {
+            return Err(format!(
+                "its seed is {}, not {}",
+                checkpoint.seed, self.config.seed
+            ));
+        }
+        if checkpoint.epoch > epochs {
+            return Err(format!(
+                "it was made after epoch {}, and the run has {epochs}",
+                checkpoint.epoch
+            ));
+        }
+        if checkpoint.step != (checkpoint.epoch * steps) as u64 {
+            return Err(format!(
+                "it was made after {} steps in {} epochs, and an epoch has {steps} steps",
+                checkpoint.step, checkpoint.epoch
+            ));
+        }
+        Origin::new(&self.config, self.train.dataset.len()).check(&checkpoint.extra)
     }
 }

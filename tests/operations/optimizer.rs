@@ -2,10 +2,10 @@
 
 use bayeslora::formats::Stem;
 use bayeslora::model::{AdapterLayout, AdapterState, GateMode, Graph, ResNet, StepValues};
-use bayeslora::train::{Adam, LOG_ALPHA_RANGE, Trainable, TrainableState};
+use bayeslora::train::{Adam, LOG_ALPHA_RANGE, Trainable, TrainableState, Unsound};
 
 use crate::bench::{ROUNDING, setups};
-use crate::reference::adamw::{self, Group, Moments};
+use crate::reference::adamw::{self, Group, Moments, Part};
 use crate::reference::tensor::Tensor;
 
 const STEPS: usize = 4;
@@ -157,5 +157,119 @@ fn adamw() {
             "{}",
             setup.name
         );
+    }
+}
+
+/// One place of a layout, as the host has it.
+type Place = (&'static str, fn(&mut AdapterState) -> &mut f32);
+
+/// First, last and only elements of segments that fill no block.
+const PLACES: [Place; 6] = [
+    ("layer1.1.conv1.lora_A", |state| {
+        &mut state.layers[0].lora_a[0]
+    }),
+    ("layer2.0.conv1.lora_B", |state| {
+        state.layers[2].lora_b.last_mut().unwrap()
+    }),
+    ("layer2.0.conv1.log_alpha", |state| {
+        state.layers[2].log_alpha.last_mut().unwrap()
+    }),
+    ("fc.log_alpha", |state| &mut state.layers[3].log_alpha[0]),
+    ("head.weight", |state| state.head_weight.last_mut().unwrap()),
+    ("head.bias", |state| state.head_bias.last_mut().unwrap()),
+];
+
+/// What one place is given in its parameter, both moments and its gradient.
+const GIVEN: [[f32; 4]; 11] = [
+    [f32::NAN, 0.0, 0.0, 1.0],
+    [f32::NEG_INFINITY, 0.0, 0.0, f32::NAN],
+    [1.0, f32::NAN, 0.0, 1.0],
+    [1.0, f32::INFINITY, f32::NAN, 1.0],
+    [1.0, 0.0, f32::INFINITY, 1.0],
+    [1.0, 0.0, -1e-20, 0.0],
+    [1.0, 0.0, 0.0, f32::NAN],
+    [1.0, 0.0, 0.0, f32::NEG_INFINITY],
+    // Overflows in the step itself.
+    [1.0, 0.0, 0.0, 1e25],
+    [f32::MAX, -1e38, 0.0, 0.0],
+    // Large, and sound.
+    [1e38, 1e30, 1e30, -1e18],
+];
+
+#[test]
+fn the_first_number_that_is_not_finite_is_named() {
+    let resnet = ResNet::new(Stem::Cifar, [4, 6, 8, 10]);
+    let ids = [vec![0, 2, 3], vec![], (0..9).collect(), vec![1]];
+    let layout = AdapterLayout::new(&resnet, &[3, 4, 5], true, 5, &ids);
+    let values = StepValues {
+        draw: 7,
+        learning_rate: 1.0,
+        log_alpha_learning_rate: 1.0,
+        ..StepValues::prediction(0, 0, GateMode::Mean)
+    };
+    let sound = random(&layout, 1, 1.0);
+    let zeros = layout.unpack(&vec![0.0; layout.len]);
+    for setup in setups(5, &[]) {
+        let gpu = &setup.gpu;
+        let step_buffer = StepValues::buffer(gpu);
+        for ((name, place), given) in PLACES
+            .iter()
+            .flat_map(|place| GIVEN.map(|given| (place, given)))
+        {
+            let mut states = [sound.clone(), zeros.clone(), zeros.clone(), zeros.clone()];
+            states
+                .iter_mut()
+                .zip(given)
+                .for_each(|(state, value)| *place(state) = value);
+            let [parameters, first_moment, second_moment, gradients] = states;
+            let state = TrainableState {
+                values: parameters,
+                first_moment,
+                second_moment,
+            };
+            let trainable = Trainable::upload(gpu, layout.clone(), &state);
+            gpu.write(
+                &trainable.gradients,
+                0,
+                bytemuck::cast_slice(&layout.pack(&gradients)),
+            );
+            let mut graph = Graph::new(gpu, setup.kernels);
+            let step = graph.builder.buffer("step", &step_buffer);
+            trainable.record_step(&mut graph, step, Adam::default());
+            let plan = graph.builder.build().unwrap();
+            assert_eq!(trainable.look(gpu).wait().unwrap(), None, "before any step");
+            values.write(gpu, &step_buffer);
+            plan.run();
+
+            let mut moments = Moments {
+                first: vec![given[1].into()],
+                second: vec![given[2].into()],
+            };
+            let mut after = [f64::from(given[0])];
+            let group = match name.ends_with("log_alpha") {
+                true => Group::new(1.0).project(-10.0, 8.0),
+                false => Group::new(1.0),
+            };
+            adamw::step(&group, 1, &mut after, &[given[3].into()], &mut moments);
+            let made = [after[0], moments.first[0], moments.second[0]];
+            let part = adamw::unsound(given.map(f64::from), made);
+            let what = part.map(|part| match part {
+                Part::Parameter => "parameter",
+                Part::First => "first moment",
+                Part::Second => "second moment",
+                Part::Gradient => "gradient",
+            });
+            let expected = what.map(|what| Unsound {
+                step: 7,
+                what: format!("the {what} of {name}"),
+            });
+            let case = format!("{}: {given:?} at {name}", setup.name);
+            assert_eq!(trainable.look(gpu).wait().unwrap(), expected, "{case}");
+            // Later steps, where NaN has spread, do not hide the first.
+            StepValues { draw: 8, ..values }.write(gpu, &step_buffer);
+            plan.run();
+            let later = trainable.look(gpu).wait().unwrap();
+            assert!(expected.is_none() || later == expected, "{case}: {later:?}");
+        }
     }
 }

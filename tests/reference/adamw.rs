@@ -76,3 +76,31 @@ pub fn step(
         }
     }
 }
+
+/// What a step meets that is no finite f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Parameter,
+    First,
+    Second,
+    Gradient,
+}
+
+/// The cause of what is not finite in a step of one parameter: what it was given before what it made.
+/// `given` are parameter, first and second moment and gradient, `made` the first three afterwards.
+pub fn unsound(given: [f64; 4], made: [f64; 3]) -> Option<Part> {
+    let finite = |value: f64| value.abs() <= f64::from(f32::MAX);
+    let [p, m, v, g] = given;
+    let [p_after, m_after, v_after] = made;
+    let looks = [
+        (finite(p), Part::Parameter),
+        (finite(m), Part::First),
+        (finite(v) && v >= 0.0, Part::Second),
+        (finite(g), Part::Gradient),
+        (finite(m_after), Part::First),
+        (finite(v_after), Part::Second),
+        (finite(p_after), Part::Parameter),
+    ];
+    let (_, part) = looks.into_iter().find(|(sound, _)| !sound)?;
+    Some(part)
+}

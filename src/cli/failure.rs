@@ -1,0 +1,45 @@
+//! What an error is to whoever called the program.
+
+use bayeslora::bench::BenchError;
+use bayeslora::data::CorruptionError;
+use bayeslora::gpu::GpuError;
+use bayeslora::predict::PredictError;
+use bayeslora::predict::laplace::LaplaceError;
+use bayeslora::train::TrainError;
+
+/// Whether an error is the loss of the device, whatever room it came through: their errors that pass
+/// another's on unchanged hide it from the chain.
+pub fn is_device_lost(error: &anyhow::Error) -> bool {
+    let lost = |cause| matches!(gpu_error(cause), Some(GpuError::Lost { .. }));
+    error.chain().any(lost)
+}
+
+fn gpu_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a GpuError> {
+    let of_predict = |error: &'a PredictError| match error {
+        PredictError::Gpu(error) => Some(error),
+        _ => None,
+    };
+    if let Some(error) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return of_predict(error);
+    }
+    match error.downcast_ref() {
+        Some(TrainError::Gpu(error)) => return Some(error),
+        Some(TrainError::Predict(error)) => return of_predict(error),
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(BenchError::Gpu(error)) => return Some(error),
+        Some(BenchError::Predict(error)) => return of_predict(error),
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(LaplaceError::Predict(error)) => of_predict(error),
+        _ => match error.downcast_ref() {
+            Some(CorruptionError::Gpu(error)) => Some(error),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,85 @@
+//! A device that goes away, and memory that it does not have.
+
+use bayeslora::gpu::{Builder, Gpu, GpuError, GpuOptions};
+use bayeslora::train::TrainError;
+
+use super::subject::{config, go_on, images, trainer};
+use crate::common;
+
+fn own() -> Gpu {
+    common::gpu(GpuOptions::default())
+}
+
+/// A device that an application has opened, without handlers of its own.
+fn foreign() -> Gpu {
+    let gpu = own();
+    Gpu::from_device(gpu.device().clone(), gpu.queue().clone())
+}
+
+#[test]
+fn a_lost_device_is_an_error_wherever_it_is_met() {
+    let gpu = own();
+    let mut trainer = trainer(&gpu, config(), images(4)).unwrap();
+    trainer.next_epoch(&mut go_on).unwrap();
+    gpu.device().destroy();
+    let error = trainer.next_epoch(&mut go_on).err().expect("no device");
+    assert!(
+        matches!(error, TrainError::Gpu(GpuError::Lost { .. })),
+        "{error}"
+    );
+    let again = [
+        gpu.wait(),
+        trainer.checkpoint().map(drop).map_err(|error| match error {
+            TrainError::Gpu(error) => error,
+            error => panic!("{error}"),
+        }),
+    ];
+    for result in again {
+        assert!(matches!(result, Err(GpuError::Lost { .. })), "{result:?}");
+    }
+    assert!(gpu.is_idle());
+    // And everything is dropped without a panic.
+}
+
+#[test]
+fn a_lost_device_of_an_application_is_an_error_too() {
+    let gpu = foreign();
+    let mut trainer = trainer(&gpu, config(), images(4)).unwrap();
+    gpu.device().destroy();
+    let error = trainer.next_epoch(&mut go_on).err().expect("no device");
+    assert!(
+        matches!(error, TrainError::Gpu(GpuError::Lost { .. })),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_buffer_that_is_not_allowed_is_an_error_with_its_name() {
+    for gpu in [own(), foreign()] {
+        let allowed = gpu.limits().max_buffer_size;
+        let buffer = gpu.storage("far too much", allowed.saturating_add(16));
+        assert!(buffer.size() < 1 << 20);
+        let error = Builder::new(&gpu).build().err().expect("refused");
+        assert!(matches!(error, GpuError::BufferTooLarge { .. }), "{error}");
+        assert!(error.to_string().contains("`far too much`"), "{error}");
+        // Said once; the device is as good as before.
+        gpu.wait().unwrap();
+        Builder::new(&gpu).build().unwrap();
+    }
+}
+
+#[test]
+fn what_the_device_refuses_is_an_error() {
+    for gpu in [own(), foreign()] {
+        let buffer = gpu.storage("small", 16);
+        gpu.write(&buffer, 8, &[0; 64]);
+        let error = gpu.wait().expect_err("a write past the end");
+        assert!(matches!(error, GpuError::Validation { .. }), "{error}");
+        gpu.wait().unwrap();
+        let error = gpu
+            .read::<u32>(&buffer, 0, 64)
+            .expect_err("a read past the end");
+        assert!(matches!(error, GpuError::Validation { .. }), "{error}");
+        assert_eq!(gpu.read::<u32>(&buffer, 0, 16).unwrap(), [0; 4]);
+    }
+}
