@@ -206,7 +206,7 @@ pub fn report_skipped(dataset: &Dataset) {
         return;
     }
     eprintln!("skipped {} images that do not decode:", skipped.len());
-    for SkippedImage { path, reason } in skipped.iter().take(NAMED) {
+    for SkippedImage { path, reason, .. } in skipped.iter().take(NAMED) {
         eprintln!("  {}: {reason}", path.display());
     }
     if skipped.len() > NAMED {
