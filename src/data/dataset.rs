@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 
+use super::DataError;
 use super::batches::keyed_rng;
 use super::identity::{FileIdentity, Identities, Identity};
 use super::pixels::Pixels;
-use super::DataError;
 use crate::formats::{Digest, ManifestFile, ManifestImages};
 
 /// Square RGB images of one size with their labels. The pixels are in host memory, or in files that
@@ -124,9 +124,7 @@ impl Dataset {
     /// The identities of all images, as a run keeps them.
     pub fn listed(&self) -> ManifestImages {
         match &self.identities {
-            Identities::Indexed(set) => {
-                ManifestImages::indexed(*set, self.origins.iter().copied())
-            }
+            Identities::Indexed(set) => ManifestImages::indexed(*set, self.origins.iter().copied()),
             Identities::Files(files) => {
                 let images = self.origins.iter().zip(&self.labels);
                 let file = |(origin, label): (&usize, &u32)| ManifestFile {

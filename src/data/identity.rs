@@ -38,7 +38,10 @@ impl Identities {
     /// Of a set in arrays: `pixels` are `[n, side, side, 3]`, `labels` are `[n]`.
     pub fn of_arrays(side: usize, pixels: &[u8], labels: &[u32]) -> Self {
         let side = (side as u64).to_le_bytes();
-        let labels: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        let labels: Vec<u8> = labels
+            .iter()
+            .flat_map(|label| label.to_le_bytes())
+            .collect();
         Self::Indexed(Digest::of_parts([&side[..], pixels, &labels]))
     }
 

@@ -91,7 +91,10 @@ fn an_undivided_folder_is_divided_the_same_way_each_time_and_says_so() {
     }
     let note = splits.note.as_deref().unwrap();
     let count = format!("{} of 105 images", test.len());
-    assert_says(note, &[&count, "no train and test folders", "about a fifth"]);
+    assert_says(
+        note,
+        &[&count, "no train and test folders", "about a fifth"],
+    );
 
     let mut greys: Vec<u8> = [train, test].iter().flat_map(|set| firsts(set)).collect();
     greys.sort_unstable();
@@ -153,7 +156,12 @@ fn copies_of_a_file_fall_on_one_side() {
     let one = tempdir().unwrap();
     for class in ["a", "b"] {
         for i in 0..5 {
-            plain(&one.path().join(class).join(format!("{i}.png")), 8, 8, [7; 3]);
+            plain(
+                &one.path().join(class).join(format!("{i}.png")),
+                8,
+                8,
+                [7; 3],
+            );
         }
     }
     let text = message(open(spec(one.path()), &options()));

@@ -62,7 +62,14 @@ fn an_image_file_is_its_bytes_and_known_by_its_path() {
         panic!("a folder has files");
     };
     let paths: Vec<&str> = files.iter().map(|file| &*file.path).collect();
-    assert_eq!(paths, ["train/ant/0.png", "train/ant/50%25 off.png", "train/bee/0.png"]);
+    assert_eq!(
+        paths,
+        [
+            "train/ant/0.png",
+            "train/ant/50%25 off.png",
+            "train/bee/0.png"
+        ]
+    );
     let labels: Vec<u32> = files.iter().map(|file| file.label).collect();
     assert_eq!(labels, [0, 0, 1]);
     let bytes = fs::read(dir.path().join("train/bee/0.png")).unwrap();

@@ -54,7 +54,11 @@ fn a_split_is_found_again_and_never_drawn_anew() {
     let manifest = trained_on(dir.path());
     let found = look(dir.path(), &manifest).unwrap();
     assert_eq!(found.share(), 1.0);
-    assert!(found.changes(&[Part::Train, Part::Validation, Part::Test]).is_empty());
+    assert!(
+        found
+            .changes(&[Part::Train, Part::Validation, Part::Test])
+            .is_empty()
+    );
     let before = parts(&found).map(|set| all_pixels(&set));
 
     // Elsewhere, and under other names.
@@ -70,7 +74,11 @@ fn a_split_is_found_again_and_never_drawn_anew() {
         }
     }
     let found = look(moved.path(), &manifest).unwrap();
-    assert!(found.changes(&[Part::Train, Part::Validation, Part::Test]).is_empty());
+    assert!(
+        found
+            .changes(&[Part::Train, Part::Validation, Part::Test])
+            .is_empty()
+    );
     assert_eq!(parts(&found).map(|set| all_pixels(&set)), before);
 }
 
@@ -93,7 +101,14 @@ fn images_that_went_came_and_changed_are_told_apart() {
     assert_eq!(changes.changed, [other.clone()]);
     assert_eq!(changes.added, ["bee/new.png", "bee/z.png"]);
     let said = changes.to_string();
-    assert_says(&said, &["2 removed (", "1 changed (", "2 added (bee/new.png, bee/z.png)"]);
+    assert_says(
+        &said,
+        &[
+            "2 removed (",
+            "1 changed (",
+            "2 added (bee/new.png, bee/z.png)",
+        ],
+    );
     assert!(found.changes(&[Part::Validation]).is_empty());
     assert!(found.share() < 1.0 && found.share() > 0.8);
     // What is left is as it was, and in its order.
@@ -167,7 +182,10 @@ fn arrays_are_told_by_their_hash_and_classes_by_their_order() {
     // A folder of files is no such set.
     let folder = flat();
     let kind = text(look(folder.path(), &manifest));
-    assert_says(&kind, &["found a folder of image files", "trained on arrays"]);
+    assert_says(
+        &kind,
+        &["found a folder of image files", "trained on arrays"],
+    );
     // Another order of names is other classes.
     let mut names = manifest.classes.clone();
     names.swap(3, 5);
@@ -221,14 +239,24 @@ fn the_runs_own_folder_is_scored_on_what_was_held_out_and_another_in_full() {
     let other = tempdir().unwrap();
     class(&other.path().join("bee"), 12, 200);
     let scored = score(other.path(), &manifest, None).unwrap();
-    assert_eq!((scored.part, scored.of, scored.images.len()), (ScoredPart::All, 12, 12));
-    assert!(scored.images.labels.iter().all(|label| *label == 1), "by name");
+    assert_eq!(
+        (scored.part, scored.of, scored.images.len()),
+        (ScoredPart::All, 12, 12)
+    );
+    assert!(
+        scored.images.labels.iter().all(|label| *label == 1),
+        "by name"
+    );
     // With three of the run's training images among them.
     let bayeslora::formats::ManifestImages::Files(train) = &manifest.train else {
         panic!("a folder has files");
     };
     for (i, file) in train.iter().rev().take(3).enumerate() {
-        fs::copy(dir.path().join(&file.path), other.path().join(format!("bee/x{i}.png"))).unwrap();
+        fs::copy(
+            dir.path().join(&file.path),
+            other.path().join(format!("bee/x{i}.png")),
+        )
+        .unwrap();
     }
     let scored = score(other.path(), &manifest, None).unwrap();
     assert_eq!((scored.of, scored.seen, scored.images.len()), (15, 3, 12));
@@ -243,7 +271,10 @@ fn a_test_part_is_scored_without_what_the_run_was_trained_on() {
     class(&dir.path().join("test/bee"), 3, 150);
     let manifest = trained_on(dir.path());
     let scored = score(dir.path(), &manifest, None).unwrap();
-    assert_eq!((scored.part, scored.images.len(), scored.of), (ScoredPart::Test, 6, 6));
+    assert_eq!(
+        (scored.part, scored.images.len(), scored.of),
+        (ScoredPart::Test, 6, 6)
+    );
     for i in 0..10 {
         let copy = dir.path().join(format!("test/ant/copy{i}.png"));
         fs::copy(dir.path().join(format!("train/ant/{i}.png")), copy).unwrap();
@@ -251,7 +282,10 @@ fn a_test_part_is_scored_without_what_the_run_was_trained_on() {
     let scored = score(dir.path(), &manifest, None).unwrap();
     assert_eq!((scored.images.len(), scored.of, scored.seen), (6, 16, 10));
     // The limit is of what is scored.
-    assert_eq!(score(dir.path(), &manifest, Some(5)).unwrap().images.len(), 5);
+    assert_eq!(
+        score(dir.path(), &manifest, Some(5)).unwrap().images.len(),
+        5
+    );
     fs::remove_dir_all(dir.path().join("test")).unwrap();
     fs::rename(dir.path().join("train"), dir.path().join("test")).unwrap();
     let nothing = text(score(dir.path(), &manifest, None));
@@ -266,7 +300,10 @@ fn classes_that_the_run_does_not_know_are_refused_or_left_out() {
     class(&other.path().join("ant"), 4, 200);
     class(&other.path().join("yak"), 4, 210);
     let refused = text(score(other.path(), &manifest, None));
-    assert_says(&refused, &["does not know this class (yak)", "it knows ant, bee"]);
+    assert_says(
+        &refused,
+        &["does not know this class (yak)", "it knows ant, bee"],
+    );
     let scored = score(other.path(), &manifest, Some(9)).unwrap();
     assert_eq!((scored.images.len(), scored.of_other_classes), (4, 4));
     assert_eq!(scored.classes.unknown, ["yak"]);
@@ -298,7 +335,13 @@ fn a_run_without_a_record_is_scored_on_a_test_part_alone() {
         ..ScoreOptions::default()
     };
     let refused = text(open_scored(spec(dir.path()), run(true), &options));
-    assert_says(&refused, &["does not say which images it was trained on", "test/CLASS/*"]);
+    assert_says(
+        &refused,
+        &[
+            "does not say which images it was trained on",
+            "test/CLASS/*",
+        ],
+    );
     let scored = open_scored(spec(dir.path()), run(false), &options).unwrap();
     assert_eq!((scored.part, scored.images.len()), (ScoredPart::All, 60));
     fs::create_dir(dir.path().join("test")).unwrap();

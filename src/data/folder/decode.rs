@@ -106,7 +106,10 @@ impl Listing {
         if let Some(Some(before)) = self.contents.get(index)
             && *before != content
         {
-            return (Some(content), Err("it changed while the set was opened".into()));
+            return (
+                Some(content),
+                Err("it changed while the set was opened".into()),
+            );
         }
         let image = decode(&bytes, side).map_err(|error| error.to_string());
         let outcome = image.map(|image| {

@@ -80,7 +80,10 @@ pub(super) fn classes(root: &Path) -> Result<Vec<String>, DataError> {
 }
 
 /// Every image file of `root`, numbered by the classes of its training part, and whether each is of the test part.
-pub(super) fn list(root: &Path, progress: Option<Progress>) -> Result<(Listing, Vec<bool>), DataError> {
+pub(super) fn list(
+    root: &Path,
+    progress: Option<Progress>,
+) -> Result<(Listing, Vec<bool>), DataError> {
     let all = match part_dirs(root)? {
         (None, None) => {
             let all = Listing::read(root, root, None)?.identify(progress);

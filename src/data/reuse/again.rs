@@ -77,7 +77,10 @@ impl<'a> FoundAgain<'a> {
         let source = Source::locate(spec)?;
         let in_files = matches!(manifest.train, ManifestImages::Files(_));
         if in_files != matches!(source, Source::Folder(_)) {
-            let kinds = ["arrays (the sample, CIFAR or IDX)", "a folder of image files"];
+            let kinds = [
+                "arrays (the sample, CIFAR or IDX)",
+                "a folder of image files",
+            ];
             return Err(ReuseError::Kind {
                 data: shown(spec),
                 run: kinds[usize::from(in_files)],
@@ -164,7 +167,11 @@ impl<'a> FoundAgain<'a> {
                     };
                     all.filter_map(index).collect()
                 }
-                Found::Files(files) => files.places[part as usize].iter().flatten().copied().collect(),
+                Found::Files(files) => files.places[part as usize]
+                    .iter()
+                    .flatten()
+                    .copied()
+                    .collect(),
             };
             let images = part.of(self.manifest).len();
             if indices.is_empty() && images > 0 {
@@ -220,7 +227,11 @@ impl<'a> FoundAgain<'a> {
 impl Files {
     fn find(all: Listing, is_test: &[bool], manifest: &DataManifest) -> Self {
         let labels = labels(&all.classes, &manifest.classes);
-        let paths: Vec<Box<str>> = all.files.iter().map(|path| relative(path, &all.root)).collect();
+        let paths: Vec<Box<str>> = all
+            .files
+            .iter()
+            .map(|path| relative(path, &all.root))
+            .collect();
         let mut unclaimed: HashMap<(Digest, u32), VecDeque<usize>> = HashMap::new();
         for (i, content) in all.contents.iter().enumerate() {
             if let (Some(content), Some(label)) = (content, labels[all.labels[i] as usize]) {
@@ -255,7 +266,9 @@ impl Files {
         // Of a part of a set nobody knows what else there was.
         if !manifest.is_limited {
             let skipped: HashSet<&Digest> = manifest.skipped.iter().collect();
-            let left = unclaimed.iter().filter(|((content, _), _)| !skipped.contains(content));
+            let left = unclaimed
+                .iter()
+                .filter(|((content, _), _)| !skipped.contains(content));
             let mut added: Vec<usize> = left.flat_map(|(_, places)| places).copied().collect();
             added.retain(|i| !changed_now.contains(i));
             added.sort_unstable();
@@ -279,7 +292,11 @@ fn labels(found: &[String], run: &[String]) -> Vec<Option<u32>> {
 }
 
 /// What the run was trained without may have any place, or be gone.
-fn compare_classes(data: &str, manifest: &DataManifest, found: &[String]) -> Result<(), ReuseError> {
+fn compare_classes(
+    data: &str,
+    manifest: &DataManifest,
+    found: &[String],
+) -> Result<(), ReuseError> {
     let left_out = &manifest.held_out_classes;
     let kept = found.iter().filter(|name| !left_out.contains(name));
     let kept: Vec<String> = kept.cloned().collect();

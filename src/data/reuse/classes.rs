@@ -58,7 +58,11 @@ fn numbers(names: &[String]) -> Option<Vec<u32>> {
     let numbers = numbers?;
     let mut sorted = numbers.clone();
     sorted.sort_unstable();
-    sorted.iter().copied().eq(0..names.len() as u32).then_some(numbers)
+    sorted
+        .iter()
+        .copied()
+        .eq(0..names.len() as u32)
+        .then_some(numbers)
 }
 
 #[cfg(test)]
@@ -85,7 +89,10 @@ mod tests {
     fn names_that_the_run_does_not_know_are_told_from_those_it_was_trained_without() {
         let found = matched("ant bee", "eel", "bee cat eel");
         assert_eq!(found.labels, [Some(1), None, None]);
-        assert_eq!((found.held_out, found.unknown), (names("eel"), names("cat")));
+        assert_eq!(
+            (found.held_out, found.unknown),
+            (names("eel"), names("cat"))
+        );
         // As many names, but names on both sides.
         let found = matched("ant bee", "", "cat dog");
         assert_eq!((found.labels, found.by_number), (vec![None, None], false));
@@ -94,16 +101,28 @@ mod tests {
     #[test]
     fn numbers_stand_for_names_where_there_are_as_many() {
         let found = matched("ant bee", "", "0 1");
-        assert_eq!((found.labels, found.by_number), (vec![Some(0), Some(1)], true));
+        assert_eq!(
+            (found.labels, found.by_number),
+            (vec![Some(0), Some(1)], true)
+        );
         // A folder's classes are sorted as text.
-        assert_eq!(matched("a b c", "", "0 2 1").labels, [Some(0), Some(2), Some(1)]);
+        assert_eq!(
+            matched("a b c", "", "0 2 1").labels,
+            [Some(0), Some(2), Some(1)]
+        );
         let found = matched("0 1", "", "ant bee");
-        assert_eq!((found.labels, found.by_number), (vec![Some(0), Some(1)], true));
+        assert_eq!(
+            (found.labels, found.by_number),
+            (vec![Some(0), Some(1)], true)
+        );
         assert_eq!(matched("0 1", "", "ant bee cat").unknown.len(), 3);
         assert_eq!(matched("ant bee cat", "", "0 1").unknown.len(), 2);
         // Numbers that are the same names on both sides need no excuse.
         let found = matched("0 1 2", "", "2 0");
-        assert_eq!((found.labels, found.by_number), (vec![Some(2), Some(0)], false));
+        assert_eq!(
+            (found.labels, found.by_number),
+            (vec![Some(2), Some(0)], false)
+        );
         assert!(!matched("ant bee", "", "1 2").by_number);
     }
 }

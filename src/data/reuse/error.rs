@@ -83,7 +83,12 @@ pub enum ReuseError {
 
 /// The first few of them.
 pub(super) fn listed(names: &[String], most: usize) -> String {
-    let shown = names.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    let shown = names
+        .iter()
+        .take(most)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len().checked_sub(most) {
         Some(more) if more > 0 => format!("{shown} and {more} more"),
         _ => shown,
@@ -94,7 +99,10 @@ pub(super) fn listed(names: &[String], most: usize) -> String {
 fn side_by_side(run: &[String], found: &[String]) -> String {
     const SHOWN: usize = 20;
     let missing = |from: &[String], of: &[String]| -> Vec<String> {
-        from.iter().filter(|name| !of.contains(name)).cloned().collect()
+        from.iter()
+            .filter(|name| !of.contains(name))
+            .cloned()
+            .collect()
     };
     let (gone, new) = (missing(run, found), missing(found, run));
     let mut rows: Vec<(String, String)> = match (gone.len(), new.len()) {
@@ -103,7 +111,8 @@ fn side_by_side(run: &[String], found: &[String]) -> String {
         (old, now) if old == now => gone.into_iter().zip(new).collect(),
         _ => {
             let gone = gone.into_iter().map(|name| (name, "-".to_owned()));
-            gone.chain(new.into_iter().map(|name| ("-".to_owned(), name))).collect()
+            gone.chain(new.into_iter().map(|name| ("-".to_owned(), name)))
+                .collect()
         }
     };
     rows.retain(|(old, new)| old != new);
@@ -112,7 +121,9 @@ fn side_by_side(run: &[String], found: &[String]) -> String {
     rows.insert(0, ("run".into(), "now".into()));
     let width = rows.iter().map(|(old, _)| old.chars().count()).max();
     let width = width.unwrap_or_default();
-    let lines = rows.iter().map(|(old, new)| format!("  {old:width$}  {new}"));
+    let lines = rows
+        .iter()
+        .map(|(old, new)| format!("  {old:width$}  {new}"));
     let mut lines: Vec<_> = lines.collect();
     if more > 0 {
         lines.push(format!("  and {more} more"));

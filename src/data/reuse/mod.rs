@@ -22,9 +22,10 @@ use crate::formats::{DataManifest, ManifestImages};
 /// What the images of a part are.
 fn identities(images: &ManifestImages) -> Vec<Identity> {
     match images {
-        ManifestImages::Files(files) => {
-            files.iter().map(|file| Identity::Content(file.content)).collect()
-        }
+        ManifestImages::Files(files) => files
+            .iter()
+            .map(|file| Identity::Content(file.content))
+            .collect(),
         ManifestImages::Indexed { set, ranges } => ranges
             .iter()
             .flat_map(|[first, end]| *first..*end)

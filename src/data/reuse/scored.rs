@@ -107,7 +107,8 @@ pub fn open_scored(
     let mut left_out = 0;
     if let Some(manifest) = run.images {
         let is_in = |i: usize, set: &HashSet<Identity>| {
-            all.identity(i).is_some_and(|identity| set.contains(&identity))
+            all.identity(i)
+                .is_some_and(|identity| set.contains(&identity))
         };
         let seen = seen(manifest);
         if let Some(is_test) = is_test
@@ -129,7 +130,9 @@ pub fn open_scored(
             of_other_classes,
         });
     }
-    let scored = all.subset(&chosen).relabel(&classes.labels, run.classes.into());
+    let scored = all
+        .subset(&chosen)
+        .relabel(&classes.labels, run.classes.into());
     let scored = scored.limit(options.open.limit_test)?;
     let mut memory = options.open.memory();
     Ok(Scored {
