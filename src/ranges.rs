@@ -21,190 +21,40 @@ use Range::{Above, Below, Closed, Whole};
 
 /// Options by name; one that a command takes differently stands under `COMMAND OPTION` first.
 const RANGES: &[(&str, Range)] = &[
-    (
-        "bench fail-below",
-        Above {
-            low: 0.0,
-            high: 1e3,
-        },
-    ),
-    (
-        "eval samples",
-        Whole {
-            low: 0,
-            high: 10_000,
-        },
-    ),
+    ("bench fail-below", Above { low: 0.0, high: 1e3 }),
+    ("eval samples", Whole { low: 0, high: 10_000 }),
     ("plan rank", Whole { low: 0, high: 512 }),
-    (
-        "predict samples",
-        Whole {
-            low: 0,
-            high: 10_000,
-        },
-    ),
-    (
-        "batch",
-        Whole {
-            low: 1,
-            high: 65_536,
-        },
-    ),
-    (
-        "batch-size",
-        Whole {
-            low: 1,
-            high: 65_536,
-        },
-    ),
+    ("predict samples", Whole { low: 0, high: 10_000 }),
+    ("batch", Whole { low: 1, high: 65_536 }),
+    ("batch-size", Whole { low: 1, high: 65_536 }),
     // Within the range that log alpha is projected to.
-    (
-        "dropout",
-        Closed {
-            low: 0.001,
-            high: 0.99,
-        },
-    ),
-    (
-        "epochs",
-        Whole {
-            low: 1,
-            high: 1_000_000,
-        },
-    ),
-    (
-        "images",
-        Whole {
-            low: 1,
-            high: COUNT,
-        },
-    ),
-    (
-        "kl-multiplicity",
-        Closed {
-            low: 0.0,
-            high: 1e6,
-        },
-    ),
-    (
-        "kl-scale",
-        Closed {
-            low: 0.0,
-            high: 1e6,
-        },
-    ),
-    (
-        "limit-test",
-        Whole {
-            low: 1,
-            high: COUNT,
-        },
-    ),
-    (
-        "limit-train",
-        Whole {
-            low: 1,
-            high: COUNT,
-        },
-    ),
-    (
-        "lora-alpha",
-        Above {
-            low: 0.0,
-            high: 1e6,
-        },
-    ),
-    (
-        "lr",
-        Above {
-            low: 0.0,
-            high: 1e3,
-        },
-    ),
-    (
-        "lr-log-alpha",
-        Above {
-            low: 0.0,
-            high: 1e3,
-        },
-    ),
-    (
-        "max-nll-increase",
-        Closed {
-            low: 0.0,
-            high: 1e3,
-        },
-    ),
+    ("dropout", Closed { low: 0.001, high: 0.99 }),
+    ("epochs", Whole { low: 1, high: 1_000_000 }),
+    ("images", Whole { low: 1, high: COUNT }),
+    ("kl-multiplicity", Closed { low: 0.0, high: 1e6 }),
+    ("kl-scale", Closed { low: 0.0, high: 1e6 }),
+    ("limit-test", Whole { low: 1, high: COUNT }),
+    ("limit-train", Whole { low: 1, high: COUNT }),
+    ("lora-alpha", Above { low: 0.0, high: 1e6 }),
+    ("lr", Above { low: 0.0, high: 1e3 }),
+    ("lr-log-alpha", Above { low: 0.0, high: 1e3 }),
+    ("max-nll-increase", Closed { low: 0.0, high: 1e3 }),
     ("members", Whole { low: 1, high: 100 }),
     ("min-rank", Whole { low: 0, high: 512 }),
     // The channels of the widest layer.
     ("rank", Whole { low: 1, high: 512 }),
     // The last stage still has one position for every 32 pixels.
-    (
-        "resolution",
-        Whole {
-            low: 32,
-            high: 4_096,
-        },
-    ),
-    (
-        "samples",
-        Whole {
-            low: 1,
-            high: 10_000,
-        },
-    ),
+    ("resolution", Whole { low: 32, high: 4_096 }),
+    ("samples", Whole { low: 1, high: 10_000 }),
     // What TOML holds.
-    (
-        "seed",
-        Whole {
-            low: 0,
-            high: i64::MAX as u64,
-        },
-    ),
-    (
-        "size",
-        Whole {
-            low: 32,
-            high: 4_096,
-        },
-    ),
-    (
-        "split-seed",
-        Whole {
-            low: 0,
-            high: i64::MAX as u64,
-        },
-    ),
+    ("seed", Whole { low: 0, high: i64::MAX as u64 }),
+    ("size", Whole { low: 32, high: 4_096 }),
+    ("split-seed", Whole { low: 0, high: i64::MAX as u64 }),
     // log alpha
-    (
-        "threshold",
-        Closed {
-            low: -100.0,
-            high: 100.0,
-        },
-    ),
-    (
-        "top",
-        Whole {
-            low: 1,
-            high: COUNT,
-        },
-    ),
-    (
-        "validation",
-        Below {
-            low: 0.0,
-            high: 0.9,
-        },
-    ),
-    (
-        "weight-decay",
-        Closed {
-            low: 0.0,
-            high: 1e3,
-        },
-    ),
+    ("threshold", Closed { low: -100.0, high: 100.0 }),
+    ("top", Whole { low: 1, high: COUNT }),
+    ("validation", Below { low: 0.0, high: 0.9 }),
+    ("weight-decay", Closed { low: 0.0, high: 1e3 }),
 ];
 
 /// Images and classes are counted in 32 bits on the GPU.
@@ -250,9 +100,7 @@ impl Range {
     /// # Errors
     /// What was expected.
     pub fn whole<T: TryFrom<u64>>(self, text: &str) -> Result<T, String> {
-        let value = u64::from_str(text)
-            .ok()
-            .filter(|value| self.has_whole(*value));
+        let value = u64::from_str(text).ok().filter(|value| self.has_whole(*value));
         let value = value.and_then(|value| T::try_from(value).ok());
         value.ok_or_else(|| format!("expected {self}"))
     }

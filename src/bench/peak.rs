@@ -27,12 +27,9 @@ fn copy(subject: &Subject) -> Result<Row, BenchError> {
     let bytes = COPIED[usize::from(!gpu.is_software())].min(gpu.limits().max_buffer_size / 4);
     let [from, to] = ["from", "to"].map(|label| gpu.storage(label, bytes));
     let seconds = Effort::default().sample(|| -> Result<(), GpuError> {
-        gpu.submit(
-            || "a copy".into(),
-            |encoder| {
-                encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes);
-            },
-        );
+        gpu.submit(|| "a copy".into(), |encoder| {
+            encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes);
+        });
         gpu.wait()
     })?;
     let rates: Vec<f64> = seconds.iter().map(|s| 2e-9 * bytes as f64 / s).collect();

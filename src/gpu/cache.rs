@@ -75,18 +75,13 @@ pub(super) fn pipelines(
     let create = |data: Option<&[u8]>| {
         // SAFETY: the digest says that the data is what `PipelineCache::get_data` gave for this
         // device and driver; with `fallback` one that the driver has outgrown gives an empty cache.
-        let made = faults.attempt(
-            device,
-            || PIPELINES.into(),
-            0,
-            || unsafe {
-                device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
-                    label: Some(PIPELINES),
-                    data,
-                    fallback: true,
-                })
-            },
-        );
+        let made = faults.attempt(device, || PIPELINES.into(), 0, || unsafe {
+            device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
+                label: Some(PIPELINES),
+                data,
+                fallback: true,
+            })
+        });
         match made {
             (cache, None) => Some(cache),
             (_, Some(_)) => None,

@@ -5,9 +5,9 @@ use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::builder::largest_texture;
-use super::faults::{Faults, without_panic};
 use super::kernel::Kernel;
+use super::faults::{Faults, without_panic};
+use super::builder::largest_texture;
 use super::shaders::Variables;
 use super::{AdapterChoice, Adapters, Choices, GpuError, cache};
 
@@ -239,11 +239,7 @@ impl Gpu {
     /// When the shader does not exist or is no WGSL: a bug of ours, not of the user.
     pub fn kernel(&self, shader: &str, variables: Variables) -> Arc<Kernel> {
         let key = (shader.to_owned(), variables);
-        let mut cache = self
-            .0
-            .kernels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.0.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = cache.get(&key) {
             return kernel.clone();
         }
@@ -289,18 +285,14 @@ impl Gpu {
     ) -> wgpu::Buffer {
         let allowed = self.limits().max_buffer_size;
         let size = self.allowed(label, bytes, allowed, 16);
-        self.during(
-            || format!("the buffer `{label}`"),
-            size,
-            || {
-                self.0.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(label),
-                    size,
-                    usage,
-                    mapped_at_creation: false,
-                })
-            },
-        )
+        self.during(|| format!("the buffer `{label}`"), size, || {
+            self.0.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        })
     }
 
     /// What is wanted where it is allowed; else `instead`, and an error for the next look.
@@ -346,9 +338,7 @@ impl Gpu {
         work: impl FnOnce() -> T,
     ) -> T {
         let (made, error) = self.0.faults.attempt(&self.0.device, what, bytes, work);
-        error
-            .into_iter()
-            .for_each(|error| self.0.faults.keep(error));
+        error.into_iter().for_each(|error| self.0.faults.keep(error));
         made
     }
 
@@ -375,28 +365,24 @@ impl Gpu {
                 (1, 1)
             }
         };
-        self.during(
-            || format!("the texture `{label}`"),
-            bytes,
-            || {
-                self.0.device.create_texture(&wgpu::TextureDescriptor {
-                    label: Some(label),
-                    size: wgpu::Extent3d {
-                        width,
-                        height,
-                        depth_or_array_layers: 1,
-                    },
-                    mip_level_count: 1,
-                    sample_count: 1,
-                    dimension: wgpu::TextureDimension::D2,
-                    format: wgpu::TextureFormat::Rgba32Float,
-                    usage: wgpu::TextureUsages::STORAGE_BINDING
-                        | wgpu::TextureUsages::COPY_DST
-                        | wgpu::TextureUsages::COPY_SRC,
-                    view_formats: &[],
-                })
-            },
-        )
+        self.during(|| format!("the texture `{label}`"), bytes, || {
+            self.0.device.create_texture(&wgpu::TextureDescriptor {
+                label: Some(label),
+                size: wgpu::Extent3d {
+                    width,
+                    height,
+                    depth_or_array_layers: 1,
+                },
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format: wgpu::TextureFormat::Rgba32Float,
+                usage: wgpu::TextureUsages::STORAGE_BINDING
+                    | wgpu::TextureUsages::COPY_DST
+                    | wgpu::TextureUsages::COPY_SRC,
+                view_formats: &[],
+            })
+        })
     }
 
     /// A texture holding `data`, row by row.
@@ -415,22 +401,18 @@ impl Gpu {
     /// Overwrites a whole texture, row by row.
     pub fn write_texture(&self, texture: &wgpu::Texture, data: &[f32]) {
         let bytes: &[u8] = bytemuck::cast_slice(data);
-        self.during(
-            || "a texture's contents".into(),
-            bytes.len() as u64,
-            || {
-                self.0.queue.write_texture(
-                    texture.as_image_copy(),
-                    bytes,
-                    wgpu::TexelCopyBufferLayout {
-                        offset: 0,
-                        bytes_per_row: Some(texture.width() * 16),
-                        rows_per_image: None,
-                    },
-                    texture.size(),
-                );
-            },
-        );
+        self.during(|| "a texture's contents".into(), bytes.len() as u64, || {
+            self.0.queue.write_texture(
+                texture.as_image_copy(),
+                bytes,
+                wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(texture.width() * 16),
+                    rows_per_image: None,
+                },
+                texture.size(),
+            );
+        });
     }
 
     /// Waits for all submitted work.
@@ -456,9 +438,9 @@ impl Gpu {
     /// Whether all submitted work is done, or never will be.
     pub fn is_idle(&self) -> bool {
         self.0.faults.is_lost()
-            || self
-                .raw_poll(wgpu::PollType::Poll)
-                .is_none_or(|status| status.is_ok_and(|status| status.is_queue_empty()))
+            || self.raw_poll(wgpu::PollType::Poll).is_none_or(|status| {
+                status.is_ok_and(|status| status.is_queue_empty())
+            })
     }
 
     fn poll(&self, how: wgpu::PollType) -> Result<wgpu::PollStatus, GpuError> {

@@ -77,21 +77,14 @@ impl Gpu {
     ) -> Reading<T> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.create_buffer("read back", bytes, usage);
-        let submission = self.submit(
-            || "a copy to the host".into(),
-            |encoder| copy(encoder, &staging),
-        );
+        let submission = self.submit(|| "a copy to the host".into(), |encoder| copy(encoder, &staging));
         let (sender, mapped) = channel();
-        self.during(
-            || "reading results".into(),
-            bytes,
-            || {
-                staging.map_async(wgpu::MapMode::Read, .., move |result| {
-                    // A reading that nobody waits for is dropped.
-                    let _ = sender.send(result);
-                });
-            },
-        );
+        self.during(|| "reading results".into(), bytes, || {
+            staging.map_async(wgpu::MapMode::Read, .., move |result| {
+                // A reading that nobody waits for is dropped.
+                let _ = sender.send(result);
+            });
+        });
         Reading {
             gpu: self.clone(),
             staging,

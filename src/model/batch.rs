@@ -110,13 +110,11 @@ impl Batch {
 
     /// Uploads features at the cut, `[position, row, channel]`.
     pub fn write_features(&self, features: &[f16]) {
-        self.gpu
-            .write(&self.input, 0, bytemuck::cast_slice(features));
+        self.gpu.write(&self.input, 0, bytemuck::cast_slice(features));
     }
 
     /// Uploads the examples' numbers, which key their gates.
     pub fn write_examples(&self, examples: &[u32]) {
-        self.gpu
-            .write(&self.examples, 0, bytemuck::cast_slice(examples));
+        self.gpu.write(&self.examples, 0, bytemuck::cast_slice(examples));
     }
 }

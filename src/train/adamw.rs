@@ -80,8 +80,7 @@ impl Look<'_> {
         if found == u32::MAX {
             return Ok(None);
         }
-        let part =
-            ["parameter", "first moment", "second moment", "gradient"][(found >> 29) as usize];
+        let part = ["parameter", "first moment", "second moment", "gradient"][(found >> 29) as usize];
         let place = self.layout.name_of((found & 0x1fff_ffff) as usize);
         Ok(Some(Unsound {
             step: step.into(),

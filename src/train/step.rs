@@ -139,8 +139,7 @@ impl TrainStep {
         examples: &[u32],
         values: &StepValues,
     ) -> wgpu::SubmissionIndex {
-        self.gpu
-            .write(&self.labels, 0, bytemuck::cast_slice(labels));
+        self.gpu.write(&self.labels, 0, bytemuck::cast_slice(labels));
         self.batch.write_examples(examples);
         values.write(&self.gpu, &self.step);
         self.plan.run()

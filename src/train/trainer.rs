@@ -12,8 +12,7 @@ use super::prune::{HeldOut, PruneEvent, kept_ranks};
 use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 use super::setup::{Prepared, build_step, prepare};
 use super::{
-    Adam, Augment, Look, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState,
-    Unsound,
+    Adam, Augment, Look, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState, Unsound,
 };
 use crate::data::{Dataset, EpochOrder, prefetch};
 use crate::formats::{Adapter, Checkpoint};
