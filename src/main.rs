@@ -1,5 +1,8 @@
 //! The command line of bayeslora.
 
+// Both panic where nobody reads: `cli::output` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 
 fn main() -> std::process::ExitCode {

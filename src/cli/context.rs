@@ -1,4 +1,4 @@
-//! What the commands share: the device, Ctrl-C, progress bars.
+//! What the commands share: the device, signals, progress bars.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -14,7 +14,10 @@ use bayeslora::wgpu;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+#[cfg(unix)]
+use super::hangup;
 use super::location::Location;
+use super::output;
 
 /// `--precision`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,12 +35,22 @@ impl From<Precision> for gpu::Precision {
     }
 }
 
-/// The options of the whole program, and whether Ctrl-C has been pressed.
+/// The options of the whole program, and whether a signal has asked to stop.
 pub struct Context {
     adapter: AdapterChoice,
     precision: Option<gpu::Precision>,
     tune: bool,
     stop: Arc<AtomicBool>,
+    graceful: Arc<AtomicBool>,
+}
+
+/// See [`Context::stop_gracefully`].
+pub struct Graceful(Arc<AtomicBool>);
+
+impl Drop for Graceful {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Context {
@@ -48,6 +61,7 @@ impl Context {
             precision: precision.map(Into::into),
             tune,
             stop: Arc::default(),
+            graceful: Arc::default(),
         }
     }
 
@@ -103,23 +117,35 @@ impl Context {
         &self.adapter
     }
 
-    /// From now on the first Ctrl-C asks to stop, the second one stops at once.
-    pub fn catch_interrupt(&self) -> Result<()> {
-        let stop = self.stop.clone();
-        ctrlc::set_handler(move || {
-            if stop.swap(true, Ordering::Relaxed) {
+    /// From now on Ctrl-C, SIGTERM and SIGHUP stop the program: at once, as everything on the disk is whole at
+    /// any time, or where it [looks](Self::stop_gracefully) for them, at the second one.
+    pub fn catch_signals(&self) -> Result<()> {
+        let (stop, graceful) = (self.stop.clone(), self.graceful.clone());
+        let handler = move || {
+            if stop.swap(true, Ordering::Relaxed) || !graceful.load(Ordering::Relaxed) {
+                output::note("\nstopped");
                 std::process::exit(super::INTERRUPTED.into());
             }
-            eprintln!("\nstopping; Ctrl-C again stops at once");
-        })
-        .context("cannot catch Ctrl-C")
+            output::note("\nstopping; Ctrl-C again stops at once");
+        };
+        let catch = || ctrlc::set_handler(handler).context("cannot catch Ctrl-C");
+        #[cfg(unix)]
+        return hangup::unless_ignored(catch);
+        #[cfg(not(unix))]
+        catch()
+    }
+
+    /// Until what is returned goes, the first signal only asks to stop.
+    pub fn stop_gracefully(&self) -> Graceful {
+        self.graceful.store(true, Ordering::Relaxed);
+        Graceful(self.graceful.clone())
     }
 
     pub fn interrupted(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// A progress bar that follows a trainer and stops it on Ctrl-C.
+    /// A progress bar that follows a trainer and stops it when a signal has asked to.
     pub fn observer(&self) -> impl FnMut(Progress) -> ControlFlow<()> {
         let bar = Bar::default();
         let stop = self.stop.clone();
@@ -205,11 +231,12 @@ pub fn report_skipped(dataset: &Dataset) {
     if skipped.is_empty() {
         return;
     }
-    eprintln!("skipped {} images that do not decode:", skipped.len());
+    let mut text = format!("skipped {} images that do not decode:", skipped.len());
     for SkippedImage { path, reason, .. } in skipped.iter().take(NAMED) {
-        eprintln!("  {}: {reason}", path.display());
+        text += &format!("\n  {}: {reason}", path.display());
     }
     if skipped.len() > NAMED {
-        eprintln!("  and {} more", skipped.len() - NAMED);
+        text += &format!("\n  and {} more", skipped.len() - NAMED);
     }
+    output::note(&text);
 }

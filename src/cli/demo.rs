@@ -16,8 +16,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::context::{Bar, Context};
-use super::train::{TestResults, run_epochs, split, tell, test_results, test_source};
-use super::train_options::{Inputs, config_text};
+use super::train::{TestResults, run_epochs, split, start, tell, test_results, test_source};
+use super::train_options::Inputs;
 use super::{environment, output, thumbnails};
 
 /// Training images on a software adapter, where all of the sample would take too long.
@@ -38,12 +38,11 @@ pub struct DemoArgs {
 
 pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     let gpu = context.tuned_gpu()?;
-    let say = |line: String| {
-        if !args.json {
-            println!("{line}");
-        }
+    let say = |line: String| match args.json {
+        true => Ok(()),
+        false => output::text(&line),
     };
-    say(format!("adapter   {}", environment::adapter_line(&gpu)));
+    say(format!("adapter   {}", environment::adapter_line(&gpu)))?;
     let out = args.out.clone().unwrap_or_else(free_directory);
     let inputs = Inputs {
         data: "sample".into(),
@@ -61,15 +60,12 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         train.len(),
         validation.as_ref().map_or(0, Dataset::len),
         splits.test.len()
-    ));
-    say("model     ResNet-18 trained on CIFAR-100 and Tiny-ImageNet, frozen".into());
+    ))?;
+    say("model     ResNet-18 trained on CIFAR-100 and Tiny-ImageNet, frozen".into())?;
 
     let backbone = Backbone::embedded()?;
     let mut observe = context.observer();
     let prepared = train::prepare(&gpu, &backbone, &config, train, validation, &mut observe)?;
-
-    // Up to here nothing is written, and Ctrl-C may stop the program where it is.
-    context.catch_interrupt()?;
     let mut rows = Vec::new();
     let mut test = None;
     let methods = [
@@ -77,25 +73,27 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         (Method::BayesLora, "the same with a gate on every rank"),
     ];
     for (method, what) in methods {
-        say(format!("\n{}: {what}", method.title()));
+        say(format!("\n{}: {what}", method.title()))?;
         let config = TrainConfig {
             method,
             ..config.clone()
         };
         let mut trainer = Trainer::over(prepared.clone(), &backbone, config)?;
-        let run = RunDir::create(out.join(method.name()))?;
-        run.write_config(&config_text(&inputs, trainer.config())?)?;
-        run.write_environment(&environment::describe(&gpu))?;
-        run_epochs(&run, &mut trainer, &mut observe, tell(args.json))?;
+        let run = start(&out.join(method.name()), &inputs, &gpu, &trainer)?;
+        run_epochs(context, &run, &mut trainer, tell(args.json)?)?;
         if context.interrupted() {
-            eprintln!("stopped; what was trained is in {}", run.path().display());
+            output::note(&format!(
+                "stopped; what was trained is in {}",
+                run.path().display()
+            ));
             return Ok(());
         }
         let test = match &test {
             Some(test) => test,
             None => test.insert(test_source(&trainer, splits.test.clone(), &mut observe)?),
         };
-        let results = test_results(&run, &trainer, test, &mut observe)?;
+        let results = test_results(&trainer, test, &mut observe)?;
+        results.keep(&run)?;
         rows.push(Row::new(method, results, &run)?);
     }
     let test = test.expect("set by the first method");
@@ -107,18 +105,22 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     if args.json {
         return output::json(&json!({ "out": out, "methods": rows, "least_sure": least_sure }));
     }
-    println!(
+    output::text(&format!(
         "\non {} test images, 8 gate samples (LoRA has none to draw)",
         splits.test.len()
-    );
-    print_table(&rows);
-    println!("\nBayesLoRA is least sure of these ({}):", strip.display());
+    ))?;
+    print_table(&rows)?;
+    output::text(&format!(
+        "\nBayesLoRA is least sure of these ({}):",
+        strip.display()
+    ))?;
     print_least_sure(bayes, &least_sure, &test.dataset)?;
     let (run, examples) = (run.display(), examples.display());
-    println!("\nwritten to {}; now try", out.display());
-    println!("  bayeslora predict --run {run} {examples}");
-    println!("  bayeslora eval --run {run} --data sample --samples 32");
-    Ok(())
+    output::text(&format!("\nwritten to {}; now try", out.display()))?;
+    output::text(&format!("  bayeslora predict --run {run} {examples}"))?;
+    output::text(&format!(
+        "  bayeslora eval --run {run} --data sample --samples 32"
+    ))
 }
 
 fn free_directory() -> PathBuf {
@@ -152,11 +154,11 @@ impl Row {
     }
 }
 
-fn print_table(rows: &[Row]) {
-    println!(
+fn print_table(rows: &[Row]) -> Result<()> {
+    output::text(&format!(
         "\n{:<10} {:>8} {:>7} {:>7} {:>10} {:>6} {:>11} {:>14}",
         "", "accuracy", "NLL", "ECE", "eff. rank", "ranks", "parameters", "train images/s"
-    );
+    ))?;
     for Row {
         name,
         scores: all,
@@ -164,7 +166,7 @@ fn print_table(rows: &[Row]) {
     } in rows
     {
         let scores = &all.scores;
-        println!(
+        output::text(&format!(
             "{name:<10} {:>8.4} {:>7.4} {:>7.4} {:>10.1} {:>6} {:>11} {images_per_second:>14.0}",
             scores.accuracy,
             scores.nll,
@@ -172,8 +174,9 @@ fn print_table(rows: &[Row]) {
             all.effective_rank,
             all.rank_count,
             all.adapter_parameters,
-        );
+        ))?;
     }
+    Ok(())
 }
 
 /// The test images whose predictive has the largest entropy, by their numbers.
@@ -207,7 +210,7 @@ fn write_least_sure(indices: &[usize], test: &Dataset, out: &Path) -> Result<Pat
 
 fn print_least_sure(scores: &Evaluated, indices: &[usize], test: &Dataset) -> Result<()> {
     if std::io::stdout().is_terminal() {
-        print!("{}", thumbnails::terminal(&pictures(indices, test)?));
+        output::text(thumbnails::terminal(&pictures(indices, test)?).trim_end())?;
     }
     for &index in indices {
         let probs = probabilities(scores, test, index);
@@ -217,7 +220,7 @@ fn print_least_sure(scores: &Evaluated, indices: &[usize], test: &Dataset) -> Re
             let class = ranked[place];
             format!("{} {:.0} %", test.classes[class], 100.0 * probs[class])
         };
-        println!(
+        output::text(&format!(
             "  test image {index:<5} {:<11} guesses {}, {}, {}; entropy {:.2} of {:.2} nats",
             test.classes[test.labels[index] as usize],
             guess(0),
@@ -225,7 +228,7 @@ fn print_least_sure(scores: &Evaluated, indices: &[usize], test: &Dataset) -> Re
             guess(2),
             entropy(&probs),
             (probs.len() as f64).ln()
-        );
+        ))?;
     }
     Ok(())
 }

@@ -12,9 +12,10 @@ use bayeslora::train::{TrainConfig, Trainer, prepare};
 use serde_json::json;
 
 use super::context::{Bar, Context};
+use super::environment;
+use super::output::{self, Unkept};
 use super::train::{begin, print_test_rows, run_epochs, tell};
 use super::train_options::{Inputs, config_text};
-use super::{environment, output};
 
 /// What is trained, on what.
 pub struct Task<'a> {
@@ -44,29 +45,27 @@ pub fn train(
     } = *task;
     let mut observe = context.observer();
     let prepared = prepare(gpu, backbone, config, train, validation, &mut observe)?;
-    context.catch_interrupt()?;
+    let describe = |run: &RunDir| run.write_environment(&environment::describe(gpu));
     let run = match run {
-        Some(run) => run,
-        None => {
-            let run = RunDir::create(out)?;
-            run.write_config(&config_text(inputs, config)?)?;
+        Some(run) => {
+            describe(&run)?;
             run
         }
+        None => RunDir::create(out, &config_text(inputs, config)?, describe)?,
     };
-    run.write_environment(&environment::describe(gpu))?;
     let members = config.members();
     for (number, member) in members.iter().enumerate() {
         if !json {
-            println!("\nmember {} of {}", number + 1, members.len());
+            output::text(&format!("\nmember {} of {}", number + 1, members.len()))?;
         }
         let mut trainer = Trainer::over(prepared.clone(), backbone, member.clone())?;
         let place = begin(&run.member_dir(number), inputs, gpu, &mut trainer)?;
-        run_epochs(&place, &mut trainer, &mut observe, tell(json))?;
+        run_epochs(context, &place, &mut trainer, tell(json)?)?;
         if context.interrupted() {
-            eprintln!(
+            output::note(&format!(
                 "stopped; `bayeslora train --resume --out {}` goes on",
                 run.path().display()
-            );
+            ));
             return Ok(());
         }
     }
@@ -83,19 +82,22 @@ pub fn train(
         &mut progress,
     )?;
     let results = json!({ "ensemble": evaluated });
-    let text = serde_json::to_string_pretty(&results)? + "\n";
-    std::fs::write(run.path().join("results.json"), text)?;
+    let keep = || {
+        let kept = run.write_results(&results);
+        kept.context(Unkept("the scores could not be kept".into()))
+    };
     if json {
-        return output::json(&results);
+        output::json(&results)?;
+        return keep();
     }
-    print_test_rows(&[("ensemble", &evaluated)]);
-    println!(
+    print_test_rows(&[("ensemble", &evaluated)])?;
+    keep()?;
+    output::text(&format!(
         "\n{} members, {} adapter parameters; run written to {}",
         members.len(),
         evaluated.adapter_parameters,
         run.path().display()
-    );
-    Ok(())
+    ))
 }
 
 /// The members' adapters, as far as they were trained.

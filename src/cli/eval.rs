@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::context::{Bar, Context};
 use super::corruption::{Corrupted, CorruptionArgs};
+use super::output::{self, Unkept};
 use super::run::{Run, RunArgs, TestArgs};
-use super::{output, tables};
+use super::tables;
 
 #[derive(Args)]
 pub struct EvalArgs {
@@ -60,6 +61,10 @@ struct Tempered {
 
 pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     let run = args.run.open()?;
+    let writer = match args.temperature {
+        true => Some(run.lock()?),
+        false => None,
+    };
     let bar = Bar::default();
     let test = args.test.open(&run, &bar)?;
     let held_out = match args.temperature {
@@ -69,19 +74,28 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     let gpu = context.gpu()?;
     let test = args.corruption.apply(&gpu, test, args.seed, &bar)?;
     let samples = run.samples(Samples::new(args.samples, args.seed));
-    match run.members.is_empty() {
+    let fitted = match run.members.is_empty() {
         true => {
             let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-            report(args, &run, &predictor, samples, test, held_out)
+            report(args, &run, &predictor, samples, test, held_out)?
         }
         false => {
             let ensemble = Ensemble::new(&gpu, &run.backbone, &run.members)?;
-            report(args, &run, &ensemble, samples, test, held_out)
+            report(args, &run, &ensemble, samples, test, held_out)?
+        }
+    };
+    match fitted.zip(writer) {
+        None => Ok(()),
+        Some((fitted, writer)) => {
+            let adapter = run.sha256()?;
+            let kept = writer.and_then(|_| fitted.save(run.temperature_dir(), &adapter));
+            kept.context(Unkept("the temperature could not be kept".into()))
         }
     }
 }
 
-/// Scores the test set, at a temperature too where there are held-out images to fit one to.
+/// Scores the test set and prints that, at a temperature too where there are held-out images to fit one to,
+/// which is returned.
 fn report(
     args: &EvalArgs,
     run: &Run,
@@ -89,7 +103,7 @@ fn report(
     samples: Samples,
     (test, corrupted): (Dataset, Option<Corrupted>),
     held_out: Option<Dataset>,
-) -> Result<()> {
+) -> Result<Option<Temperature>> {
     let bar = Bar::default();
     let score = |source: &Source, message: &str| {
         let total = source.dataset.len();
@@ -103,7 +117,6 @@ fn report(
             let source = Source::images(dataset, run.adapter.resolution);
             let evaluated = score(&source, "fitting the temperature")?;
             let fitted = evaluated.fit_temperature(&source.dataset.labels, samples)?;
-            fitted.save(run.temperature_dir())?;
             warn_of_extremes(&fitted);
             Some(fitted)
         }
@@ -127,14 +140,15 @@ fn report(
         corrupted,
     };
     match args.json {
-        true => output::json(&report),
+        true => output::json(&report)?,
         false => output::text(&describe(
             args,
             run.members.len(),
             &source.dataset,
             &report,
-        )?),
+        )?)?,
     }
+    Ok(report.tempered.map(|tempered| tempered.temperature))
 }
 
 /// The images that the run has set aside for choices: never the test set.
@@ -162,10 +176,10 @@ fn validation(run: &Run, bar: &Bar) -> Result<Dataset> {
 fn warn_of_extremes(fitted: &Temperature) {
     let (low, high) = TEMPERATURE_RANGE;
     if !(2.0 * low..0.5 * high).contains(&fitted.temperature) {
-        eprintln!(
+        output::note(&format!(
             "warning: {} validation images are too few to fit a temperature to: {:.3}",
             fitted.images, fitted.temperature
-        );
+        ));
     }
 }
 

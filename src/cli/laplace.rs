@@ -11,9 +11,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::context::{Bar, Context};
+use super::output::{self, Unkept};
 use super::run::{Run, RunArgs, TestArgs};
 use super::train_options::name;
-use super::{eval, output, tables};
+use super::{eval, tables};
 
 #[derive(Args)]
 pub struct LaplaceArgs {
@@ -71,6 +72,7 @@ struct Report {
 pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
     let run = args.run.open()?;
     run.refuse_ensemble("`laplace`")?;
+    let dir = run.lock()?;
     let bar = Bar::default();
     let config = config(args);
     let size = run.adapter.resolution;
@@ -103,13 +105,15 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
         evaluated: laplace.evaluate(&source, &mut observe)?,
     };
     warn(&report.fitted);
-    let path = run.dir.write_laplace(config.structure.name(), &report)?;
     match args.json {
-        true => output::json(&report),
-        false => {
-            output::text(&describe(&source.dataset, &report)?)?;
-            output::text(&format!("\nwritten to {}", path.display()))
-        }
+        true => output::json(&report)?,
+        false => output::text(&describe(&source.dataset, &report)?)?,
+    }
+    let written = dir.and_then(|dir| dir.write_laplace(config.structure.name(), &report));
+    let path = written.context(Unkept("the scores could not be kept".into()))?;
+    match args.json {
+        true => Ok(()),
+        false => output::text(&format!("\nwritten to {}", path.display())),
     }
 }
 
@@ -158,14 +162,14 @@ fn training_sets(
 
 fn warn(fitted: &Fitted) {
     if fitted.at_end_of_range {
-        eprintln!(
+        output::note(&format!(
             "warning: the prior precision ran to the end of its range, {:.0e}: {}",
             fitted.delta,
             match fitted.delta > 1.0 {
                 true => "the posterior is all but the mean weights",
                 false => "the prior is all but flat",
             }
-        );
+        ));
     }
 }
 

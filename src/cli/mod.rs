@@ -8,6 +8,8 @@ mod devices;
 mod ensemble;
 mod environment;
 mod eval;
+#[cfg(unix)]
+mod hangup;
 mod laplace;
 mod location;
 mod output;
@@ -83,13 +85,13 @@ enum Command {
     Bench(bench::BenchArgs),
 }
 
-/// Wrong input, as opposed to 1 for a failure of the program or of a comparison.
+/// Wrong input, as opposed to 1 for a failure of the program (a full disk) or of a comparison.
 const BAD_INPUT: u8 = 2;
 
 /// The GPU device was lost; what the host had is on disk.
 const DEVICE_LOST: u8 = 3;
 
-/// Stopped by Ctrl-C, as shells report it.
+/// Stopped by Ctrl-C, SIGTERM or SIGHUP, as shells report the first.
 const INTERRUPTED: u8 = 130;
 
 /// Runs the command line.
@@ -100,34 +102,39 @@ pub fn main() -> ExitCode {
     let matches = ranges::stated(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let context = context::Context::new(cli.adapter, cli.precision, !cli.no_tune);
-    let result = match &cli.command {
-        Command::Demo(args) => demo::run(&context, args),
-        Command::Train(args) => train::run(&context, args),
-        Command::Tune(args) => tune::run(&context, args),
-        Command::Eval(args) => eval::run(&context, args),
-        Command::Laplace(args) => laplace::run(&context, args),
-        Command::Predict(args) => predict::run(&context, args),
-        Command::Prune(args) => prune::run(&context, args),
-        Command::Reproduce(args) => reproduce::run(&context, args),
-        Command::Score(args) => score::run(args),
-        Command::Report(args) => report::run(args),
-        Command::Devices(args) => devices::run(&context, args),
-        Command::Plan(args) => plan::run(&context, args),
-        Command::Bench(args) => bench::run(&context, args),
-    };
+    let result = dispatch(&context, &cli.command);
     match result {
         Ok(()) if context.interrupted() => ExitCode::from(INTERRUPTED),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::note(&format!("error: {error:#}"));
             if is_device_lost(&error) {
                 ExitCode::from(DEVICE_LOST)
-            } else if error.is::<bench::Slower>() {
+            } else if error.is::<bench::Slower>() || error.is::<output::Unkept>() {
                 ExitCode::FAILURE
             } else {
                 ExitCode::from(BAD_INPUT)
             }
         }
+    }
+}
+
+fn dispatch(context: &context::Context, command: &Command) -> anyhow::Result<()> {
+    context.catch_signals()?;
+    match command {
+        Command::Demo(args) => demo::run(context, args),
+        Command::Train(args) => train::run(context, args),
+        Command::Tune(args) => tune::run(context, args),
+        Command::Eval(args) => eval::run(context, args),
+        Command::Laplace(args) => laplace::run(context, args),
+        Command::Predict(args) => predict::run(context, args),
+        Command::Prune(args) => prune::run(context, args),
+        Command::Reproduce(args) => reproduce::run(context, args),
+        Command::Score(args) => score::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Devices(args) => devices::run(context, args),
+        Command::Plan(args) => plan::run(context, args),
+        Command::Bench(args) => bench::run(context, args),
     }
 }
 

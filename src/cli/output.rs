@@ -1,21 +1,39 @@
-//! Standard output: one document, and no complaint when its reader leaves early (`| head`).
+//! What the program says: one document on standard output, notes on standard error, and no complaint when the
+//! reader of either leaves early (`| head`).
 
+use std::fmt;
 use std::io::{ErrorKind, Write};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
+
+/// Says of an error what could not be kept or shown because of it: a failure of what is around the program (a
+/// full disk), not of its input.
+#[derive(Debug)]
+pub struct Unkept(pub String);
+
+impl fmt::Display for Unkept {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// One JSON document on a line of its own.
 pub fn json(value: &impl Serialize) -> Result<()> {
     text(&serde_json::to_string(value)?)
 }
 
-/// Text, with a newline at its end.
+/// Text on standard output, with a newline at its end.
 pub fn text(text: &str) -> Result<()> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => Ok(done?),
+        done => done.context(Unkept("cannot write to standard output".into())),
     }
+}
+
+/// A note on standard error, which is nobody's data.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// A size in the largest binary unit that leaves at least 1.

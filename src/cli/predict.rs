@@ -114,7 +114,8 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
 
 /// The temperature of the predictive of so many samples.
 fn fitted_temperature(run: &Run, samples: usize) -> Result<f64> {
-    let all = Temperature::load_all(run.temperature_dir()).context("--temperature")?;
+    let all = Temperature::load_all(run.temperature_dir(), &run.sha256()?);
+    let all = all.context("--temperature")?;
     if let Some(fitted) = all.iter().find(|fitted| fitted.samples == samples) {
         return Ok(fitted.temperature);
     }

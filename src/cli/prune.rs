@@ -1,6 +1,6 @@
 //! `prune`: cuts the noisiest ranks of a finished adapter and says what that costs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,8 +17,9 @@ use serde::Serialize;
 
 use super::context::{Bar, Context};
 use super::location::Location;
+use super::output::{self, Unkept};
 use super::run::{self, Run, RunArgs};
-use super::{output, tables};
+use super::tables;
 
 #[derive(Args)]
 pub struct PruneArgs {
@@ -40,7 +41,8 @@ pub struct PruneArgs {
     /// The images that the cost is measured on [default: those of the run]
     #[arg(long, value_name = "D")]
     data: Option<Location>,
-    /// Write a copy of the run here instead of changing the run
+    /// Where the pruned run is written; the run itself stays as it is [default: `pruned` in the run's
+    /// directory, or `pruned-2` and so on]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print one JSON object and nothing else
@@ -61,10 +63,8 @@ struct Report {
     adapter_parameters_before: usize,
     adapter_parameters_after: usize,
     layers: Vec<LayerReport>,
-    /// Directory of the pruned adapter; null where nothing was written.
+    /// Directory of the pruned run; null where nothing was written.
     written: Option<Location>,
-    /// Where the adapter from before is now, if it had to give way.
-    kept_before: Option<Location>,
 }
 
 /// What the cost is measured on.
@@ -115,9 +115,12 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         run.adapter.method
     );
     let (layout, state) = fitted(&run.backbone, &run.adapter)?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => free_directory(run.dir.path()),
+    };
     // Before anything long starts.
-    let out = args.out.as_ref().map(RunDir::create).transpose();
-    let out = out.context("--out")?;
+    RunDir::require_new(&out).context("--out")?;
     let bar = Bar::default();
     let (dataset, held_out) = held_out(&run, args.data.as_ref(), &bar)?;
     let gpu = context.gpu()?;
@@ -154,20 +157,40 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         adapter_parameters_after: chosen.layout.adapter_parameters(),
         layers: layers(&layout, &ranked, &chosen.kept),
         written: None,
-        kept_before: None,
     };
-    if let Some(out) = out {
-        run.dir.copy_description(&out)?;
-        adapter.save_peft(out.adapter_dir())?;
-        report.written = Some(out.adapter_dir().into());
-    } else if !args.dry_run && chosen.layout != layout {
-        report.kept_before = Some(run.dir.replace_adapter(&adapter)?.into());
-        report.written = Some(run.dir.adapter_dir().into());
+    let wanted = args.out.is_some() || !args.dry_run && chosen.layout != layout;
+    let written = match wanted {
+        true => write(&run, &adapter, &out),
+        false => Ok(()),
+    };
+    if wanted && written.is_ok() {
+        report.written = Some(out.into());
     }
     match args.json {
-        true => output::json(&report),
-        false => output::text(&describe(&report, args)),
+        true => output::json(&report)?,
+        false => output::text(&describe(&report, args))?,
     }
+    written.context(Unkept("the pruned run could not be written".into()))
+}
+
+/// The first of `RUN/pruned`, `RUN/pruned-2` and so on that has no run in it.
+fn free_directory(run: &Path) -> PathBuf {
+    (1..)
+        .map(|number| match number {
+            1 => run.join("pruned"),
+            _ => run.join(format!("pruned-{number}")),
+        })
+        .find(|path| RunDir::require_new(path).is_ok())
+        .expect("numbers do not run out")
+}
+
+/// A new run, as the results and checkpoints of the old one are those of its own adapter.
+fn write(run: &Run, adapter: &Adapter, out: &Path) -> Result<()> {
+    RunDir::create(out, &run.dir.read_config()?, |pruned| {
+        run.dir.copy_description(pruned)?;
+        Ok::<_, anyhow::Error>(pruned.write_adapter(adapter)?)
+    })?;
+    Ok(())
 }
 
 /// The validation split of the run, or the test set where it had none.
@@ -442,16 +465,14 @@ fn outcome(report: &Report, args: &PruneArgs) -> String {
         }
         _ => String::new(),
     };
-    match (&report.written, &report.kept_before) {
-        (None, _) if args.dry_run => {
+    match &report.written {
+        None if args.dry_run => {
             format!("dry run: {ranks} would be cut{limit}; nothing was written")
         }
-        (None, _) => format!("nothing to cut{limit}; nothing was written"),
-        (Some(new), Some(old)) => format!(
-            "{ranks} cut{limit}: the pruned adapter is in {new}, the one from before in {old}"
-        ),
-        (Some(new), None) => format!(
-            "{ranks} cut{limit}: the pruned adapter is in {new}, the run itself is as it was"
-        ),
+        None if cut == 0 => format!("nothing to cut{limit}; nothing was written"),
+        None => format!("{ranks} to cut{limit}"),
+        Some(new) => {
+            format!("{ranks} cut{limit}: the pruned run is {new}, the run itself is as it was")
+        }
     }
 }

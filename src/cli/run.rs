@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{self, Dataset, OpenOptions};
-use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::formats::{Adapter, FormatError, RunDir};
 use bayeslora::model::Backbone;
 use bayeslora::predict::Samples;
 use bayeslora::train::kl::soft_effective_rank;
@@ -15,6 +15,7 @@ use toml::Table;
 use super::context::{self, Bar};
 use super::ensemble;
 use super::location::Location;
+use super::output;
 use super::train;
 use super::train_options::{Inputs, parse_config};
 
@@ -150,6 +151,26 @@ impl Run {
         }
     }
 
+    /// What tells the adapter, or all of an ensemble together, from every other one.
+    pub fn sha256(&self) -> Result<String> {
+        match self.members.is_empty() {
+            true => Ok(self.adapter.sha256()?),
+            false => {
+                let members = self.members.iter().map(Adapter::sha256);
+                Ok(members.collect::<Result<Vec<_>, _>>()?.join(" "))
+            }
+        }
+    }
+
+    /// The same run for its only writer, or why the directory cannot be written: what is computed is shown all
+    /// the same then.
+    pub fn lock(&self) -> Result<Result<RunDir, FormatError>> {
+        match self.dir.clone().lock() {
+            Err(error @ FormatError::Locked { .. }) => Err(error).context("--run"),
+            lock => Ok(lock),
+        }
+    }
+
     /// Where temperatures that were fitted to the run are kept.
     pub fn temperature_dir(&self) -> PathBuf {
         match self.members.is_empty() {
@@ -202,12 +223,12 @@ impl Run {
                 }
                 data.classes = known.as_slice().into();
             }
-            None => eprintln!(
+            None => output::note(&format!(
                 "warning: --data {named} has other class names ({}) than the adapter ({}); they \
                  are matched by their number",
                 listed(&data.classes),
                 listed(known)
-            ),
+            )),
         }
         Ok(())
     }

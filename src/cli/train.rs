@@ -15,6 +15,7 @@ use serde::Serialize;
 use toml::Table;
 
 use super::context::{self, Context};
+use super::output::{self, Unkept};
 use super::train_options::{Inputs, Options, config_text, parse_config};
 use super::{ensemble, environment};
 
@@ -55,12 +56,14 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     context::report_skipped(&splits.test);
     let (train, validation) = split(&splits.train, &config)?;
     if !args.json {
-        println!("adapter   {}", environment::adapter_line(&gpu));
-        println!("{}", data_line(&splits, &train, validation.as_ref()));
-        splits
-            .note
-            .iter()
-            .for_each(|note| println!("          {note}"));
+        output::text(&format!("adapter   {}", environment::adapter_line(&gpu)))?;
+        output::text(&format!(
+            "{}",
+            data_line(&splits, &train, validation.as_ref())
+        ))?;
+        if let Some(note) = &splits.note {
+            output::text(&format!("          {note}"))?;
+        }
     }
     if config.method == Method::Ensemble {
         let config = config.resolve(train.len())?;
@@ -82,31 +85,24 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     }
     let mut observe = context.observer();
     let mut trainer = Trainer::new(&gpu, &backbone, config, train, validation, &mut observe)?;
-    // Up to here nothing is written, and Ctrl-C may stop the program where it is.
-    context.catch_interrupt()?;
     let run = match run {
         Some(run) => {
-            restore(&run, &mut trainer)?;
+            restore(&run, &gpu, &mut trainer)?;
             run
         }
-        None => {
-            let run = RunDir::create(&args.out)?;
-            run.write_config(&config_text(&inputs, trainer.config())?)?;
-            run
-        }
+        None => start(&args.out, &inputs, &gpu, &trainer)?,
     };
-    run.write_environment(&environment::describe(&gpu))?;
     if !args.json {
-        println!("{}", method_line(&trainer));
+        output::text(&format!("{}", method_line(&trainer)))?;
     }
-    run_epochs(&run, &mut trainer, &mut observe, tell(args.json))?;
+    run_epochs(context, &run, &mut trainer, tell(args.json)?)?;
     if context.interrupted() {
-        eprintln!(
+        output::note(&format!(
             "stopped after epoch {} of {}; `bayeslora train --resume --out {}` goes on",
             trainer.epochs_done(),
             trainer.config().epochs,
             run.path().display()
-        );
+        ));
         return Ok(());
     }
     close(&run, &gpu, &trainer, splits.test, args.json, &mut observe)
@@ -127,19 +123,9 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<(Option<RunDir>, Inputs, Trai
         !inputs.data.is_empty(),
         "--data is missing: `sample`, a CIFAR or MNIST directory, or a folder of class folders"
     );
-    refuse_filled(&args.out)?;
+    // Before anything long starts; the directory itself is made when everything else is sound.
+    RunDir::require_new(&args.out).context("--out")?;
     Ok((None, inputs, config))
-}
-
-/// Before anything long starts; the directory itself is made when everything else is sound.
-fn refuse_filled(out: &Path) -> Result<()> {
-    let filled = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
-    ensure!(
-        !filled,
-        "--out {} is not empty; give another directory, or --resume to go on with the run in it",
-        out.display()
-    );
-    Ok(())
 }
 
 /// The run in --out; flags may repeat what it was started with, not change it.
@@ -148,7 +134,7 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<(Option<RunDir>, Inputs, T
         args.config.is_none(),
         "--config has no place beside --resume: the run has its own"
     );
-    let run = RunDir::open(&args.out)?;
+    let run = RunDir::open(&args.out)?.lock()?;
     let source = args.out.join("config.toml").display().to_string();
     let table: Table = run.read_config()?.parse().with_context(|| source.clone())?;
     for (key, value) in flags {
@@ -162,20 +148,35 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<(Option<RunDir>, Inputs, T
     Ok((Some(run), inputs, config))
 }
 
-/// Goes on from the checkpoint, or from the start where the run did not get that far.
-pub fn restore(run: &RunDir, trainer: &mut Trainer) -> Result<()> {
-    let Some(checkpoint) = run.read_checkpoint()? else {
-        run.truncate_metrics(0)?;
-        return Ok(());
-    };
+/// A new run, which has a checkpoint from its start on: one without has lost it.
+pub fn start(place: &Path, inputs: &Inputs, gpu: &Gpu, trainer: &Trainer) -> Result<RunDir> {
+    let text = config_text(inputs, trainer.config())?;
+    RunDir::create(place, &text, |run| {
+        run.write_environment(&environment::describe(gpu))?;
+        Ok(run.write_checkpoint(&trainer.checkpoint()?)?)
+    })
+}
+
+/// Goes on from the newest sound checkpoint of a run.
+fn restore(run: &RunDir, gpu: &Gpu, trainer: &mut Trainer) -> Result<()> {
+    let (checkpoint, damaged) = run.read_checkpoint()?;
     if let Some(kernels) = trainer.restore(&checkpoint)? {
-        eprintln!(
+        output::note(&format!(
             "warning: the checkpoint was made with other kernels ({kernels}); results will agree \
              only to rounding"
-        );
+        ));
+    }
+    if let Some(error) = damaged {
+        output::note(&format!(
+            "warning: {error}; the run goes on from the checkpoint before, of epoch {}",
+            checkpoint.epoch
+        ));
+        run.drop_newest_checkpoint()?;
+    } else if checkpoint.epoch == 0 {
+        output::note("the run was stopped in its first epoch: it starts from the beginning");
     }
     run.truncate_metrics(checkpoint.epoch)?;
-    Ok(())
+    Ok(run.write_environment(&environment::describe(gpu))?)
 }
 
 /// The training set proper and the validation split.
@@ -191,53 +192,52 @@ pub fn split(train: &Dataset, config: &TrainConfig) -> Result<(Dataset, Option<D
 
 /// A new run in `place`, or what is there of the same one; `trainer` is new.
 pub fn begin(place: &Path, inputs: &Inputs, gpu: &Gpu, trainer: &mut Trainer) -> Result<RunDir> {
-    let text = config_text(inputs, trainer.config())?;
-    let run = match place.join("config.toml").exists() {
-        false => {
-            let run = RunDir::create(place).context("--out")?;
-            run.write_config(&text)?;
-            run
-        }
-        true => {
-            let run = RunDir::open(place).context("--out")?;
-            ensure!(
-                run.read_config()? == text,
-                "{} holds a run with other options; give another directory with --out",
-                place.display()
-            );
-            restore(&run, trainer)?;
-            run
-        }
-    };
-    run.write_environment(&environment::describe(gpu))?;
+    if !place.join("config.toml").exists() {
+        return start(place, inputs, gpu, trainer).context("--out");
+    }
+    let run = RunDir::open(place)
+        .and_then(RunDir::lock)
+        .context("--out")?;
+    ensure!(
+        run.read_config()? == config_text(inputs, trainer.config())?,
+        "{} holds a run with other options; give another directory with --out",
+        place.display()
+    );
+    restore(&run, gpu, trainer)?;
     Ok(run)
 }
 
 /// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object.
-pub fn tell(json: bool) -> impl FnMut(&EpochReport, &TrainConfig) -> Result<()> {
+pub fn tell(json: bool) -> Result<impl FnMut(&EpochReport, &TrainConfig) -> Result<()>> {
     if !json {
-        println!("\n{HEADER}");
+        output::text(&format!("\n{HEADER}"))?;
     }
-    move |report, config| {
-        match json {
-            true => println!("{}", serde_json::to_string(report)?),
+    Ok(
+        move |report: &EpochReport, config: &TrainConfig| match json {
+            true => output::json(report),
             false => print_epoch(report, config.epochs),
-        }
-        Ok(())
-    }
+        },
+    )
 }
 
-/// Trains to the end, or to Ctrl-C, leaving metrics, adapter and checkpoint after each epoch.
+/// Trains to the end, or until a signal stops it, leaving metrics, adapter and checkpoint after each epoch.
 pub fn run_epochs(
+    context: &Context,
     run: &RunDir,
     trainer: &mut Trainer,
-    observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     mut tell: impl FnMut(&EpochReport, &TrainConfig) -> Result<()>,
 ) -> Result<()> {
-    while let EpochOutcome::Done(report) = trainer.next_epoch(observe)? {
-        run.append_metrics(&report)?;
-        trainer.adapter()?.save_peft(run.adapter_dir())?;
-        run.write_checkpoint(&trainer.checkpoint()?)?;
+    let _graceful = context.stop_gracefully();
+    let mut observe = context.observer();
+    while let EpochOutcome::Done(report) = trainer.next_epoch(&mut observe)? {
+        keep_epoch(run, trainer, &report).with_context(|| {
+            Unkept(format!(
+                "epoch {} could not be kept; once there is a place for it, `bayeslora train --resume \
+                 --out {}` trains it again",
+                report.epoch,
+                run.path().display()
+            ))
+        })?;
         tell(&report, trainer.config())?;
     }
     ensure!(
@@ -247,12 +247,19 @@ pub fn run_epochs(
     Ok(())
 }
 
+/// The checkpoint comes last: what is there before it is written again where it is missing.
+fn keep_epoch(run: &RunDir, trainer: &Trainer, report: &EpochReport) -> Result<()> {
+    run.append_metrics(report)?;
+    run.write_adapter(&trainer.adapter()?)?;
+    Ok(run.write_checkpoint(&trainer.checkpoint()?)?)
+}
+
 const HEADER: &str =
     "epoch      loss   train acc |    acc     NLL     ECE | ranks   soft |  images/s  GPU busy";
 
-fn print_epoch(report: &EpochReport, epochs: usize) {
+fn print_epoch(report: &EpochReport, epochs: usize) -> Result<()> {
     let score = |value: Option<f64>| value.map_or("     -".into(), |value| format!("{value:.4}"));
-    println!(
+    output::text(&format!(
         "{:>2}/{epochs:<3} {:>8.4} {:>11.4} | {:>6}  {:>6}  {:>6} | {:>5} {:>6.1} | {:>9.0} {:>7.0} %",
         report.epoch,
         report.loss,
@@ -264,7 +271,7 @@ fn print_epoch(report: &EpochReport, epochs: usize) {
         report.soft_rank,
         report.images_per_second,
         100.0 * report.utilisation,
-    );
+    ))?;
     if let Some(event) = &report.prune {
         let cost = match (&event.before, &event.after) {
             (Some(before), Some(after)) => format!(
@@ -273,11 +280,12 @@ fn print_epoch(report: &EpochReport, epochs: usize) {
             ),
             _ => String::new(),
         };
-        println!(
+        output::text(&format!(
             "       pruned {} -> {} ranks{cost}",
             event.ranks_before, event.ranks_after
-        );
+        ))?;
     }
+    Ok(())
 }
 
 fn data_line(splits: &Splits, train: &Dataset, validation: Option<&Dataset>) -> String {
@@ -325,35 +333,38 @@ fn close(
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<()> {
     let test = test_source(trainer, test, observe)?;
-    let results = test_results(run, trainer, &test, observe)?;
+    let results = test_results(trainer, &test, observe)?;
     if json {
-        println!("{}", serde_json::to_string(&results)?);
-        return Ok(());
+        output::json(&results)?;
+        return results.keep(run);
     }
     let mut rows = vec![("mean weights", &results.mean)];
     rows.extend(results.samples_8.as_ref().map(|row| ("8 samples", row)));
-    print_test_rows(&rows);
+    print_test_rows(&rows)?;
+    results.keep(run)?;
     let adapter = trainer.predictor();
     let layout = adapter.layout();
-    println!(
+    output::text(&format!(
         "\n{} ranks, {} adapter parameters; run written to {} ({})",
         layout.total_rank(),
         layout.adapter_parameters(),
         run.path().display(),
         gpu.info().name
-    );
-    Ok(())
+    ))
 }
 
 /// Scores on the test set, a line each.
-pub fn print_test_rows(rows: &[(&str, &Evaluated)]) {
-    println!("\ntest set           acc     NLL     ECE   Brier    AURC");
+pub fn print_test_rows(rows: &[(&str, &Evaluated)]) -> Result<()> {
+    output::text(&format!(
+        "\ntest set           acc     NLL     ECE   Brier    AURC"
+    ))?;
     for (name, Evaluated { scores, .. }) in rows {
-        println!(
+        output::text(&format!(
             "{name:<15} {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}",
             scores.accuracy, scores.nll, scores.ece, scores.brier, scores.aurc
-        );
+        ))?;
     }
+    Ok(())
 }
 
 /// The test set, with its features where they fit the budget.
@@ -394,9 +405,16 @@ pub struct TestResults {
     pub samples_8: Option<Evaluated>,
 }
 
-/// Scores a finished adapter on the test set and writes results.json.
+impl TestResults {
+    /// Writes results.json, once the scores are printed: they are not lost where that fails.
+    pub fn keep(&self, run: &RunDir) -> Result<()> {
+        let kept = run.write_results(self);
+        kept.with_context(|| Unkept("the scores could not be kept".into()))
+    }
+}
+
+/// Scores a finished adapter on the test set.
 pub fn test_results(
-    run: &RunDir,
     trainer: &Trainer,
     test: &Source,
     observe: &mut dyn FnMut(Progress) -> ControlFlow<()>,
@@ -409,8 +427,5 @@ pub fn test_results(
             Some(trainer.evaluate(test, samples, observe)?)
         }
     };
-    let results = TestResults { mean, samples_8 };
-    let text = serde_json::to_string_pretty(&results)?;
-    std::fs::write(run.path().join("results.json"), text + "\n")?;
-    Ok(results)
+    Ok(TestResults { mean, samples_8 })
 }

@@ -105,15 +105,14 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
         validation,
         &mut observe,
     )?;
-    context.catch_interrupt()?;
     let mut points = Vec::new();
     for (index, value) in values.iter().enumerate() {
         if !args.json {
-            println!(
+            output::text(&format!(
                 "\nkl-multiplicity {value} ({} of {})",
                 index + 1,
                 values.len()
-            );
+            ))?;
         }
         let place = out.join(value.to_string());
         let config = TrainConfig {
@@ -122,9 +121,12 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
         };
         let mut trainer = Trainer::over(prepared.clone(), &run.backbone, config)?;
         let dir = begin(&place, &run.inputs, &gpu, &mut trainer)?;
-        run_epochs(&dir, &mut trainer, &mut observe, tell(args.json))?;
+        run_epochs(context, &dir, &mut trainer, tell(args.json)?)?;
         if context.interrupted() {
-            eprintln!("stopped; the same command goes on from {}", place.display());
+            output::note(&format!(
+                "stopped; the same command goes on from {}",
+                place.display()
+            ));
             return Ok(());
         }
         points.push(score(

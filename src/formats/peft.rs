@@ -214,7 +214,7 @@ impl Adapter {
                 });
             }
         }
-        let mut tensors =
+        let tensors =
             TensorFile::from_bytes(&dir.join(OUR_TENSORS).display().to_string(), &tensors)?;
         tensors.require_finite()?;
         Ok((ours, tensors))

@@ -13,6 +13,7 @@ use super::options::Shard;
 use super::workshop::Workshop;
 use super::{cuts, laplace};
 use crate::cli::context::Bar;
+use crate::cli::output;
 use crate::cli::train::{begin, run_epochs};
 
 impl Workshop<'_> {
@@ -25,17 +26,17 @@ impl Workshop<'_> {
         left.retain(|(spec, seed)| !self.is_done(spec, *seed));
         let (start, done_before) = (Instant::now(), total - left.len());
         for (number, (spec, seed)) in left.iter().enumerate() {
-            println!(
+            output::text(&format!(
                 "\n{} of {total}: {}, seed {seed}{}",
                 done_before + number + 1,
                 spec.title,
                 remaining(start.elapsed(), number, left.len())
-            );
+            ))?;
             if !self.do_run(spec, *seed)? {
-                eprintln!(
+                output::note(&format!(
                     "stopped; `bayeslora reproduce --out {}` goes on",
                     self.out().display()
-                );
+                ));
                 return Ok(false);
             }
         }
@@ -98,24 +99,26 @@ impl Workshop<'_> {
         let run = begin(&place.run, inputs, self.gpu(), &mut trainer)?;
         let start = Instant::now();
         let epochs_left = trainer.config().epochs - trainer.epochs_done();
-        let mut observe = self.context().observer();
-        run_epochs(&run, &mut trainer, &mut observe, |_, _| Ok(()))?;
+        run_epochs(self.context(), &run, &mut trainer, |_, _| Ok(()))?;
         if self.context().interrupted() {
             return Ok(false);
         }
         if epochs_left > 0 {
-            println!("  {}", self.trained_line(&place, start.elapsed())?);
+            output::text(&format!(
+                "  {}",
+                self.trained_line(&place, start.elapsed())?
+            ))?;
         }
         let predictor = trainer.predictor();
         for wanted in self.missing(spec, seed, &place) {
             let start = Instant::now();
             self.predict(&predictor, &wanted, seed, &place)?;
             let count = wanted.samples;
-            println!(
+            output::text(&format!(
                 "  {} ({count} samples) in {:.0?}",
                 wanted.set,
                 start.elapsed()
-            );
+            ))?;
             if self.context().interrupted() {
                 return Ok(false);
             }
@@ -129,7 +132,7 @@ impl Workshop<'_> {
             for config in self.laplace_left(&place) {
                 let start = Instant::now();
                 let way = laplace::answer(&trainer, &predictor, config, &test, &place)?;
-                println!("  {way} in {:.0?}", start.elapsed());
+                output::text(&format!("  {way} in {:.0?}", start.elapsed()))?;
                 if self.context().interrupted() {
                     return Ok(false);
                 }

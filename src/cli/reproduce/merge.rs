@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::formats::RunDir;
+use bayeslora::formats::{LOCK, RunDir};
 
 /// Copies the runs of another directory that are not here yet. A run that both have is taken from the
 /// one that has got further; equally far, the predictions of both are.
@@ -57,6 +57,10 @@ fn copy(from: &Path, to: &Path, keep: bool) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
+        // Who writes the one does not write the other.
+        if entry.file_name() == LOCK {
+            continue;
+        }
         let place = to.join(entry.file_name());
         match entry.file_type()?.is_dir() {
             true => copy(&entry.path(), &place, keep)?,
@@ -72,13 +76,13 @@ fn copy(from: &Path, to: &Path, keep: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bayeslora::formats::FormatError;
     use serde_json::json;
 
     /// A run of a shard that has got so far, with files of predictions.
     fn shard(directory: &Path, epochs: usize, files: &[(&str, &str)]) {
         let place = directory.join("runs/lora-r8/seed-1");
-        let run = RunDir::create(&place).unwrap();
-        run.write_config("").unwrap();
+        let run = RunDir::create(&place, "", |_| Ok::<_, FormatError>(())).unwrap();
         for epoch in 1..=epochs {
             run.append_metrics(&json!({ "epoch": epoch })).unwrap();
         }

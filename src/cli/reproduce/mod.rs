@@ -25,7 +25,7 @@ use bayeslora::train::kl::KlMultiplicity;
 use clap::Args;
 
 use super::context::{Bar, Context};
-use super::tables;
+use super::{output, tables};
 use options::{Options, Shard};
 use workshop::Workshop;
 
@@ -53,7 +53,6 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
         merge::take_runs(other, &options.out)?;
     }
     let settings = options.scale.settings();
-    context.catch_interrupt()?;
     let mut workshop = Workshop::open(context, options, settings)?;
     let all = Shard::ALL;
     // Every shard needs the answer, and the same seeds give every shard the same one.
@@ -62,10 +61,10 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
         return Ok(());
     }
     let chosen = choose(&workshop, &settings, &candidates)?;
-    println!(
+    output::text(&format!(
         "\nkl-multiplicity {} by validation NLL and ranks: about {} ranks a layer are left",
         chosen.kl_multiplicity, chosen.rank_per_layer
-    );
+    ))?;
     let runs = runs(&settings, &chosen);
     let shard = args.shard.unwrap_or(all);
     if !args.score_only && !workshop.work_through(&runs, shard)? {
@@ -73,9 +72,9 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     }
     if args.shard.is_some() {
         let out = workshop.out().display();
-        println!(
+        output::text(&format!(
             "\nthis shard is done; `bayeslora reproduce --out DIR --merge {out} ...` joins it"
-        );
+        ))?;
         return Ok(());
     }
     timing::time(&mut workshop, &runs)?;
@@ -83,14 +82,13 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     let out = workshop.out();
     let path = out.join(RESULTS_FILE);
     fs::write(&path, serde_json::to_string(&results)? + "\n")?;
-    println!("\n{}", summary(&results));
+    output::text(&format!("\n{}", summary(&results)))?;
     let report = Report::read(&[out.to_owned()])?;
     let bar = Bar::default();
     report.write_figures(|done, total| bar.show("drawing figures", done, total))?;
     let page = out.join("report.html");
     report.write_page(&page)?;
-    println!("\n{} and {}", path.display(), page.display());
-    Ok(())
+    output::text(&format!("\n{} and {}", path.display(), page.display()))
 }
 
 /// Scores what the runs have left.
