@@ -4,10 +4,12 @@ mod data {
     mod cifar;
     mod files;
     mod folder;
+    mod identity;
     mod idx;
     mod image;
     mod jpeg;
     mod parts;
     mod prefetch;
+    mod reuse;
     mod sample;
 }

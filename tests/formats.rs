@@ -4,6 +4,8 @@
 mod adapter;
 #[path = "formats/backbone.rs"]
 mod backbone;
+#[path = "formats/manifest.rs"]
+mod manifest;
 #[path = "formats/run_dir.rs"]
 mod run_dir;
 #[path = "formats/tensors.rs"]

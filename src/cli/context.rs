@@ -232,7 +232,7 @@ pub fn report_skipped(dataset: &Dataset) {
         return;
     }
     let mut text = format!("skipped {} images that do not decode:", skipped.len());
-    for SkippedImage { path, reason } in skipped.iter().take(NAMED) {
+    for SkippedImage { path, reason, .. } in skipped.iter().take(NAMED) {
         text += &format!("\n  {}: {reason}", path.display());
     }
     if skipped.len() > NAMED {

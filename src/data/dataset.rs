@@ -1,6 +1,7 @@
 //! Labelled images and the ways to take parts of them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use rand::seq::SliceRandom;
 
 use super::DataError;
 use super::batches::keyed_rng;
+use super::identity::{FileIdentity, Identities, Identity};
 use super::pixels::Pixels;
+use crate::formats::{Digest, ManifestFile, ManifestImages};
 
 /// Square RGB images of one size with their labels. The pixels are in host memory, or in files that
 /// are decoded when they are read; parts of a set share them.
@@ -19,6 +22,9 @@ pub struct Dataset {
     pixels: Pixels,
     /// `[n]`, the place of each image among `pixels`.
     places: Vec<usize>,
+    identities: Identities,
+    /// `[n]`, the place of each image among `identities`.
+    origins: Vec<usize>,
     /// `[n]`, each below `classes.len()`.
     pub labels: Vec<u32>,
     /// Class names, by label.
@@ -32,11 +38,14 @@ pub struct Dataset {
 pub struct SkippedImage {
     pub path: PathBuf,
     pub reason: String,
+    /// Of the file's bytes, where they could be read.
+    pub content: Option<Digest>,
 }
 
 impl Dataset {
     /// Images in host memory: `pixels` is `[n, side, side, 3]`, image, row, column, channel (red,
-    /// green, blue), 0 to 255 as stored (sRGB); `labels` is `[n]`.
+    /// green, blue), 0 to 255 as stored (sRGB); `labels` is `[n]`. An image is known by its index and
+    /// the SHA-256 of all pixels and labels.
     ///
     /// # Panics
     ///
@@ -47,24 +56,37 @@ impl Dataset {
             labels.len() * side * side * 3,
             "bytes of pixels"
         );
-        Self::over(side, Pixels::Memory(Arc::new(pixels)), labels, classes)
+        let identities = Identities::of_arrays(side, &pixels, &labels);
+        let pixels = Pixels::Memory(Arc::new(pixels));
+        Self::over(side, pixels, identities, labels, classes)
     }
 
-    /// Images that are decoded from `files` to `side` pixels whenever they are read.
-    pub(super) fn on_disk(
+    /// Images of files: their pixels as in [`new`](Self::new), or where to decode them from whenever
+    /// they are read; `files` is `[n]`.
+    pub(super) fn of_files(
         side: usize,
-        files: Vec<PathBuf>,
+        pixels: Pixels,
+        files: Vec<FileIdentity>,
         labels: Vec<u32>,
         classes: Arc<[String]>,
     ) -> Self {
-        Self::over(side, Pixels::Files(Arc::new(files)), labels, classes)
+        let identities = Identities::Files(Arc::new(files));
+        Self::over(side, pixels, identities, labels, classes)
     }
 
-    fn over(side: usize, pixels: Pixels, labels: Vec<u32>, classes: Arc<[String]>) -> Self {
+    fn over(
+        side: usize,
+        pixels: Pixels,
+        identities: Identities,
+        labels: Vec<u32>,
+        classes: Arc<[String]>,
+    ) -> Self {
         Self {
             side,
             pixels,
+            identities,
             places: (0..labels.len()).collect(),
+            origins: (0..labels.len()).collect(),
             labels,
             classes,
             skipped: Vec::new(),
@@ -88,6 +110,43 @@ impl Dataset {
     /// Whether the pixels are in host memory.
     pub fn is_in_memory(&self) -> bool {
         matches!(self.pixels, Pixels::Memory(_))
+    }
+
+    /// What image `i` is.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`len`](Self::len).
+    pub fn identity(&self, i: usize) -> Identity {
+        self.identities.at(self.origins[i])
+    }
+
+    /// The identities of all images, as a run keeps them.
+    pub fn listed(&self) -> ManifestImages {
+        match &self.identities {
+            Identities::Indexed(set) => ManifestImages::indexed(*set, self.origins.iter().copied()),
+            Identities::Files(files) => {
+                let images = self.origins.iter().zip(&self.labels);
+                let file = |(origin, label): (&usize, &u32)| ManifestFile {
+                    content: files[*origin].content,
+                    label: *label,
+                    path: files[*origin].path.to_string(),
+                };
+                ManifestImages::Files(images.map(file).collect())
+            }
+        }
+    }
+
+    /// Without the images that `others` has too, exact copies of files among them.
+    pub fn without(&self, others: &[&Dataset]) -> Dataset {
+        let known: HashSet<Identity> = others
+            .iter()
+            .flat_map(|set| (0..set.len()).map(|i| set.identity(i)))
+            .collect();
+        let others = (0..self.len()).filter(|i| !known.contains(&self.identity(*i)));
+        let mut left = self.subset(&others.collect::<Vec<_>>());
+        left.skipped = self.skipped.clone();
+        left
     }
 
     /// Image `i` as `[side, side, 3]`.
@@ -132,6 +191,8 @@ impl Dataset {
             side: self.side,
             pixels: self.pixels.clone(),
             places: indices.iter().map(|&i| self.places[i]).collect(),
+            identities: self.identities.clone(),
+            origins: indices.iter().map(|&i| self.origins[i]).collect(),
             labels: indices.iter().map(|&i| self.labels[i]).collect(),
             classes: self.classes.clone(),
             skipped: Vec::new(),
@@ -158,8 +219,8 @@ impl Dataset {
         let mut kept = self.subset(&indices);
         if self.is_in_memory() {
             // A copy, so that the rest is not held on to.
-            let pixels = self.read(&indices)?;
-            kept = Dataset::new(self.side, pixels, kept.labels, kept.classes);
+            kept.pixels = Pixels::Memory(Arc::new(self.read(&indices)?));
+            kept.places = (0..n).collect();
         }
         kept.skipped = self.skipped;
         Ok(kept)
@@ -221,7 +282,7 @@ impl Dataset {
         fraction: f64,
         seed: u64,
     ) -> Result<(Dataset, Dataset), DataError> {
-        let split = stratified_split(&self.labels, fraction, "validation", seed)?;
+        let split = stratified_split(&self.labels, fraction, seed)?;
         Ok((self.subset(&split.kept), self.subset(&split.aside)))
     }
 }
@@ -232,13 +293,8 @@ pub(super) struct Split {
     pub aside: Vec<usize>,
 }
 
-/// See [`Dataset::split_validation`]; `purpose` keeps unlike draws of one seed apart.
-pub(super) fn stratified_split(
-    labels: &[u32],
-    fraction: f64,
-    purpose: &str,
-    seed: u64,
-) -> Result<Split, DataError> {
+/// See [`Dataset::split_validation`].
+fn stratified_split(labels: &[u32], fraction: f64, seed: u64) -> Result<Split, DataError> {
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(DataError::Fraction { fraction });
     }
@@ -251,7 +307,7 @@ pub(super) fn stratified_split(
         }
         let share = (indices.len() as f64 * fraction).round() as usize;
         let share = share.clamp(1, indices.len() - 1);
-        indices.shuffle(&mut keyed_rng(purpose, seed, class as u64));
+        indices.shuffle(&mut keyed_rng("validation", seed, class as u64));
         for &i in &indices[..share] {
             is_aside[i] = true;
         }

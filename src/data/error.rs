@@ -166,6 +166,12 @@ pub enum DataError {
     #[error("{path}: cannot be decoded as an image: {reason}", path = .path.display())]
     BadImage { path: PathBuf, reason: String },
 
+    #[error(
+        "{path}: has changed since the set was opened; let nothing write to the images while they are in use",
+        path = .path.display()
+    )]
+    ChangedImage { path: PathBuf },
+
     #[error("{option} is 0; expected at least 1")]
     Zero { option: &'static str },
 

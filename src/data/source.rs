@@ -6,7 +6,7 @@ use super::cifar::{CIFAR10, CIFAR100, Layout};
 use super::{DataError, Dataset, folder, idx, memory, sample};
 
 /// Called from any thread with `(images done, images in this set)` while a folder is decoded; the
-/// count starts anew for the test set.
+/// count starts anew for the test set, and comes once before where a folder has to be divided.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// A set to train on and a set to report on.
@@ -69,8 +69,10 @@ impl Default for OpenOptions<'_> {
 /// * a directory with MNIST's four IDX files, or those of another set under the same names
 ///   (`train-images-idx3-ubyte` and so on, plain or `.gz`): grey images, classes by number;
 /// * `DIR/train/CLASS/*` with `DIR/test/CLASS/*` or `DIR/val/CLASS/*` (`test` where both are there),
-///   or `DIR/CLASS/*`, of which 20 % of each class are set aside as the test set, always the
-///   same ones, which [`Splits::note`] says. Images are PNG, JPEG, WebP or BMP; other files, names
+///   or `DIR/CLASS/*`, of which a fifth of each class, in expectation, are set aside as the test set. The
+///   content of a file decides, so that copies fall on one side and a file stays on its side
+///   when others come or go; a class with two contents has one on each side. [`Splits::note`] says
+///   so. Images are PNG, JPEG, WebP or BMP; other files, names
 ///   that begin with a dot, and deeper folders are ignored. Classes are numbered by sorted name.
 ///
 /// # Errors
@@ -96,7 +98,7 @@ pub fn open(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Splits,
 
 /// Opens only the test set of what [`open`] takes; the training files need not be there.
 ///
-/// Of `DIR/CLASS/*` these are the same 20 % of each class. Where `DIR/train` is there it names and
+/// Of `DIR/CLASS/*` these are the same fifth. Where `DIR/train` is there it names and
 /// numbers the classes, else the test folders do.
 ///
 /// # Errors
@@ -114,7 +116,7 @@ pub fn open_test(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Da
 }
 
 impl OpenOptions<'_> {
-    fn check(&self) -> Result<(), DataError> {
+    pub(super) fn check(&self) -> Result<(), DataError> {
         let zero = [
             ("side", self.side == 0),
             ("limit_train", self.limit_train == Some(0)),
@@ -151,7 +153,7 @@ fn limited(data: Dataset, limit: Option<usize>) -> Result<Dataset, DataError> {
     }
 }
 
-enum Source {
+pub(super) enum Source {
     Sample,
     Cifar(&'static Layout, PathBuf),
     Idx(PathBuf),
@@ -159,7 +161,7 @@ enum Source {
 }
 
 impl Source {
-    fn locate(path: &Path) -> Result<Source, DataError> {
+    pub fn locate(path: &Path) -> Result<Source, DataError> {
         if path.as_os_str() == "sample" {
             return Ok(Source::Sample);
         }

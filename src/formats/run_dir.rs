@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::files::{self, io_error};
 use super::publish::{self, beside};
-use super::{Adapter, Checkpoint, FormatError, LOCK, Lock, checksum};
+use super::{Adapter, Checkpoint, DataManifest, FormatError, LOCK, Lock, checksum};
 
 const CONFIG: &str = "config.toml";
+const DATA: &str = "data.json.gz";
 /// Written first and renamed last: alone it says that a start was interrupted.
 const STARTING: &str = "config.toml.partial";
 const ENVIRONMENT: &str = "environment.json";
@@ -30,7 +31,7 @@ const STARTED: [&str; 9] = [
     LOCK,
     ENVIRONMENT,
     "environment.json.partial",
-    "data.json.gz",
+    DATA,
     "data.json.gz.partial",
     METRICS,
     CHECKPOINTS,
@@ -192,13 +193,13 @@ impl RunDir {
         self.path.join(MEMBERS).join((number + 1).to_string())
     }
 
-    /// Copies what says how the run was trained (environment and metrics) into another run's directory; neither
-    /// adapter nor checkpoint.
+    /// Copies what says how the run was trained (images, environment and metrics) into another run's directory;
+    /// neither adapter nor checkpoint.
     ///
     /// # Errors
     /// A file cannot be read or written.
     pub fn copy_description(&self, to: &RunDir) -> Result<(), FormatError> {
-        for name in [ENVIRONMENT, METRICS] {
+        for name in [DATA, ENVIRONMENT, METRICS] {
             let from = self.path.join(name);
             if from.exists() {
                 let bytes = files::read(&from, "a part of a run")?;
@@ -216,6 +217,23 @@ impl RunDir {
         let path = self.path.join(CONFIG);
         let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
         Ok(checksum::parse_text(&path.display().to_string(), &text, NEW_RUN)?.to_owned())
+    }
+
+    /// Writes `data.json.gz`, atomically. It comes before the configuration, which makes the directory a run.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_data(&self, data: &DataManifest) -> Result<(), FormatError> {
+        data.write(&self.path.join(DATA))
+    }
+
+    /// What the run was trained on; `None` where an earlier version of this program has made it.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn read_data(&self) -> Result<Option<DataManifest>, FormatError> {
+        let path = self.path.join(DATA);
+        path.exists().then(|| DataManifest::read(&path)).transpose()
     }
 
     /// Writes `environment.json`, atomically.

@@ -5,25 +5,30 @@ use std::sync::Arc;
 
 use super::entries::{class_dirs, entries, is_image};
 use crate::data::DataError;
-use crate::data::dataset::{balanced_prefix, stratified_split};
+use crate::data::dataset::balanced_prefix;
 use crate::data::image::EXTENSIONS;
-
-/// Fixed, and not the run's seed: runs with different seeds must be tested on the same images, and a
-/// test set must stay unseen however often it is opened.
-pub const TEST_SPLIT_SEED: u64 = 0;
-const TEST_SHARE: f64 = 0.2;
+use crate::formats::Digest;
 
 /// The image files of one part, not yet decoded.
+#[derive(Clone)]
 pub struct Listing {
     pub dir: PathBuf,
+    /// What paths are told relative to: the directory that the user named.
+    pub root: PathBuf,
     pub files: Vec<PathBuf>,
+    /// Of the files' bytes, where [`identify`](Listing::identify) has read them: as many as files, or none.
+    pub contents: Vec<Option<Digest>>,
     pub labels: Vec<u32>,
     pub classes: Arc<[String]>,
 }
 
 impl Listing {
-    /// `known` is the training directory and the classes to number by.
-    pub fn read(dir: &Path, known: Option<(&Path, Arc<[String]>)>) -> Result<Listing, DataError> {
+    /// The part of `root` in `dir`; `known` is the training directory and the classes to number by.
+    pub fn read(
+        root: &Path,
+        dir: &Path,
+        known: Option<(&Path, Arc<[String]>)>,
+    ) -> Result<Listing, DataError> {
         let class_dirs = class_dirs(dir)?;
         if class_dirs.is_empty() {
             return Err(DataError::NoClassFolders {
@@ -35,7 +40,9 @@ impl Listing {
             known.unwrap_or_else(|| (dir, class_dirs.iter().map(|c| c.0.clone()).collect()));
         let mut listing = Listing {
             dir: dir.to_path_buf(),
+            root: root.to_path_buf(),
             files: Vec::new(),
+            contents: Vec::new(),
             labels: Vec::new(),
             classes,
         };
@@ -64,11 +71,6 @@ impl Listing {
         Ok(listing)
     }
 
-    pub fn split(&self) -> Result<(Listing, Listing), DataError> {
-        let split = stratified_split(&self.labels, TEST_SHARE, "test split", TEST_SPLIT_SEED)?;
-        Ok((self.subset(&split.kept), self.subset(&split.aside)))
-    }
-
     pub fn limit(self, limit: Option<usize>) -> Listing {
         match limit {
             Some(n) if n < self.files.len() => self.subset(&balanced_prefix(&self.labels, n)),
@@ -76,10 +78,16 @@ impl Listing {
         }
     }
 
-    fn subset(&self, indices: &[usize]) -> Listing {
+    pub fn subset(&self, indices: &[usize]) -> Listing {
+        let contents = match self.contents.is_empty() {
+            true => Vec::new(),
+            false => indices.iter().map(|&i| self.contents[i]).collect(),
+        };
         Listing {
             dir: self.dir.clone(),
+            root: self.root.clone(),
             files: indices.iter().map(|&i| self.files[i].clone()).collect(),
+            contents,
             labels: indices.iter().map(|&i| self.labels[i]).collect(),
             classes: self.classes.clone(),
         }

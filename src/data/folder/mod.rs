@@ -1,30 +1,34 @@
 //! Folders of class folders.
 
 mod decode;
+mod divide;
 mod entries;
 mod listing;
 
 use std::path::{Path, PathBuf};
 
-use super::{DataError, Dataset, OpenOptions, Splits};
+use super::{DataError, Dataset, OpenOptions, Progress, Splits};
 pub use entries::image_files;
 pub(super) use entries::name;
 use entries::{class_dirs, entries, is_image};
-use listing::{Listing, TEST_SPLIT_SEED};
+pub(super) use listing::Listing;
 
 pub(super) fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Splits, DataError> {
     let (train_dir, test_dir) = part_dirs(root)?;
     let (train, test, note) = match (train_dir, test_dir) {
         (Some(train_dir), Some(test_dir)) => {
-            let train = Listing::read(&train_dir, None)?;
-            let test = Listing::read(&test_dir, Some((&train_dir, train.classes.clone())))?;
+            let train = Listing::read(root, &train_dir, None)?;
+            let known = (&*train_dir, train.classes.clone());
+            let test = Listing::read(root, &test_dir, Some(known))?;
             (train, test, None)
         }
         (None, None) => {
-            let (train, test) = Listing::read(root, None)?.split()?;
+            let all = Listing::read(root, root, None)?.identify(options.progress);
+            let (train, test) = all.divide()?;
             let note = format!(
-                "{}: no train and test folders, so {} of {} images, the same share of each class, \
-                 are set aside for testing (seed {TEST_SPLIT_SEED})",
+                "{}: no train and test folders, so {} of {} images, about a fifth of each class, are \
+                 set aside for testing: chosen by their content, and the same ones when others \
+                 come or go",
                 root.display(),
                 test.files.len(),
                 train.files.len() + test.files.len(),
@@ -55,14 +59,74 @@ pub(super) fn open_test(root: &Path, options: &OpenOptions<'_>) -> Result<Datase
     let test = match part_dirs(root)? {
         (Some(train_dir), Some(test_dir)) => {
             let classes = class_dirs(&train_dir)?.into_iter().map(|c| c.0).collect();
-            Listing::read(&test_dir, Some((&train_dir, classes)))?
+            Listing::read(root, &test_dir, Some((&train_dir, classes)))?
         }
-        (None, Some(test_dir)) => Listing::read(&test_dir, None)?,
+        (None, Some(test_dir)) => Listing::read(root, &test_dir, None)?,
         (Some(_), None) => return Err(missing_part(root, "test or val")),
-        (None, None) => Listing::read(root, None)?.split()?.1,
+        (None, None) => {
+            let all = Listing::read(root, root, None)?;
+            all.identify(options.progress).divide()?.1
+        }
     };
     let mut memory = options.memory();
     test.limit(options.limit_test).open(options, &mut memory)
+}
+
+/// The names of the classes to train on, in the order of their labels.
+pub(super) fn classes(root: &Path) -> Result<Vec<String>, DataError> {
+    let train_dir = part_dirs(root)?.0;
+    let dirs = class_dirs(train_dir.as_deref().unwrap_or(root))?;
+    Ok(dirs.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Every image file of `root`, numbered by the classes of its training part, and whether each is of the test part.
+pub(super) fn list(
+    root: &Path,
+    progress: Option<Progress>,
+) -> Result<(Listing, Vec<bool>), DataError> {
+    let all = match part_dirs(root)? {
+        (None, None) => {
+            let all = Listing::read(root, root, None)?.identify(progress);
+            let mut is_test = vec![false; all.files.len()];
+            for i in all.test_split().aside {
+                is_test[i] = true;
+            }
+            return Ok((all, is_test));
+        }
+        (Some(train_dir), test_dir) => {
+            let train = Listing::read(root, &train_dir, None)?;
+            let test = test_dir.map(|dir| {
+                let known = (&*train_dir, train.classes.clone());
+                Listing::read(root, &dir, Some(known))
+            });
+            (train, test.transpose()?)
+        }
+        (None, Some(_)) => return Err(missing_part(root, "train")),
+    };
+    let (mut listing, test) = all;
+    let mut is_test = vec![false; listing.files.len()];
+    if let Some(test) = test {
+        listing.files.extend(test.files);
+        listing.labels.extend(test.labels);
+        is_test.resize(listing.files.len(), true);
+    }
+    Ok((listing.identify(progress), is_test))
+}
+
+/// The image files that `root` has to be scored on, numbered by their own classes: those of its test part, or all
+/// of a folder that has no parts; and which of these are a test part.
+pub(super) fn list_test(
+    root: &Path,
+    progress: Option<Progress>,
+) -> Result<(Listing, Option<Vec<bool>>), DataError> {
+    match part_dirs(root)? {
+        (None, None) => list(root, progress).map(|(all, is_test)| (all, Some(is_test))),
+        (_, Some(test_dir)) => {
+            let test = Listing::read(root, &test_dir, None)?;
+            Ok((test.identify(progress), None))
+        }
+        (Some(_), None) => Err(missing_part(root, "test or val")),
+    }
 }
 
 /// `(train, test)` where `root` is divided. A class that happens to be called `train` holds images
