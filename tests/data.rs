@@ -1,5 +1,7 @@
 //! The image-set readers against files that the tests write, and the embedded sample.
 
+mod mutate;
+
 mod data {
     mod cifar;
     mod files;
@@ -8,8 +10,13 @@ mod data {
     mod idx;
     mod image;
     mod jpeg;
+    mod left_out;
+    mod limits;
     mod parts;
     mod prefetch;
     mod reuse;
     mod sample;
 }
+
+#[global_allocator]
+static MEMORY: mutate::Counting = mutate::Counting;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{Dataset, SkippedImage};
+use bayeslora::formats::printable;
 use bayeslora::gpu::{self, AdapterChoice, Gpu, GpuOptions};
 use bayeslora::model::Backbone;
 use bayeslora::train::Progress;
@@ -224,16 +225,24 @@ pub fn backbone(path: &Location) -> Result<Backbone> {
     Backbone::load(path).context("--backbone")
 }
 
+/// Tells on standard error what a folder's images were taken as, and what is left out.
+pub fn report_notes(notes: &[String]) {
+    for note in notes {
+        output::note(&format!("note: {note}"));
+    }
+}
+
 /// Tells on standard error which images were left out.
 pub fn report_skipped(dataset: &Dataset) {
     const NAMED: usize = 5;
+    report_notes(&dataset.notes);
     let skipped = &dataset.skipped;
     if skipped.is_empty() {
         return;
     }
     let mut text = format!("skipped {} images that do not decode:", skipped.len());
     for SkippedImage { path, reason, .. } in skipped.iter().take(NAMED) {
-        text += &format!("\n  {}: {reason}", path.display());
+        text += &format!("\n  {}: {reason}", printable(path.display()));
     }
     if skipped.len() > NAMED {
         text += &format!("\n  and {} more", skipped.len() - NAMED);

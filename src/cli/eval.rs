@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
-use bayeslora::formats::Temperature;
+use bayeslora::formats::{Temperature, printable};
 use bayeslora::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
 use bayeslora::predict::{
     Ensemble, Evaluated, PredictError, Predictive, Predictor, Samples, Source, evaluate,
@@ -265,10 +265,10 @@ pub fn class_table(predictions: &Predictions, names: &[String]) -> String {
             .map_or((0, 0), |(count, other)| (count, other.0));
         let mistaken = match count {
             0 => String::new(),
-            _ => format!("{} ({count})", names[other]),
+            _ => format!("{} ({count})", printable(&names[other])),
         };
         table.add_row([
-            names[class].clone(),
+            printable(&names[class]),
             images(class).to_string(),
             format!("{:.3}", accuracy(class)),
             mistaken,

@@ -4,21 +4,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::data::{self, Dataset};
-use bayeslora::formats::Temperature;
+use bayeslora::formats::{Temperature, printable};
 use bayeslora::predict::{Ensemble, Prediction, Predictor, Samples};
 use clap::Args;
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::context::Context;
+use super::context::{self, Context};
 use super::location::Location;
 use super::run::{Run, RunArgs};
 use super::{output, tables};
+
+/// Images that are in memory at a time.
+const AT_ONCE: usize = 1024;
 
 #[derive(Args)]
 pub struct PredictArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// Image files of any size (PNG, JPEG, WebP, BMP), or directories of them
+    /// Image files (PNG, JPEG, WebP, BMP, TIFF, GIF) of up to 120 million pixels and 256 MiB, or directories
+    /// of them
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Monte Carlo samples of the gates, the same for every image; 0 takes the mean weights
@@ -85,26 +90,47 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     };
     let files = files(&args.images)?;
     let side = run.adapter.resolution;
-    let images = decode(&files, side, &run.adapter.classes)?;
-    let gpu = context.gpu()?;
-    let mut prediction = match run.members.is_empty() {
-        true => Predictor::new(&gpu, &run.backbone, &run.adapter)?.predict(images, samples)?,
-        false => Ensemble::new(&gpu, &run.backbone, &run.members)?.predict(images, samples)?,
-    };
-    if let Some(temperature) = temperature {
-        prediction = prediction.at_temperature(temperature);
-    }
     let classes = &run.adapter.classes;
+    // All of them, so that the bad ones are named together and before any work.
+    let few = files.len() <= AT_ONCE;
+    let mut decoded = Some(decode(&files, side, few)?).filter(|_| few);
+    let gpu = context.gpu()?;
+    let predict: Box<dyn Fn(Dataset) -> _> = match run.members.is_empty() {
+        true => {
+            let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
+            Box::new(move |images| predictor.predict(images, samples))
+        }
+        false => {
+            let ensemble = Ensemble::new(&gpu, &run.backbone, &run.members)?;
+            Box::new(move |images| ensemble.predict(images, samples))
+        }
+    };
     let default = if args.json { classes.len() } else { 3 };
     let top = args.top.map_or(default, |top| top as usize);
-    let answers = files.iter().enumerate();
+    let mut answers = Vec::with_capacity(files.len());
+    for files in files.chunks(AT_ONCE) {
+        let pixels = match decoded.take() {
+            Some(pixels) => pixels,
+            None => decode(files, side, true)?,
+        };
+        let images = Dataset::new(
+            side,
+            pixels,
+            vec![0; files.len()],
+            classes.as_slice().into(),
+        );
+        let mut prediction = predict(images)?;
+        if let Some(temperature) = temperature {
+            prediction = prediction.at_temperature(temperature);
+        }
+        let numbered = files.iter().enumerate();
+        answers.extend(numbered.map(|(i, file)| answer(i, file, &prediction, classes, top)));
+    }
     let report = Report {
         samples: draws,
         seed: args.seed,
         temperature,
-        images: answers
-            .map(|(index, file)| answer(index, file, &prediction, classes, top))
-            .collect(),
+        images: answers,
     };
     match args.json {
         true => output::json(&report),
@@ -144,10 +170,11 @@ fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
             files.push(path.clone());
             continue;
         }
-        let inside = data::image_files(path)?;
+        let (inside, notes) = data::image_files(path)?;
+        context::report_notes(&notes);
         ensure!(
             !inside.is_empty(),
-            "{}: no images (.png, .jpg, .jpeg, .webp, .bmp) in this directory",
+            "{}: no images (PNG, JPEG, WebP, BMP, TIFF, GIF) in this directory",
             path.display()
         );
         files.extend(inside);
@@ -155,19 +182,25 @@ fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// All files as one set, or an error that names every bad one.
-fn decode(files: &[PathBuf], side: usize, classes: &[String]) -> Result<Dataset> {
+/// The pixels of all files, if they are to be kept, or an error that names every bad one.
+fn decode(files: &[PathBuf], side: usize, keep: bool) -> Result<Vec<u8>> {
+    let decode = |path: &PathBuf| match data::decode_image(path, side) {
+        Ok(image) if keep => Ok(image),
+        Ok(_) => Ok(Vec::new()),
+        Err(_) if !path.exists() => Err(format!("{}: no such file", path.display())),
+        Err(error) => Err(error.to_string()),
+    };
+    let decoded: Vec<_> = files.par_iter().map(decode).collect();
     let mut pixels = Vec::new();
     let mut bad = Vec::new();
-    for path in files {
-        match data::decode_image(path, side) {
+    for image in decoded {
+        match image {
             Ok(image) => pixels.extend(image),
-            Err(_) if !path.exists() => bad.push(format!("{}: no such file", path.display())),
-            Err(error) => bad.push(error.to_string()),
+            Err(text) => bad.push(text),
         }
     }
     match &bad[..] {
-        [] => {}
+        [] => Ok(pixels),
         [one] => bail!("{one}"),
         all => bail!(
             "{} of {} images:\n  {}",
@@ -176,8 +209,6 @@ fn decode(files: &[PathBuf], side: usize, classes: &[String]) -> Result<Dataset>
             all.join("\n  ")
         ),
     }
-    let labels = vec![0; files.len()];
-    Ok(Dataset::new(side, pixels, labels, classes.into()))
 }
 
 fn answer(
@@ -210,7 +241,7 @@ fn describe(report: &Report, classes: usize) -> String {
     let images = report.images.iter();
     let names = images.clone().flat_map(|answer| &answer.classes);
     let width = names
-        .map(|answer| answer.class.chars().count())
+        .map(|answer| printable(&answer.class).chars().count())
         .max()
         .unwrap_or(0);
     let blocks: Vec<_> = images
@@ -236,6 +267,7 @@ fn block(answer: &Answer, width: usize, classes: usize, samples: usize) -> Strin
             _ => format!(" ± {:4.1}", 100.0 * std),
         };
         let percent = 100.0 * probability;
+        let class = printable(class);
         text += &format!("\n  {class:width$}  {percent:5.1} %{spread}  {bar}");
     }
     text += &format!("\n  {}", in_words(answer, classes, samples));
@@ -262,11 +294,12 @@ fn trace(value: f32) -> String {
 /// How sure the answer is, and whether the samples agree on that.
 fn in_words(answer: &Answer, classes: usize, samples: usize) -> String {
     let best = &answer.classes[0];
+    let class = printable(&best.class);
     let sure = match best.probability {
-        p if p >= 0.95 => format!("almost certainly {}", best.class),
-        p if p >= 0.8 => format!("probably {}", best.class),
-        p if p >= 0.5 => format!("more likely {} than not", best.class),
-        p if f64::from(p) >= 2.0 / classes as f64 => format!("unsure, {} at best", best.class),
+        p if p >= 0.95 => format!("almost certainly {class}"),
+        p if p >= 0.8 => format!("probably {class}"),
+        p if p >= 0.5 => format!("more likely {class} than not"),
+        p if f64::from(p) >= 2.0 / classes as f64 => format!("unsure, {class} at best"),
         _ => "no idea".into(),
     };
     // The share of the doubt that comes from the gates.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{self, Dataset, OpenOptions};
-use bayeslora::formats::{Adapter, FormatError, RunDir};
+use bayeslora::formats::{Adapter, FormatError, RunDir, printable};
 use bayeslora::model::Backbone;
 use bayeslora::predict::Samples;
 use bayeslora::train::kl::soft_effective_rank;
@@ -42,7 +42,8 @@ pub struct TestArgs {
     /// Use so many test images, as many of each class
     #[arg(long, value_name = "N")]
     limit_test: Option<usize>,
-    /// Leave out images that do not decode instead of stopping
+    /// Leave out images that do not decode instead of stopping: damaged or cut ones, and those of more than
+    /// 120 million pixels or 256 MiB
     #[arg(long)]
     skip_bad_images: bool,
 }
@@ -255,5 +256,5 @@ pub fn effective_rank(adapter: &Adapter) -> f64 {
 fn listed(names: &[String]) -> String {
     const NAMED: usize = 3;
     let more = if names.len() > NAMED { ", ..." } else { "" };
-    format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
+    printable(names[..names.len().min(NAMED)].join(", ")) + more
 }

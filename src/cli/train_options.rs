@@ -166,7 +166,8 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
-    /// Leave out images that do not decode instead of stopping
+    /// Leave out images that do not decode instead of stopping: damaged or cut ones, and those of more than
+    /// 120 million pixels or 256 MiB
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     skip_bad_images: bool,

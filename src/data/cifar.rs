@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::DataError;
 use super::dataset::Dataset;
+use super::{DataError, memory};
+use crate::formats::{open_regular, read_regular};
 
 /// Height and width of every CIFAR image.
 pub(super) const SIDE: usize = 32;
 const PIXELS: usize = SIDE * SIDE;
+
+/// The longest file of class names that is read.
+const NAMES_BYTES: u64 = 1 << 20;
 
 /// One of the two sets: its files, its records and its classes. A record is `label_bytes` label bytes,
 /// the last of which is the label used, then 3072 pixel bytes as `[3, 32, 32]`.
@@ -16,6 +20,9 @@ pub(super) struct Layout {
     pub name: &'static str,
     /// What the official archive unpacks to.
     pub directory: &'static str,
+    /// What the archive for Python unpacks to.
+    pickle_directory: &'static str,
+    archive: &'static str,
     pub train: &'static [&'static str],
     pub test: &'static str,
     pub classes: &'static [&'static str],
@@ -27,6 +34,26 @@ impl Layout {
     /// Whether `dir` holds any of the set's files.
     pub fn is_in(&self, dir: &Path) -> bool {
         self.files().any(|file| dir.join(file).is_file())
+    }
+
+    /// Refuses the other form that the set is published in, Python's pickles, which are under the same
+    /// names but for their ending.
+    pub fn refuse_pickles(&self, dir: &Path) -> Result<(), DataError> {
+        let pickled = [dir.to_path_buf(), dir.join(self.pickle_directory)]
+            .into_iter()
+            .flat_map(|dir| {
+                self.files()
+                    .map(move |file| dir.join(file).with_extension(""))
+            })
+            .find(|path| path.is_file());
+        match pickled {
+            Some(path) => Err(DataError::Pickles {
+                path,
+                set: self.name,
+                archive: self.archive,
+            }),
+            None => Ok(()),
+        }
     }
 
     fn files(&self) -> impl Iterator<Item = &'static str> {
@@ -78,16 +105,23 @@ impl Layout {
         pixels: &mut Vec<u8>,
         found: &mut Vec<u32>,
     ) -> Result<(), DataError> {
-        let bytes = std::fs::read(path).map_err(|error| DataError::unreadable(path, error))?;
+        let unreadable = |error| DataError::unreadable(path, error);
+        let (_, length) = open_regular(path).map_err(unreadable)?;
         let record_bytes = self.label_bytes + 3 * PIXELS;
-        if !bytes.len().is_multiple_of(record_bytes) {
-            return Err(DataError::Truncated {
+        let check_whole = |bytes: u64| match bytes.is_multiple_of(record_bytes as u64) {
+            true => Ok(()),
+            false => Err(DataError::Truncated {
                 path: path.to_path_buf(),
-                bytes: bytes.len(),
+                bytes,
                 record: record_bytes,
                 set: self.name,
-            });
-        }
+            }),
+        };
+        check_whole(length)?;
+        memory::check(path, length.saturating_mul(2))?;
+        let bytes = read_regular(path, length).map_err(unreadable)?;
+        // It may have changed since.
+        check_whole(bytes.len() as u64)?;
         pixels.reserve(bytes.len() / record_bytes * 3 * PIXELS);
         for (index, record) in bytes.chunks_exact(record_bytes).enumerate() {
             let (labels, planes) = record.split_at(self.label_bytes);
@@ -116,8 +150,11 @@ impl Layout {
         if !path.is_file() {
             return Ok(self.default_names());
         }
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| DataError::unreadable(&path, error))?;
+        let unreadable = |error| DataError::unreadable(&path, error);
+        let text = read_regular(&path, NAMES_BYTES).map_err(unreadable)?;
+        let text = String::from_utf8(text).map_err(|error| {
+            unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        })?;
         let names: Arc<[String]> = text
             .lines()
             .map(str::trim)
@@ -138,6 +175,8 @@ impl Layout {
 pub(super) static CIFAR10: Layout = Layout {
     name: "cifar10",
     directory: "cifar-10-batches-bin",
+    pickle_directory: "cifar-10-batches-py",
+    archive: "cifar-10-binary.tar.gz",
     train: &[
         "data_batch_1.bin",
         "data_batch_2.bin",
@@ -166,6 +205,8 @@ pub(super) static CIFAR10: Layout = Layout {
 pub(super) static CIFAR100: Layout = Layout {
     name: "cifar100",
     directory: "cifar-100-binary",
+    pickle_directory: "cifar-100-python",
+    archive: "cifar-100-binary.tar.gz",
     train: &["train.bin"],
     test: "test.bin",
     classes: &FINE_NAMES,

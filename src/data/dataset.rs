@@ -31,6 +31,9 @@ pub struct Dataset {
     pub classes: Arc<[String]>,
     /// Images left out because they could not be decoded; empty in a [`subset`](Self::subset).
     pub skipped: Vec<SkippedImage>,
+    /// What else of a folder was left out, or taken in a way that is not plain, a line each; empty in a
+    /// [`subset`](Self::subset).
+    pub notes: Vec<String>,
 }
 
 /// An image that was left out, and why.
@@ -90,6 +93,7 @@ impl Dataset {
             labels,
             classes,
             skipped: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -146,6 +150,7 @@ impl Dataset {
         let others = (0..self.len()).filter(|i| !known.contains(&self.identity(*i)));
         let mut left = self.subset(&others.collect::<Vec<_>>());
         left.skipped = self.skipped.clone();
+        left.notes = self.notes.clone();
         left
     }
 
@@ -196,6 +201,7 @@ impl Dataset {
             labels: indices.iter().map(|&i| self.labels[i]).collect(),
             classes: self.classes.clone(),
             skipped: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -223,6 +229,7 @@ impl Dataset {
             kept.places = (0..n).collect();
         }
         kept.skipped = self.skipped;
+        kept.notes = self.notes;
         Ok(kept)
     }
 

@@ -2,25 +2,64 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::formats::printable;
+
 /// Why an image set, or one image, cannot be used. Every message names the file or option, what
 /// was found and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    #[error("{path}: no such directory; expected {EXPECTED}", path = .path.display())]
+    #[error("{path}: no such directory; expected {EXPECTED}", path = shown(.path))]
     NotFound { path: PathBuf },
 
-    #[error("{path}: a file, not a directory; expected {EXPECTED}", path = .path.display())]
+    #[error("{path}: a file, not a directory; expected {EXPECTED}", path = shown(.path))]
     NotADirectory { path: PathBuf },
 
     #[error(
-        "{path}: no class folders among its {entries} entries; expected {EXPECTED}",
-        path = .path.display()
+        "{path}: no class folders among its {entries} entries, {images} of them images; expected \
+         {EXPECTED}",
+        path = shown(.path)
     )]
-    NoClassFolders { path: PathBuf, entries: usize },
+    NoClassFolders {
+        path: PathBuf,
+        entries: usize,
+        images: usize,
+    },
+
+    #[error(
+        "{path}: holds images and no class folders, and a part of a set is no class; expected \
+         {path}/CLASS/*",
+        path = shown(.path)
+    )]
+    FlatPart { path: PathBuf },
+
+    #[error(
+        "{first} and {second} are both the same part of the set; rename the one that is not meant",
+        first = shown(.first),
+        second = shown(.second)
+    )]
+    PartTwice { first: PathBuf, second: PathBuf },
+
+    #[error(
+        "{first} and {second} lead to the same folder; expected the images of each to be others",
+        first = shown(.first),
+        second = shown(.second)
+    )]
+    FolderTwice { first: PathBuf, second: PathBuf },
+
+    #[error("{path}: a class name that is no Unicode text; rename the folder", path = shown(.path))]
+    ClassNotText { path: PathBuf },
+
+    #[error(
+        "{first} and {second} are one name written in two ways (Unicode's composed and decomposed \
+         letters); rename or join the folders",
+        first = .first.display().to_string().escape_default(),
+        second = .second.display().to_string().escape_default()
+    )]
+    ClassTwice { first: PathBuf, second: PathBuf },
 
     #[error(
         "{path}: holds both {first} and {second}; name one of the two directories",
-        path = .path.display()
+        path = shown(.path)
     )]
     Ambiguous {
         path: PathBuf,
@@ -30,7 +69,7 @@ pub enum DataError {
 
     #[error(
         "{path}: {missing} not found; {set} is expected to have {expected} there",
-        path = .path.display()
+        path = shown(.path)
     )]
     Missing {
         path: PathBuf,
@@ -39,24 +78,46 @@ pub enum DataError {
         expected: String,
     },
 
-    #[error("{path}: cannot be read: {reason}", path = .path.display())]
+    #[error("{path}: cannot be read: {reason}", path = shown(.path))]
     Unreadable { path: PathBuf, reason: String },
 
     #[error(
         "{path}: {bytes} bytes, which is not a multiple of the {record} bytes of a {set} record; \
          the file is truncated or has another layout",
-        path = .path.display()
+        path = shown(.path)
     )]
     Truncated {
         path: PathBuf,
-        bytes: usize,
+        bytes: u64,
         record: usize,
         set: &'static str,
     },
 
     #[error(
+        "{path}: one of {set}'s Python pickles, which are not read; get {archive} from \
+         https://www.cs.toronto.edu/~kriz/ and unpack it",
+        path = shown(.path)
+    )]
+    Pickles {
+        path: PathBuf,
+        set: &'static str,
+        archive: &'static str,
+    },
+
+    #[error(
+        "{path}: its images take {bytes} bytes of memory and {free} are free; expected a set that \
+         fits: such sets are read whole",
+        path = shown(.path)
+    )]
+    BeyondMemory {
+        path: PathBuf,
+        bytes: u64,
+        free: u64,
+    },
+
+    #[error(
         "{path}: record {record} has label {label}; expected 0 to {max} for {set}",
-        path = .path.display()
+        path = shown(.path)
     )]
     LabelOutOfRange {
         path: PathBuf,
@@ -70,7 +131,7 @@ pub enum DataError {
     #[error(
         "{path}: begins with {found}; expected {expected:08x}, unsigned bytes in {dimensions} \
          dimension(s): another file under this name, or one that has to be unpacked",
-        path = .path.display()
+        path = shown(.path)
     )]
     IdxMagic {
         path: PathBuf,
@@ -82,19 +143,19 @@ pub enum DataError {
     #[error(
         "{path}: its header says {shape} bytes and {found} follow; the file is truncated or \
          damaged: download it again",
-        path = .path.display()
+        path = shown(.path)
     )]
     IdxLength {
         path: PathBuf,
         shape: String,
-        found: usize,
+        found: String,
     },
 
     #[error(
         "{images}: {count} images, but {labels} has {label_count} labels; expected two files of \
          one set",
-        images = .images.display(),
-        labels = .labels.display()
+        images = shown(.images),
+        labels = shown(.labels)
     )]
     IdxCounts {
         images: PathBuf,
@@ -106,7 +167,7 @@ pub enum DataError {
     #[error(
         "{path}: images of {height} x {width} pixels; expected square ones: write them as image \
          files in class folders instead",
-        path = .path.display()
+        path = shown(.path)
     )]
     IdxShape {
         path: PathBuf,
@@ -114,7 +175,7 @@ pub enum DataError {
         width: usize,
     },
 
-    #[error("{path}: {found} class names; expected {expected}, one a line", path = .path.display())]
+    #[error("{path}: {found} class names; expected {expected}, one a line", path = shown(.path))]
     ClassNames {
         path: PathBuf,
         found: usize,
@@ -122,34 +183,41 @@ pub enum DataError {
     },
 
     #[error(
-        "{path}: the class folder has no images ({others} other entries); expected at least one \
-         of {kinds}",
-        path = .path.display()
+        "{path}: the class folder has no images ({others} other entries, {unread} pictures in formats \
+         that are not read); expected at least one of {kinds}",
+        path = shown(.path)
     )]
     EmptyClass {
         path: PathBuf,
         others: usize,
+        unread: usize,
         kinds: String,
     },
 
     #[error(
         "{path}: every one of the {count} images of this class folder was skipped as unreadable; \
          expected at least one that can be read",
-        path = .path.display()
+        path = shown(.path)
     )]
     AllSkipped { path: PathBuf, count: usize },
 
     #[error(
-        "{path}: a class that {train} does not have; expected only classes that can be trained",
-        path = .path.display(),
-        train = .train.display()
+        "{path}: a class that {train} does not have{}; expected only classes that can be trained",
+        .alike.as_ref().map_or(String::new(), |class| format!(", which has {}", printable(class))),
+        path = shown(.path),
+        train = shown(.train)
     )]
-    UnknownClass { path: PathBuf, train: PathBuf },
+    UnknownClass {
+        path: PathBuf,
+        train: PathBuf,
+        /// The same but for capitals.
+        alike: Option<String>,
+    },
 
-    #[error("{path}: {found} class folder; expected at least two to train on", path = .path.display())]
+    #[error("{path}: {found} class folder; expected at least two to train on", path = shown(.path))]
     TooFewClasses { path: PathBuf, found: usize },
 
-    #[error("{path}: zero images; expected at least one", path = .path.display())]
+    #[error("{path}: zero images; expected at least one", path = shown(.path))]
     NoImages { path: PathBuf },
 
     #[error(
@@ -163,7 +231,7 @@ pub enum DataError {
         listed: String,
     },
 
-    #[error("{path}: cannot be decoded as an image: {reason}", path = .path.display())]
+    #[error("{path}: cannot be decoded as an image: {reason}", path = shown(.path))]
     BadImage { path: PathBuf, reason: String },
 
     #[error(
@@ -187,10 +255,14 @@ pub enum DataError {
         classes: usize,
         fraction: f64,
     },
-    #[error("found no class {name}; the classes are {}", classes.join(", "))]
+    #[error("found no class {}; the classes are {}", printable(name), printable(classes.join(", ")))]
     NoSuchClass { name: String, classes: Vec<String> },
     #[error("found {left} classes beside those named, expected at least two")]
     TooFewLeft { left: usize },
+}
+
+fn shown(path: &Path) -> String {
+    printable(path.display())
 }
 
 impl DataError {

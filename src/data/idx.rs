@@ -1,14 +1,14 @@
 //! MNIST and its kin: IDX files, plain or gzipped.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 
-use super::DataError;
 use super::dataset::Dataset;
+use super::{DataError, memory};
+use crate::formats::open_regular;
 
 /// Unsigned bytes in one dimension.
 const LABELS: u32 = 0x0801;
@@ -54,13 +54,13 @@ struct Part {
 
 impl Part {
     fn labels(&self, dir: &Path) -> Result<Idx, DataError> {
-        Idx::read(located(dir, self.labels, LABELS)?, LABELS)
+        Idx::open(located(dir, self.labels, LABELS)?, LABELS)?.read(1)
     }
 
     /// Grey is spread over the three channels.
     fn read(&self, dir: &Path, classes: &Arc<[String]>) -> Result<Dataset, DataError> {
         let labels = self.labels(dir)?;
-        let images = Idx::read(located(dir, self.images, IMAGES)?, IMAGES)?;
+        let images = Idx::open(located(dir, self.images, IMAGES)?, IMAGES)?;
         let [count, height, width] = images.shape[..] else {
             unreachable!("the magic number says three dimensions");
         };
@@ -95,6 +95,8 @@ impl Part {
                 set: "this set, as its training labels have it",
             });
         }
+        // Each byte and its three.
+        let images = images.read(4)?;
         let pixels = images.bytes.iter().flat_map(|grey| [*grey; 3]).collect();
         let labels = labels.bytes.iter().map(|label| u32::from(*label)).collect();
         Ok(Dataset::new(height, pixels, labels, classes.clone()))
@@ -134,6 +136,18 @@ fn located(dir: &Path, stem: &str, magic: u32) -> Result<PathBuf, DataError> {
     })
 }
 
+/// The most that deflate makes of a byte.
+const INFLATION: u64 = 1032;
+
+/// A file whose header has been read.
+struct Header {
+    path: PathBuf,
+    shape: Vec<usize>,
+    reader: Box<dyn Read>,
+    /// The most bytes that can follow.
+    most: u64,
+}
+
 /// An array of bytes with its shape.
 struct Idx {
     path: PathBuf,
@@ -142,22 +156,28 @@ struct Idx {
 }
 
 impl Idx {
-    /// Reads an array of the element type and the number of dimensions that `magic` stands for.
-    fn read(path: PathBuf, magic: u32) -> Result<Self, DataError> {
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(
-                |mut file| match path.extension().is_some_and(|end| end == "gz") {
-                    true => MultiGzDecoder::new(file).read_to_end(&mut bytes),
-                    false => file.read_to_end(&mut bytes),
-                },
-            )
-            .map_err(|error| DataError::unreadable(&path, error))?;
-        let word = |number: usize| {
-            let word = bytes.get(4 * number..4 * number + 4)?;
-            Some(u32::from_be_bytes(word.try_into().expect("four bytes")))
-        };
-        let found = word(0);
+    /// Reads the header of an array of the element type and the number of dimensions that `magic`
+    /// stands for.
+    fn open(path: PathBuf, magic: u32) -> Result<Header, DataError> {
+        let unreadable = |error| DataError::unreadable(&path, error);
+        let (file, length) = open_regular(&path).map_err(unreadable)?;
+        let (mut reader, most): (Box<dyn Read>, u64) =
+            match path.extension().is_some_and(|end| end == "gz") {
+                true => (
+                    Box::new(MultiGzDecoder::new(file)),
+                    length.saturating_mul(INFLATION),
+                ),
+                false => (Box::new(file), length),
+            };
+        let dimensions = (magic & 0xff) as usize;
+        let header = 4 + 4 * dimensions;
+        let mut bytes = Vec::with_capacity(header);
+        let begin = reader.by_ref().take(header as u64);
+        { begin }.read_to_end(&mut bytes).map_err(unreadable)?;
+        let mut words = bytes
+            .chunks_exact(4)
+            .map(|word| u32::from_be_bytes(word.try_into().expect("four bytes")));
+        let found = words.next();
         if found != Some(magic) {
             let found = found.map_or("fewer than four bytes".into(), |word| format!("{word:08x}"));
             return Err(DataError::IdxMagic {
@@ -167,27 +187,52 @@ impl Idx {
                 dimensions: magic & 0xff,
             });
         }
-        let dimensions = (magic & 0xff) as usize;
-        let shape: Option<Vec<usize>> = (1..=dimensions)
-            .map(|number| Some(word(number)? as usize))
-            .collect();
-        let shape = shape.unwrap_or_default();
-        let header = 4 + 4 * dimensions;
-        let promised = shape
-            .iter()
-            .try_fold(1, |product: usize, n| product.checked_mul(*n));
-        if shape.is_empty() || promised != bytes.len().checked_sub(header) {
-            return Err(DataError::IdxLength {
-                shape: shape
-                    .iter()
-                    .map(usize::to_string)
-                    .collect::<Vec<_>>()
-                    .join(" x "),
-                found: bytes.len().saturating_sub(header),
-                path,
-            });
+        let shape: Vec<usize> = words.map(|size| size as usize).collect();
+        let header = Header {
+            path,
+            shape,
+            reader,
+            most: most.saturating_sub(header as u64),
+        };
+        match header.shape.len() == dimensions {
+            true => Ok(header),
+            false => Err(header.wrong_length("fewer".into())),
         }
-        bytes.drain(..header);
-        Ok(Self { path, shape, bytes })
+    }
+}
+
+impl Header {
+    /// The bytes that the header promises; their user takes `copies` times as much memory.
+    fn read(mut self, copies: u64) -> Result<Idx, DataError> {
+        let sizes = self.shape.iter().map(|size| *size as u64);
+        let promised = sizes.fold(1, u64::saturating_mul);
+        if promised > self.most {
+            return Err(self.wrong_length(format!("at most {}", self.most)));
+        }
+        memory::check(&self.path, promised.saturating_mul(copies))?;
+        // A gzipped file may go on without end, and is known to be longer by one byte.
+        let mut bytes = Vec::new();
+        let reader = self.reader.by_ref().take(promised + 1);
+        { reader }
+            .read_to_end(&mut bytes)
+            .map_err(|error| DataError::unreadable(&self.path, error))?;
+        match bytes.len() as u64 == promised {
+            true => Ok(Idx {
+                path: self.path,
+                shape: self.shape,
+                bytes,
+            }),
+            false if bytes.len() as u64 > promised => Err(self.wrong_length("more".into())),
+            false => Err(self.wrong_length(bytes.len().to_string())),
+        }
+    }
+
+    fn wrong_length(&self, found: String) -> DataError {
+        let shape: Vec<_> = self.shape.iter().map(usize::to_string).collect();
+        DataError::IdxLength {
+            path: self.path.clone(),
+            shape: shape.join(" x "),
+            found,
+        }
     }
 }

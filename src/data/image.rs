@@ -11,11 +11,22 @@ use image::{
 use super::DataError;
 use super::jpeg::{self, JpegFault};
 use super::quiet::catch_quietly;
-use crate::formats::read_regular;
+use crate::formats::{printable, read_regular};
 
 /// Extensions (lower case) of the files that a class folder's images are looked for under.
 pub(super) const EXTENSIONS: [&str; 10] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "gif", "tif", "tiff",
+];
+
+/// Extensions (lower case) of pictures in formats that are not read, which a folder is searched for to
+/// say so.
+#[rustfmt::skip]
+pub(super) const UNREAD_EXTENSIONS: [&str; 50] = [
+    "heic", "heif", "hif", "avif", "avifs", "jxl", "jp2", "j2k", "jpf", "jpx", "jpm",
+    // Cameras' own.
+    "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "iiq", "kdc", "mos", "mrw", "nef", "nrw", "orf", "pef",
+    "raf", "raw", "rw2", "rwl", "srf", "sr2", "srw", "x3f",
+    "svg", "svgz", "psd", "psb", "xcf", "ico", "icns", "tga", "dds", "exr", "hdr", "ppm", "pgm", "pnm", "qoi",
 ];
 
 /// The most pixels of an image that is decoded: above what cameras and phones make but for a few, and
@@ -42,10 +53,16 @@ pub(super) enum ImageFault {
     TooManyBytes { width: u32, height: u32, bytes: u64 },
     #[error("{0}")]
     Jpeg(#[from] JpegFault),
-    #[error("{0}")]
+    #[error("{}", one_line(.0))]
     Decoder(#[from] ImageError),
     #[error("the decoder gave up on its content (a panic)")]
     Panic,
+}
+
+/// Some decoders' messages have newlines, and pieces of the file.
+fn one_line(error: &ImageError) -> String {
+    let text = error.to_string();
+    printable(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Decodes one image to `[side, side, 3]` RGB bytes.

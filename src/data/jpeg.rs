@@ -332,7 +332,10 @@ impl Image {
                 }
             }
         }
-        Ok(bits.at)
+        match bits.surplus() {
+            true => Err(fault(Stop::Damaged, done)),
+            false => Ok(bits.at),
+        }
     }
 }
 
@@ -603,6 +606,19 @@ impl<'a> Bits<'a> {
     fn run_and_size(&mut self, table: &Huffman) -> Result<(u32, u32), Stop> {
         let symbol = u32::from(self.symbol(table)?);
         Ok((symbol >> 4, symbol & 15))
+    }
+
+    /// Whether data are left over that are no mere padding: codes that were damaged have been read as
+    /// fewer blocks than there were.
+    fn surplus(&self) -> bool {
+        const TOLERATED: usize = 16;
+        let mut at = self.at;
+        next_marker(self.data, &mut at);
+        let left = self.data.get(self.at..at).unwrap_or_default();
+        left.iter()
+            .filter(|byte| !matches!(byte, 0x00 | 0xff))
+            .count()
+            > TOLERATED
     }
 
     /// What follows the restart marker that must come next.

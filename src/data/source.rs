@@ -72,8 +72,10 @@ impl Default for OpenOptions<'_> {
 ///   or `DIR/CLASS/*`, of which a fifth of each class, in expectation, are set aside as the test set. The
 ///   content of a file decides, so that copies fall on one side and a file stays on its side
 ///   when others come or go; a class with two contents has one on each side. [`Splits::note`] says
-///   so. Images are PNG, JPEG, WebP or BMP; other files, names
-///   that begin with a dot, and deeper folders are ignored. Classes are numbered by sorted name.
+///   so. Parts may be called `training`, `testing`, `valid` or `validation` too, in capitals or not.
+///   Images are PNG, JPEG, WebP, BMP, TIFF or GIF within the limits of
+///   [`decode_image`](super::decode_image); names that begin with a dot are ignored, and what else is
+///   left out is told by [`Dataset::notes`]. Classes are numbered by sorted name.
 ///
 /// # Errors
 ///
@@ -186,7 +188,12 @@ impl Source {
             }),
             [true, false] => Ok(Source::Cifar(&CIFAR10, path.join(CIFAR10.directory))),
             [false, true] => Ok(Source::Cifar(&CIFAR100, path.join(CIFAR100.directory))),
-            [false, false] => Ok(Source::Folder(path.into())),
+            [false, false] => {
+                for layout in layouts {
+                    layout.refuse_pickles(path)?;
+                }
+                Ok(Source::Folder(path.into()))
+            }
         }
     }
 }

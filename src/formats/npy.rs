@@ -1,11 +1,19 @@
 //! NumPy's `.npy`: probabilities and labels from any framework.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::{DType, Deserialize, NpyFile, NpyHeader, Order, TypeChar, WriterBuilder};
 use thiserror::Error;
+
+use super::open_regular;
+
+/// The longest header that is read, NumPy's own limit: those of plain arrays take some hundred bytes.
+const MAX_HEADER: u64 = 10_000;
+
+/// Brackets in brackets of a header; a plain array's has two. The parser calls itself for each.
+const MAX_DEPTH: usize = 16;
 
 /// Why an `.npy` file cannot be used.
 #[derive(Debug, Error)]
@@ -16,7 +24,7 @@ pub enum NpyError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// It does not start as an `.npy` file does.
     #[error("{}: found no .npy header ({cause}), expected a file written by numpy.save", path.display())]
@@ -24,7 +32,7 @@ pub enum NpyError {
         /// The file.
         path: PathBuf,
         /// What the parser said.
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// Its numbers are of another type.
     #[error("{}: found dtype {found}, expected {expected}", path.display())]
@@ -118,28 +126,17 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u32>, NpyError> {
     if file.header.shape().len() != 1 {
         return Err(file.wrong_shape("[n]"));
     }
-    let labels: Vec<i128> = match file.scalar() {
-        Some((TypeChar::Int, 1)) => file.read(wide::<i8>)?,
-        Some((TypeChar::Int, 2)) => file.read(wide::<i16>)?,
-        Some((TypeChar::Int, 4)) => file.read(wide::<i32>)?,
-        Some((TypeChar::Int, 8)) => file.read(wide::<i64>)?,
-        Some((TypeChar::Uint, 1)) => file.read(wide::<u8>)?,
-        Some((TypeChar::Uint, 2)) => file.read(wide::<u16>)?,
-        Some((TypeChar::Uint, 4)) => file.read(wide::<u32>)?,
-        Some((TypeChar::Uint, 8)) => file.read(wide::<u64>)?,
-        _ => return Err(file.wrong_dtype("an integer")),
-    };
-    labels
-        .into_iter()
-        .enumerate()
-        .map(|(row, found)| {
-            found.try_into().map_err(|_| NpyError::Label {
-                path: path.to_owned(),
-                row,
-                found,
-            })
-        })
-        .collect()
+    match file.scalar() {
+        Some((TypeChar::Int, 1)) => file.read_labels::<i8>(),
+        Some((TypeChar::Int, 2)) => file.read_labels::<i16>(),
+        Some((TypeChar::Int, 4)) => file.read_labels::<i32>(),
+        Some((TypeChar::Int, 8)) => file.read_labels::<i64>(),
+        Some((TypeChar::Uint, 1)) => file.read_labels::<u8>(),
+        Some((TypeChar::Uint, 2)) => file.read_labels::<u16>(),
+        Some((TypeChar::Uint, 4)) => file.read_labels::<u32>(),
+        Some((TypeChar::Uint, 8)) => file.read_labels::<u64>(),
+        _ => Err(file.wrong_dtype("an integer")),
+    }
 }
 
 /// Writes f32 values in C order.
@@ -174,11 +171,6 @@ pub fn write_npy(path: impl AsRef<Path>, shape: &[usize], values: &[f32]) -> Res
     })
 }
 
-/// Any label without loss, so that one that is out of range can be named.
-fn wide<T: Into<i128>>(label: T) -> i128 {
-    label.into()
-}
-
 /// A file whose header has been read, and whose data is known to be all there.
 struct Npy<'a> {
     path: &'a Path,
@@ -192,13 +184,19 @@ impl<'a> Npy<'a> {
             path: path.to_owned(),
             cause,
         };
-        let file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
+        let (file, length) = open_regular(path).map_err(io)?;
         let mut reader = BufReader::new(file);
-        let header = NpyHeader::from_reader(&mut reader).map_err(|cause| NpyError::Header {
+        let header = read_header(&mut reader).map_err(|cause| NpyError::Header {
             path: path.to_owned(),
             cause,
         })?;
+        if header.shape().contains(&0) {
+            return Err(NpyError::Shape {
+                path: path.to_owned(),
+                found: header.shape().to_vec(),
+                expected: "at least one element",
+            });
+        }
         let found = length.saturating_sub(reader.stream_position().map_err(io)?);
         // Before anything is allocated: a damaged shape may ask for any amount of memory.
         let item = header.dtype().num_bytes().unwrap_or(0) as u128;
@@ -243,7 +241,7 @@ impl<'a> Npy<'a> {
             .collect();
         let stored = NpyFile::with_header(self.header, self.reader)
             .data::<T>()
-            .map_err(|cause| io(std::io::Error::other(cause)))?
+            .map_err(|cause| io(io::Error::other(cause)))?
             .map(|value| value.map(&convert))
             .collect::<Result<Vec<U>, _>>()
             .map_err(io)?;
@@ -251,6 +249,21 @@ impl<'a> Npy<'a> {
             Order::C => stored,
             Order::Fortran => from_fortran(&stored, &shape),
         })
+    }
+
+    fn read_labels<T: Deserialize + Copy + Into<i128>>(self) -> Result<Vec<u32>, NpyError> {
+        let path = self.path;
+        let labels = self.read(|label: T| (u32::try_from(label.into()).ok(), label))?;
+        let labels = labels.into_iter().enumerate();
+        labels
+            .map(|(row, (label, stored))| {
+                label.ok_or_else(|| NpyError::Label {
+                    path: path.to_owned(),
+                    row,
+                    found: stored.into(),
+                })
+            })
+            .collect()
     }
 
     fn wrong_shape(&self, expected: &'static str) -> NpyError {
@@ -268,6 +281,37 @@ impl<'a> Npy<'a> {
             expected,
         }
     }
+}
+
+/// Reads the header if it is of a plain array's size: it says itself how long it is, and memory of that
+/// size would be taken.
+fn read_header(reader: &mut BufReader<File>) -> io::Result<NpyHeader> {
+    let mut begin = Vec::new();
+    // Magic, version, and a length of four bytes from version 2 on.
+    let limit = 12 + MAX_HEADER;
+    reader.by_ref().take(limit).read_to_end(&mut begin)?;
+    let size = match begin[..] {
+        [_, _, _, _, _, _, 1, _, a, b, ..] => u64::from(u16::from_le_bytes([a, b])),
+        [_, _, _, _, _, _, _, _, a, b, c, d, ..] => u32::from_le_bytes([a, b, c, d]).into(),
+        _ => 0,
+    };
+    let mut depth = 0usize;
+    let mut deepest = 0;
+    for byte in &begin[..begin.len().min(12 + size as usize)] {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    // Any other file's first bytes may say anything here: its lack of the magic is what counts.
+    if begin.starts_with(b"\x93NUMPY") && (size > MAX_HEADER || deepest > MAX_DEPTH) {
+        let text = format!("a header of {size} bytes and {deepest} nested brackets");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    reader.rewind()?;
+    NpyHeader::from_reader(reader)
 }
 
 /// Reorders values whose first axis varies fastest so that the last one does.

@@ -265,7 +265,7 @@ fn parts_and_classes_that_do_not_fit_together() {
     assert_eq!(open_test(spec(root), &options()).unwrap().labels, [1]);
 
     fs::create_dir(root.join("train/eel")).unwrap();
-    fs::write(root.join("train/eel/clip.gif"), "x").unwrap();
+    fs::write(root.join("train/eel/clip.mp4"), "x").unwrap();
     let text = message(open(spec(root), &options()));
     assert_says(&text, &["train/eel", "no images", "1 other", "png, jpg"]);
     fs::remove_dir_all(root.join("train/eel")).unwrap();

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use tempfile::tempdir;
 
 use super::files::{assert_says, message, options, spec};
+use crate::mutate::peak_of;
 
 /// An array of bytes with its header.
 fn idx(shape: &[usize], bytes: &[u8]) -> Vec<u8> {
@@ -164,4 +165,53 @@ fn what_is_wrong_with_a_file_is_said() {
     write(dir.path(), "t10k", &[]);
     refused(&["t10k-images-idx3-ubyte", "zero images"]);
     assert!(open(spec(dir.path()), &options()).is_ok());
+}
+
+/// A gzipped file of a few kilobytes may be of any length: more than its header promises is not read.
+#[test]
+fn a_file_that_inflates_without_end_is_left() {
+    let dir = tempdir().unwrap();
+    write_set(dir.path());
+    let plain = dir.path().join("train-images-idx3-ubyte");
+    let mut bytes = fs::read(&plain).unwrap();
+    fs::remove_file(&plain).unwrap();
+    bytes.resize(200 << 20, 0);
+    let gz = File::create(dir.path().join("train-images-idx3-ubyte.gz")).unwrap();
+    let mut gz = GzEncoder::new(gz, Compression::best());
+    gz.write_all(&bytes).unwrap();
+    gz.finish().unwrap();
+    drop(bytes);
+    let mut text = String::new();
+    let peak = peak_of(|| text = message(open(spec(dir.path()), &options())));
+    assert_says(&text, &["train-images-idx3-ubyte.gz", "more follow"]);
+    assert!(peak < 1 << 20, "{peak}");
+}
+
+#[test]
+fn a_header_that_promises_anything_is_held_against_the_file() {
+    let dir = tempdir().unwrap();
+    for (name, gzipped) in [
+        ("train-images-idx3-ubyte", false),
+        ("train-images-idx3-ubyte.gz", true),
+    ] {
+        write_set(dir.path());
+        let plain = dir.path().join("train-images-idx3-ubyte");
+        let mut bytes = fs::read(&plain).unwrap();
+        // The labels' number stays, so that this is what is looked at.
+        bytes[8..16].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
+        fs::remove_file(&plain).unwrap();
+        let file = File::create(dir.path().join(name)).unwrap();
+        match gzipped {
+            true => {
+                let mut gz = GzEncoder::new(file, Compression::best());
+                gz.write_all(&bytes).unwrap();
+                gz.finish().unwrap();
+            }
+            false => { file }.write_all(&bytes).unwrap(),
+        }
+        let mut text = String::new();
+        let peak = peak_of(|| text = message(open(spec(dir.path()), &options())));
+        assert_says(&text, &[name, "65535 x 65535", "truncated or damaged"]);
+        assert!(peak < 1 << 20, "{peak}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::data::identity::{FileIdentity, relative};
 use crate::data::image::{decode, read};
 use crate::data::pixels::{ImageFile, Pixels};
 use crate::data::{DataError, Dataset, OpenOptions, SkippedImage};
-use crate::formats::Digest;
+use crate::formats::{Digest, printable};
 
 /// How many undecodable images an error names.
 const NAMED: usize = 3;
@@ -93,6 +93,7 @@ impl Listing {
         let all = Dataset::of_files(options.side, pixels, identities, self.labels, self.classes);
         let mut kept = all.subset(&good);
         kept.skipped = skipped;
+        kept.notes = self.notes;
         Ok(kept)
     }
 
@@ -135,7 +136,7 @@ impl Listing {
 fn bad_images(bad: &[SkippedImage], total: usize) -> DataError {
     let named = bad.iter().take(NAMED);
     let mut listed: Vec<String> = named
-        .map(|image| format!("{}: {}", image.path.display(), image.reason))
+        .map(|image| format!("{}: {}", printable(image.path.display()), image.reason))
         .collect();
     if bad.len() > NAMED {
         listed.push(format!("and {} more", bad.len() - NAMED));

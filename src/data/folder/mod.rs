@@ -3,19 +3,22 @@
 mod decode;
 mod divide;
 mod entries;
+mod left_out;
 mod listing;
+mod parts;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{DataError, Dataset, OpenOptions, Progress, Splits};
+use entries::class_dirs;
 pub use entries::image_files;
 pub(super) use entries::name;
-use entries::{class_dirs, entries, is_image};
 pub(super) use listing::Listing;
+use parts::{missing_part, part_dirs};
 
 pub(super) fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Splits, DataError> {
     let (train_dir, test_dir) = part_dirs(root)?;
-    let (train, test, note) = match (train_dir, test_dir) {
+    let (mut train, test, note) = match (train_dir, test_dir) {
         (Some(train_dir), Some(test_dir)) => {
             let train = Listing::read(root, &train_dir, None)?;
             let known = (&*train_dir, train.classes.clone());
@@ -44,6 +47,7 @@ pub(super) fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Splits, Dat
             found: train.classes.len(),
         });
     }
+    train.notes.extend(parts::notes(root)?);
     let mut memory = options.memory();
     Ok(Splits {
         train: train
@@ -56,7 +60,7 @@ pub(super) fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Splits, Dat
 }
 
 pub(super) fn open_test(root: &Path, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
-    let test = match part_dirs(root)? {
+    let mut test = match part_dirs(root)? {
         (Some(train_dir), Some(test_dir)) => {
             let classes = class_dirs(&train_dir)?.into_iter().map(|c| c.0).collect();
             Listing::read(root, &test_dir, Some((&train_dir, classes)))?
@@ -68,6 +72,7 @@ pub(super) fn open_test(root: &Path, options: &OpenOptions<'_>) -> Result<Datase
             all.identify(options.progress).divide()?.1
         }
     };
+    test.notes.extend(parts::notes(root)?);
     let mut memory = options.memory();
     test.limit(options.limit_test).open(options, &mut memory)
 }
@@ -86,7 +91,8 @@ pub(super) fn list(
 ) -> Result<(Listing, Vec<bool>), DataError> {
     let all = match part_dirs(root)? {
         (None, None) => {
-            let all = Listing::read(root, root, None)?.identify(progress);
+            let mut all = Listing::read(root, root, None)?.identify(progress);
+            all.notes.extend(parts::notes(root)?);
             let mut is_test = vec![false; all.files.len()];
             for i in all.test_split().aside {
                 is_test[i] = true;
@@ -108,8 +114,10 @@ pub(super) fn list(
     if let Some(test) = test {
         listing.files.extend(test.files);
         listing.labels.extend(test.labels);
+        listing.notes.extend(test.notes);
         is_test.resize(listing.files.len(), true);
     }
+    listing.notes.extend(parts::notes(root)?);
     Ok((listing.identify(progress), is_test))
 }
 
@@ -122,33 +130,10 @@ pub(super) fn list_test(
     match part_dirs(root)? {
         (None, None) => list(root, progress).map(|(all, is_test)| (all, Some(is_test))),
         (_, Some(test_dir)) => {
-            let test = Listing::read(root, &test_dir, None)?;
+            let mut test = Listing::read(root, &test_dir, None)?;
+            test.notes.extend(parts::notes(root)?);
             Ok((test.identify(progress), None))
         }
         (Some(_), None) => Err(missing_part(root, "test or val")),
-    }
-}
-
-/// `(train, test)` where `root` is divided. A class that happens to be called `train` holds images
-/// itself and does not count.
-fn part_dirs(root: &Path) -> Result<(Option<PathBuf>, Option<PathBuf>), DataError> {
-    let find = |names: &[&str]| {
-        for name in names {
-            let dir = root.join(name);
-            if dir.is_dir() && !entries(&dir)?.iter().any(|path| is_image(path)) {
-                return Ok(Some(dir));
-            }
-        }
-        Ok(None)
-    };
-    Ok((find(&["train"])?, find(&["test", "val"])?))
-}
-
-fn missing_part(root: &Path, missing: &str) -> DataError {
-    DataError::Missing {
-        path: root.to_path_buf(),
-        missing: missing.to_string(),
-        set: "an image folder",
-        expected: "train/CLASS/* and test/CLASS/* (or val/CLASS/*)".to_string(),
     }
 }
