@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bayeslora::data::Dataset;
-use bayeslora::formats::{Adapter, GateDistribution, Head, LayerAdapter, RunDir};
+use bayeslora::formats::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir};
 use bayeslora::model::{AdapterLayout, Backbone};
 use bayeslora::report::{Comparison, Results, Study, Verdict};
 use bayeslora::study::measure::{Answers, Material, ensemble, measure};
@@ -70,8 +70,7 @@ fn adapter() -> Adapter {
 /// A run with everything but its predictions.
 fn train(out: &Path, spec: &RunSpec, seed: u64) -> Place {
     let place = Place::new(out, &spec.name, seed);
-    let run = RunDir::create(&place.run).unwrap();
-    run.write_config("").unwrap();
+    let run = RunDir::create(&place.run, "", |_| Ok::<_, FormatError>(())).unwrap();
     for epoch in 1..=spec.config.epochs {
         run.append_metrics(&json!({
             "epoch": epoch, "accuracy": 0.5, "nll": 1.0, "ece": 0.1, "train_accuracy": 0.6,
