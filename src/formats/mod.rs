@@ -20,6 +20,7 @@ pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter};
 pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;
 pub use error::FormatError;
+pub use files::write_atomic;
 pub use lock::{LOCK, Lock};
 pub use regular::{open_regular, read_regular};
 pub use run_dir::RunDir;
