@@ -5,7 +5,7 @@ mod common;
 mod properties;
 
 use bayeslora::formats::{
-    Adapter, Checkpoint, FormatError, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
+    Adapter, Checkpoint, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
 };
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{
@@ -531,7 +531,8 @@ fn a_run_resumes_bit_for_bit_after_a_prune() {
         stopped.prune(&kept);
         let state = stopped.read();
         let dir = tempfile::tempdir().unwrap();
-        let dir = RunDir::create(dir.path().join("run"), "", |_| Ok::<_, FormatError>(())).unwrap();
+        let nothing = |_: &RunDir| Ok::<_, FormatError>(());
+        let dir = RunDir::create(dir.path().join("run"), "", nothing).unwrap();
         dir.write_checkpoint(&save(&stopped.trainable.layout, &state))
             .unwrap();
         let pruned_layout = stopped.trainable.layout.clone();
@@ -541,7 +542,7 @@ fn a_run_resumes_bit_for_bit_after_a_prune() {
             poison: true,
             ..Default::default()
         });
-        let checkpoint = dir.read_checkpoint().unwrap().0;
+        let (checkpoint, _) = dir.read_checkpoint().unwrap();
         let (layout, restored) = restore(&network(&other, kernels), &first, &checkpoint);
         assert_eq!(layout, pruned_layout);
         assert_eq!(all_bits(&restored), all_bits(&state));

@@ -146,12 +146,13 @@ fn a_resumed_run_is_the_run() {
         let mut first = trainer(&GPU, config.clone()).unwrap();
         epochs(&mut first, 2);
         let directory = tempfile::tempdir().unwrap();
-        let run = RunDir::create(directory.path(), "", |_| Ok::<_, FormatError>(())).unwrap();
+        let nothing = |_: &RunDir| Ok::<_, FormatError>(());
+        let run = RunDir::create(directory.path(), "", nothing).unwrap();
         run.write_checkpoint(&first.checkpoint().unwrap()).unwrap();
         // Another device: nothing but the file may carry over.
         let fresh = common::gpu(GpuOptions::default());
         let mut second = trainer(&fresh, config.clone()).unwrap();
-        let checkpoint = run.read_checkpoint().unwrap().0;
+        let (checkpoint, _) = run.read_checkpoint().unwrap();
         assert_eq!(
             second.restore(&checkpoint).unwrap(),
             None,

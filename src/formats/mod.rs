@@ -24,6 +24,7 @@ pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;
 pub use digest::Digest;
 pub use error::FormatError;
+pub use files::write_atomic;
 pub use lock::{LOCK, Lock};
 pub use manifest::{DataManifest, ManifestFile, ManifestImages};
 pub use printable::printable;
