@@ -1,11 +1,13 @@
 //! Bytes to plain structs and back.
 
 mod adapter;
+mod architecture;
 mod backbone;
 mod checkpoint;
 mod checksum;
 mod error;
 mod files;
+mod foreign;
 mod lock;
 pub mod npy;
 mod peft;
@@ -17,6 +19,7 @@ mod temperature;
 mod tensors;
 
 pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter};
+pub(crate) use backbone::EPSILON;
 pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;
 pub use error::FormatError;
