@@ -4,6 +4,8 @@
 mod adapter;
 #[path = "formats/backbone.rs"]
 mod backbone;
+#[path = "formats/foreign.rs"]
+mod foreign;
 #[path = "formats/run_dir.rs"]
 mod run_dir;
 #[path = "formats/tensors.rs"]

@@ -181,10 +181,17 @@ pub enum DataError {
         classes: usize,
         fraction: f64,
     },
-    #[error("found no class {name}; the classes are {}", classes.join(", "))]
+    #[error("found no class {name:?} among {}; the nearest is {}", classes.len(), nearest(name, classes).unwrap_or_default())]
     NoSuchClass { name: String, classes: Vec<String> },
     #[error("found {left} classes beside those named, expected at least two")]
     TooFewLeft { left: usize },
+}
+
+/// The most similar of `names`, for whoever has mistyped one.
+pub fn nearest<'a>(name: &str, names: &'a [impl AsRef<str>]) -> Option<&'a str> {
+    let names = names.iter().map(AsRef::as_ref);
+    let similarity = |other: &str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
+    names.max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
 }
 
 impl DataError {

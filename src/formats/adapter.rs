@@ -107,7 +107,7 @@ pub struct Adapter {
 pub(super) const MAX_RANK: usize = 1 << 16;
 
 /// Pixels that a side of the network's input may have.
-const MAX_RESOLUTION: usize = 1 << 14;
+const MAX_RESOLUTION: usize = 1 << 12;
 
 /// log alpha up to here has an alpha whose square f32 still holds, and no noise drawn with it is infinite.
 const MAX_LOG_ALPHA: f32 = 40.0;

@@ -392,8 +392,9 @@ fn refuse_pickled(dir: &Path) -> Result<(), FormatError> {
     Err(FormatError::Foreign {
         file: pickled.display().to_string(),
         found: "a file of PyTorch (pickled)".into(),
-        way_out: "have peft write the adapter again with save_pretrained(DIR, safe_serialization=True)"
-            .into(),
+        way_out:
+            "have peft write the adapter again with save_pretrained(DIR, safe_serialization=True)"
+                .into(),
     })
 }
 

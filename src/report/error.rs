@@ -20,6 +20,13 @@ pub enum ReportError {
         source: serde_json::Error,
     },
 
+    /// It is JSON, of something else.
+    #[error(
+        "`{path}` is {found}, expected the results of a study: name a directory that `bayeslora reproduce \
+         --out` has written"
+    )]
+    NotAStudy { path: PathBuf, found: String },
+
     /// The operating system refused.
     #[error("cannot write `{path}`")]
     Write { path: PathBuf, source: io::Error },
