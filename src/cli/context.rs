@@ -230,7 +230,9 @@ pub fn backbone(path: &Location) -> Result<Backbone> {
 pub fn warn_of_unknown_backbone(adapter: &Adapter, backbone: &Backbone) {
     let file_name = |name: &str| Path::new(name).file_name().map(ToOwned::to_owned);
     let base = &adapter.base_name;
-    if !adapter.backbone_sha256.is_empty() || (!base.is_empty() && file_name(base) == file_name(&backbone.name)) {
+    if !adapter.backbone_sha256.is_empty()
+        || (!base.is_empty() && file_name(base) == file_name(&backbone.name))
+    {
         return;
     }
     let base = match base.is_empty() {

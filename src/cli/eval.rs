@@ -125,9 +125,15 @@ fn report(
             let doubt = doubt(&fitted, evaluated.scores.accuracy);
             let kept = doubt.is_none() || args.force;
             if let Some(doubt) = doubt {
-                let kept = if kept { "kept (--force)" } else { "not kept; --force keeps it" };
+                let kept = if kept {
+                    "kept (--force)"
+                } else {
+                    "not kept; --force keeps it"
+                };
                 let temperature = fitted.temperature;
-                output::note(&format!("warning: temperature {temperature:.3}: {doubt}; {kept}"));
+                output::note(&format!(
+                    "warning: temperature {temperature:.3}: {doubt}; {kept}"
+                ));
             }
             Some((fitted, kept))
         }
@@ -191,7 +197,9 @@ fn doubt(fitted: &Temperature, accuracy: f64) -> Option<String> {
     let (low, high) = TEMPERATURE_RANGE;
     let images = fitted.images;
     if images < IMAGES {
-        return Some(format!("{images} validation images are too few to fit one to, expected {IMAGES} at least"));
+        return Some(format!(
+            "{images} validation images are too few to fit one to, expected {IMAGES} at least"
+        ));
     }
     if accuracy == 1.0 {
         return Some(format!(

@@ -104,7 +104,11 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     let answers = files.iter().enumerate();
     let report = Report {
         samples: draws,
-        drawn: if run.members.is_empty() { "samples" } else { "members" },
+        drawn: if run.members.is_empty() {
+            "samples"
+        } else {
+            "members"
+        },
         seed: args.seed,
         temperature,
         images: answers

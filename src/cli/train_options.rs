@@ -261,8 +261,13 @@ pub fn parse_config(mut table: Table, source: &str) -> Result<(Inputs, TrainConf
 fn refuse_unknown(table: &Table, source: &str) -> Result<()> {
     let options = Options::augment_args(Command::new("train"));
     let kept = Table::try_from(TrainConfig::default())?;
-    let options = options.get_arguments().filter_map(|option| option.get_long());
-    let known: Vec<_> = options.chain(Inputs::KEYS).chain(kept.keys().map(String::as_str)).collect();
+    let options = options
+        .get_arguments()
+        .filter_map(|option| option.get_long());
+    let known: Vec<_> = options
+        .chain(Inputs::KEYS)
+        .chain(kept.keys().map(String::as_str))
+        .collect();
     match table.keys().find(|key| !known.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => bail!(

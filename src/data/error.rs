@@ -190,7 +190,8 @@ pub enum DataError {
 /// The most similar of `names`, for whoever has mistyped one.
 pub fn nearest<'a>(name: &str, names: &'a [impl AsRef<str>]) -> Option<&'a str> {
     let names = names.iter().map(AsRef::as_ref);
-    let similarity = |other: &str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
+    let similarity =
+        |other: &str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
     names.max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
 }
 

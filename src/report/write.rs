@@ -115,7 +115,10 @@ fn results(path: PathBuf) -> Result<Results, ReportError> {
 fn unlikely(value: &Value) -> Option<&Number> {
     const LARGEST: f64 = 1e12;
     match value {
-        Value::Number(number) => number.as_f64().is_none_or(|v| v.abs() > LARGEST).then_some(number),
+        Value::Number(number) => number
+            .as_f64()
+            .is_none_or(|v| v.abs() > LARGEST)
+            .then_some(number),
         Value::Array(items) => items.iter().find_map(unlikely),
         Value::Object(entries) => entries
             .iter()

@@ -181,7 +181,14 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Pcg64) {
         _ => {
             let digit = (at..length).find(|&place| bytes[place].is_ascii_digit());
             if let Some(digit) = digit {
-                let numbers = ["0", "-1", "1e999", "NaN", "4294967296", "99999999999999999999"];
+                let numbers = [
+                    "0",
+                    "-1",
+                    "1e999",
+                    "NaN",
+                    "4294967296",
+                    "99999999999999999999",
+                ];
                 let number = numbers[rng.random_range(0..numbers.len())];
                 bytes.splice(digit..=digit, number.bytes());
             }
