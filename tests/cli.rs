@@ -257,7 +257,7 @@ fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
             &format!("eval --data sample --json {options}"),
         ))
     };
-    let scores = eval("--limit-test 40 --samples 3 --temperature");
+    let scores = eval("--limit-test 40 --samples 3 --temperature --force");
     let plain = eval("--limit-test 40 --samples 3");
     let fitted = &scores["temperature"];
     assert_keys(
@@ -280,7 +280,7 @@ fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
     assert_ne!(scores["tempered"]["nll"], plain["nll"]);
     // Whatever the test set is.
     assert_eq!(
-        &eval("--limit-test 10 --samples 3 --temperature")["temperature"],
+        &eval("--limit-test 10 --samples 3 --temperature --force")["temperature"],
         fitted
     );
 
@@ -313,7 +313,7 @@ fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
     refuses(&mut predict("--temperature"), &["--samples 3, not for 8"]);
     let text = on(
         &path,
-        "eval --data sample --limit-test 20 --samples 0 --temperature",
+        "eval --data sample --limit-test 20 --samples 0 --temperature --force",
     )
     .assert()
     .success();

@@ -14,8 +14,7 @@ fn report(args: &[&Path]) -> assert_cmd::assert::Assert {
 /// A directory with the results of a study that has only begun.
 fn begun() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let results =
-        r#"{"kappa": [{"kl_multiplicity": "5e-7", "rank": 40, "nll": 0.46, "chosen": true}]}"#;
+    let results = r#"{"study": {}, "rows": [], "kappa": [{"kl_multiplicity": "5e-7", "rank": 40, "nll": 0.46, "chosen": true}]}"#;
     fs::write(dir.path().join("results.json"), results).unwrap();
     dir
 }
@@ -68,4 +67,41 @@ fn a_directory_without_results_is_named() {
         .code(2)
         .stderr(contains("results.json"))
         .stderr(contains("bayeslora reproduce"));
+}
+
+#[test]
+fn other_json_is_refused_before_anything_is_written() {
+    let hostile = format!(
+        "{{\"study\": {{}}, \"rows\": [{{\"test_images\": {}}}]}}",
+        u64::MAX
+    );
+    for (content, found) in [
+        (
+            r#"{"mean": {"accuracy": 0.5}, "samples_8": {"accuracy": 0.6}}"#,
+            "the results of one run",
+        ),
+        (
+            r#"{"ensemble": {"accuracy": 0.5}}"#,
+            "the results of one run",
+        ),
+        (r#"{"version": 1}"#, "JSON of another kind"),
+        ("[]", "JSON of another kind"),
+        (&hostile, "the number 18446744073709551615"),
+        ("<!DOCTYPE html>", "does not hold the results of a study"),
+        (
+            r#"{"study": 1, "rows": []}"#,
+            "does not hold the results of a study",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("results.json"), content).unwrap();
+        report(&[dir.path()])
+            .failure()
+            .code(2)
+            .stdout("")
+            .stderr(contains(found))
+            .stderr(contains("bayeslora reproduce"));
+        let left = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 1, "{content}: something was written");
+    }
 }

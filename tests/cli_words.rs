@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use bayeslora::formats::{Adapter, TensorFile};
+use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 
@@ -49,6 +51,201 @@ fn picture(path: &Path, shade: u8) {
     image
         .save_with_format(path, image::ImageFormat::Png)
         .unwrap();
+}
+
+/// A tiny run on the embedded sample.
+fn train(run: &Path, more: &[&str]) {
+    let mut command = bayeslora();
+    command.args(TINY).args(["--data", "sample"]).args(more);
+    command.arg("--out").arg(run).assert().success();
+}
+
+/// Status 2, nothing on standard output, and a message with all of `parts`, each once.
+#[track_caller]
+fn refuses(command: &mut Command, parts: &[&str]) {
+    let output = command.assert().code(2).stdout("").get_output().clone();
+    let message = String::from_utf8(output.stderr).unwrap();
+    for part in parts {
+        assert_eq!(
+            message.matches(part).count(),
+            1,
+            "`{part}` once in: {message}"
+        );
+    }
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+#[test]
+fn without_gates_nothing_agrees_and_no_temperature_of_few_images_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    train(&run, &["--method", "lora"]);
+    let image = directory.path().join("image.png");
+    picture(&image, 90);
+    let predict = |options: &[&str]| {
+        let mut command = command(&[&"predict", &"--run", &run, &image]);
+        let output = command
+            .args(options)
+            .assert()
+            .success()
+            .get_output()
+            .clone();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = predict(&[]);
+    assert!(!text.contains("agree") && !text.contains("±"), "{text}");
+    let answer: Value = serde_json::from_str(&predict(&["--json"])).unwrap();
+    assert_eq!(answer["samples"], 0, "nothing is drawn");
+
+    let eval = |options: &[&str]| {
+        let mut command = command(&[
+            &"eval",
+            &"--run",
+            &run,
+            &"--data",
+            &"sample",
+            &"--limit-test",
+            &"10",
+        ]);
+        command.args(options).assert().success()
+    };
+    eval(&["--temperature"])
+        .stderr(contains("20 validation images are too few").and(contains("--force keeps it")))
+        .stdout(contains("not kept"));
+    let mut tempered = command(&[&"predict", &"--run", &run, &image, &"--temperature"]);
+    refuses(&mut tempered, &["none was fitted"]);
+    eval(&["--temperature", "--force"]).stdout(contains("; kept for `predict"));
+    tempered.assert().success();
+}
+
+#[test]
+fn an_adapter_of_another_program_is_doubted_aloud() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    train(&run, &["--method", "lora"]);
+    let adapter = run.join("adapter");
+    let mut foreign = Adapter::load_peft(&adapter).unwrap();
+    (foreign.backbone_sha256, foreign.base_name) = (String::new(), "timm/resnet18".into());
+    foreign.save_peft(&adapter).unwrap();
+    let image = directory.path().join("image.png");
+    picture(&image, 90);
+    let predict = || {
+        command(&[&"predict", &"--run", &run, &image])
+            .assert()
+            .success()
+    };
+    predict().stderr(
+        contains("WARNING")
+            .and(contains("`timm/resnet18`"))
+            .and(contains("--backbone")),
+    );
+    foreign.base_name = "embedded".into();
+    foreign.save_peft(&adapter).unwrap();
+    predict().stderr(contains("WARNING").not());
+}
+
+#[test]
+fn the_members_of_an_ensemble_know_their_backbone() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    train(&run, &["--method", "ensemble", "--members", "2"]);
+    let other = directory.path().join("other.safetensors");
+    let mut file = TensorFile::read(EMBEDDED).unwrap();
+    file.tensors.get_mut("conv1.weight").unwrap().data[0] += 1.0;
+    file.write_atomic(&other).unwrap();
+    let image = directory.path().join("image.png");
+    picture(&image, 90);
+    let mut predict = command(&[&"predict", &"--run", &run, &"--backbone", &other, &image]);
+    refuses(
+        &mut predict,
+        &["SHA-256", "give the backbone of the run with --backbone"],
+    );
+    let mut eval = command(&[
+        &"eval",
+        &"--run",
+        &run,
+        &"--backbone",
+        &other,
+        &"--data",
+        &"sample",
+    ]);
+    refuses(&mut eval, &["SHA-256"]);
+}
+
+#[test]
+fn mistyped_names_are_told_the_nearest() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    let config = directory.path().join("options.toml");
+    fs::write(&config, "data = \"sample\"\nepoch = 3\n").unwrap();
+    let mut train = command(&[&"train", &"--config", &config, &"--out", &run]);
+    refuses(
+        &mut train,
+        &[
+            "options.toml",
+            "no option `epoch`",
+            "the nearest is `epochs`",
+        ],
+    );
+    let line = ["train", "--data", "sample", "--hold-out-classes", "airplan"];
+    let mut train = bayeslora();
+    train.args(line).arg("--out").arg(&run);
+    refuses(
+        &mut train,
+        &[
+            "--hold-out-classes",
+            "\"airplan\"",
+            "the nearest is airplane",
+        ],
+    );
+    assert!(!run.exists());
+}
+
+#[test]
+fn the_system_is_quoted_once_and_the_file_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (run, gone) = (directory.path().join("run"), directory.path().join("gone"));
+    fs::create_dir(&gone).unwrap();
+    let mut train = command(&[
+        &"train",
+        &"--data",
+        &"sample",
+        &"--backbone",
+        &gone,
+        &"--out",
+        &run,
+    ]);
+    refuses(
+        &mut train,
+        &[
+            "--backbone",
+            "cannot read",
+            "a directory, expected a regular file",
+        ],
+    );
+    let mut report = command(&[&"report", &gone]);
+    refuses(
+        &mut report,
+        &[
+            "results.json",
+            "No such file or directory",
+            "bayeslora reproduce",
+        ],
+    );
+    let mut score = command(&[
+        &"score",
+        &"--probs",
+        &gone.join("p.npy"),
+        &"--labels",
+        &gone.join("l.npy"),
+    ]);
+    refuses(&mut score, &["p.npy", "No such file or directory"]);
+    fs::write(gone.join("results.json"), "{\"study\": 1, \"rows\": []}").unwrap();
+    refuses(&mut report, &["results.json", "invalid type: integer `1`"]);
+    let config = directory.path().join("deep.toml");
+    fs::write(&config, format!("seed = {}", "[".repeat(50_000))).unwrap();
+    let mut train = command(&[&"train", &"--config", &config, &"--out", &run]);
+    refuses(&mut train, &["--config", "deep.toml"]);
 }
 
 #[cfg(unix)]

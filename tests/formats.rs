@@ -4,6 +4,8 @@
 mod adapter;
 #[path = "formats/backbone.rs"]
 mod backbone;
+#[path = "formats/foreign.rs"]
+mod foreign;
 #[path = "formats/manifest.rs"]
 mod manifest;
 #[path = "formats/run_dir.rs"]

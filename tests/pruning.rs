@@ -5,7 +5,7 @@ mod common;
 mod properties;
 
 use bayeslora::formats::{
-    Adapter, Checkpoint, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
+    Adapter, Checkpoint, FormatError, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
 };
 use bayeslora::gpu::{Gpu, GpuOptions};
 use bayeslora::model::{

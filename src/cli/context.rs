@@ -1,13 +1,13 @@
 //! What the commands share: the device, signals, progress bars.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{Dataset, SkippedImage};
-use bayeslora::formats::printable;
+use bayeslora::formats::{Adapter, printable};
 use bayeslora::gpu::{self, AdapterChoice, Gpu, GpuOptions};
 use bayeslora::model::Backbone;
 use bayeslora::train::Progress;
@@ -230,6 +230,27 @@ pub fn report_notes(notes: &[String]) {
     for note in notes {
         output::note(&format!("note: {note}"));
     }
+}
+
+/// Other programs' adapters do not say which weights they were trained on; that shapes and names agree is all
+/// that can be known.
+pub fn warn_of_unknown_backbone(adapter: &Adapter, backbone: &Backbone) {
+    let file_name = |name: &str| Path::new(name).file_name().map(ToOwned::to_owned);
+    let base = &adapter.base_name;
+    if !adapter.backbone_sha256.is_empty()
+        || (!base.is_empty() && file_name(base) == file_name(&backbone.name))
+    {
+        return;
+    }
+    let base = match base.is_empty() {
+        true => "no base_model_name_or_path".to_owned(),
+        false => format!("the base_model_name_or_path `{base}`"),
+    };
+    output::note(&format!(
+        "WARNING: the adapter has no hash of its backbone and {base}: nothing shows that it was trained on `{}`, \
+         and on other weights its answers mean nothing; name the right file with --backbone",
+        backbone.name
+    ));
 }
 
 /// Tells on standard error which images were left out.

@@ -34,6 +34,9 @@ pub struct EvalArgs {
     /// --temperature`
     #[arg(long)]
     temperature: bool,
+    /// Keep a temperature that the validation images do not support
+    #[arg(long, requires = "temperature")]
+    force: bool,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -53,6 +56,8 @@ struct Report {
 #[derive(Serialize)]
 struct Tempered {
     temperature: Temperature,
+    /// Whether `predict --temperature` finds it.
+    kept: bool,
     /// The same scores at that temperature.
     tempered: Evaluation,
     #[serde(skip)]
@@ -117,18 +122,31 @@ fn report(
             let source = Source::images(dataset, run.adapter.resolution);
             let evaluated = score(&source, "fitting the temperature")?;
             let fitted = evaluated.fit_temperature(&source.dataset.labels, samples)?;
-            warn_of_extremes(&fitted);
-            Some(fitted)
+            let doubt = doubt(&fitted, evaluated.scores.accuracy);
+            let kept = doubt.is_none() || args.force;
+            if let Some(doubt) = doubt {
+                let kept = if kept {
+                    "kept (--force)"
+                } else {
+                    "not kept; --force keeps it"
+                };
+                let temperature = fitted.temperature;
+                output::note(&format!(
+                    "warning: temperature {temperature:.3}: {doubt}; {kept}"
+                ));
+            }
+            Some((fitted, kept))
         }
     };
     let source = Source::images(test, run.adapter.resolution);
     let evaluated = score(&source, "evaluating")?;
     let tempered = temperature
-        .map(|temperature| {
+        .map(|(temperature, kept)| {
             let labels = &source.dataset.labels;
             let at = evaluated.at_temperature(labels, temperature.temperature)?;
             Ok::<_, PredictError>(Tempered {
                 temperature,
+                kept,
                 tempered: at.scores,
                 log_probs: at.log_probs,
             })
@@ -143,12 +161,13 @@ fn report(
         true => output::json(&report)?,
         false => output::text(&describe(
             args,
-            run.members.len(),
+            (run.members.len(), samples),
             &source.dataset,
             &report,
         )?)?,
     }
-    Ok(report.tempered.map(|tempered| tempered.temperature))
+    let kept = report.tempered.filter(|tempered| tempered.kept);
+    Ok(kept.map(|tempered| tempered.temperature))
 }
 
 /// The images that the run has set aside for choices: never the test set.
@@ -172,18 +191,31 @@ fn validation(run: &Run, bar: &Bar) -> Result<Dataset> {
     Ok(validation)
 }
 
-/// Where every held-out answer is right, or none tells anything, T runs to the end of its range.
-fn warn_of_extremes(fitted: &Temperature) {
+/// Why a temperature should not be trusted, if it should not: `accuracy` is that on the validation images.
+fn doubt(fitted: &Temperature, accuracy: f64) -> Option<String> {
+    const IMAGES: usize = 50;
     let (low, high) = TEMPERATURE_RANGE;
-    if !(2.0 * low..0.5 * high).contains(&fitted.temperature) {
-        output::note(&format!(
-            "warning: {} validation images are too few to fit a temperature to: {:.3}",
-            fitted.images, fitted.temperature
+    let images = fitted.images;
+    if images < IMAGES {
+        return Some(format!(
+            "{images} validation images are too few to fit one to, expected {IMAGES} at least"
         ));
     }
+    if accuracy == 1.0 {
+        return Some(format!(
+            "all {images} validation images are classified right, so any more confidence fits them better"
+        ));
+    }
+    let inside = (2.0 * low..0.5 * high).contains(&fitted.temperature);
+    (!inside).then(|| format!("the fit ran to the end of its range on {images} validation images"))
 }
 
-fn describe(args: &EvalArgs, members: usize, test: &Dataset, report: &Report) -> Result<String> {
+fn describe(
+    args: &EvalArgs,
+    (members, samples): (usize, Samples),
+    test: &Dataset,
+    report: &Report,
+) -> Result<String> {
     let classes = test.classes.len();
     let Report {
         evaluated,
@@ -204,7 +236,8 @@ fn describe(args: &EvalArgs, members: usize, test: &Dataset, report: &Report) ->
         let scored = (predictions, &tempered.tempered);
         (tempered.temperature.temperature, scored)
     });
-    let samples = match (members, args.samples) {
+    let samples = match (members, samples.count) {
+        (0, 0) if args.samples > 0 => "mean weights (the run has nothing to draw)".into(),
         (0, 0) => "mean weights".into(),
         (0, count) => format!("{count} samples (seed {})", args.seed),
         (members, _) => format!("{members} members"),
@@ -219,7 +252,11 @@ fn describe(args: &EvalArgs, members: usize, test: &Dataset, report: &Report) ->
         } = tempered.temperature;
         format!(
             "\ntemperature {temperature:.3} from {images} validation images, NLL there \
-             {nll_before:.4} -> {nll_after:.4}; kept for `predict --temperature`"
+             {nll_before:.4} -> {nll_after:.4}; {}",
+            match tempered.kept {
+                true => "kept for `predict --temperature`",
+                false => "not kept",
+            }
         )
     });
     let corrupted = corrupted.as_ref();

@@ -46,7 +46,11 @@ pub struct PredictArgs {
 /// Each field is printed under its name.
 #[derive(Serialize)]
 struct Report {
+    /// 0 where nothing is drawn.
     samples: usize,
+    /// What they are.
+    #[serde(skip)]
+    drawn: &'static str,
     seed: u64,
     /// Applied to the predictive and its entropy; standard deviations and mutual information are
     /// those of the samples.
@@ -128,6 +132,11 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     }
     let report = Report {
         samples: draws,
+        drawn: if run.members.is_empty() {
+            "samples"
+        } else {
+            "members"
+        },
         seed: args.seed,
         temperature,
         images: answers,
@@ -245,14 +254,14 @@ fn describe(report: &Report, classes: usize) -> String {
         .max()
         .unwrap_or(0);
     let blocks: Vec<_> = images
-        .map(|answer| block(answer, width, classes, report.samples))
+        .map(|answer| block(answer, width, classes, (report.samples, report.drawn)))
         .collect();
     let temperature = report.temperature;
     let temperature = temperature.map_or(String::new(), |t| format!("\n\ntemperature {t:.3}"));
     blocks.join("\n\n") + &temperature
 }
 
-fn block(answer: &Answer, width: usize, classes: usize, samples: usize) -> String {
+fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize, &str)) -> String {
     const BAR: usize = 30;
     let mut text = answer.image.to_string();
     for ClassAnswer {
@@ -270,7 +279,7 @@ fn block(answer: &Answer, width: usize, classes: usize, samples: usize) -> Strin
         let class = printable(class);
         text += &format!("\n  {class:width$}  {percent:5.1} %{spread}  {bar}");
     }
-    text += &format!("\n  {}", in_words(answer, classes, samples));
+    text += &format!("\n  {}", in_words(answer, classes, (samples, drawn)));
     text += &format!(
         "\n  entropy {:.3} of {:.3} nats, mutual information {:.4}, covariance trace {}",
         answer.entropy,
@@ -291,8 +300,8 @@ fn trace(value: f32) -> String {
     }
 }
 
-/// How sure the answer is, and whether the samples agree on that.
-fn in_words(answer: &Answer, classes: usize, samples: usize) -> String {
+/// How sure the answer is, and, where anything is drawn, whether the samples agree on that.
+fn in_words(answer: &Answer, classes: usize, (samples, drawn): (usize, &str)) -> String {
     let best = &answer.classes[0];
     let class = printable(&best.class);
     let sure = match best.probability {
@@ -307,7 +316,7 @@ fn in_words(answer: &Answer, classes: usize, samples: usize) -> String {
     match (samples, best.probability) {
         (0 | 1, _) => sure,
         (_, p) if p >= 0.95 => sure,
-        _ if share >= 0.25 => format!("{sure}; the samples disagree"),
-        _ => format!("{sure}; the samples agree on that"),
+        _ if share >= 0.25 => format!("{sure}; the {drawn} disagree"),
+        _ => format!("{sure}; the {drawn} agree on that"),
     }
 }

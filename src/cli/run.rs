@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{self, Dataset, OpenOptions};
-use bayeslora::formats::{Adapter, FormatError, RunDir, printable};
+use bayeslora::formats::{Adapter, FormatError, LayerAdapter, RunDir, printable};
 use bayeslora::model::Backbone;
 use bayeslora::predict::Samples;
 use bayeslora::train::kl::soft_effective_rank;
@@ -114,6 +114,7 @@ pub fn open(path: &PathBuf, backbone: Option<&Location>) -> Result<Run> {
             format!("the backbone in {source} (--backbone names another place for it)")
         })?,
     };
+    context::warn_of_unknown_backbone(&adapter, &backbone);
     Ok(Run {
         dir,
         inputs,
@@ -180,9 +181,10 @@ impl Run {
         }
     }
 
-    /// The gate samples that were asked for; an ensemble's members have none to draw.
+    /// The samples that were asked for; the mean weights where nothing is drawn, as by an ensemble's members.
     pub fn samples(&self, asked: Samples) -> Samples {
-        match self.members.is_empty() {
+        let drawn = |layer: &LayerAdapter| layer.log_alpha.is_some() && layer.rank() > 0;
+        match self.members.is_empty() && self.adapter.layers.iter().any(drawn) {
             true => asked,
             false => Samples::MEAN,
         }

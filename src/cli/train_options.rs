@@ -1,10 +1,10 @@
 //! The options of `train`, as flags and as the keys of config.toml.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bayeslora::data::{self, OpenOptions, Splits};
 use bayeslora::train::kl::{KlMultiplicity, KlPrior};
 use bayeslora::train::{Augment, Gates, LrSchedule, Method, Span, TrainConfig};
-use clap::Args;
+use clap::{Args, Command};
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NameError, StrDeserializer};
 use serde::{Deserialize, Serialize};
@@ -249,12 +249,33 @@ impl Inputs {
 
 /// Splits the table of a config file into what a run reads and how it trains.
 pub fn parse_config(mut table: Table, source: &str) -> Result<(Inputs, TrainConfig)> {
+    refuse_unknown(&table, source)?;
     let mut inputs = Table::new();
     for key in Inputs::KEYS {
         inputs.extend(table.remove_entry(key));
     }
     let inputs = inputs.try_into().with_context(|| source.to_owned())?;
     Ok((inputs, table.try_into().with_context(|| source.to_owned())?))
+}
+
+/// Keys are the long names of the options, and what else a run keeps.
+fn refuse_unknown(table: &Table, source: &str) -> Result<()> {
+    let options = Options::augment_args(Command::new("train"));
+    let kept = Table::try_from(TrainConfig::default())?;
+    let options = options
+        .get_arguments()
+        .filter_map(|option| option.get_long());
+    let known: Vec<_> = options
+        .chain(Inputs::KEYS)
+        .chain(kept.keys().map(String::as_str))
+        .collect();
+    match table.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => bail!(
+            "{source}: there is no option `{key}`; the nearest is `{}`",
+            data::nearest(key, &known).unwrap_or_default()
+        ),
+    }
 }
 
 /// The text of config.toml.

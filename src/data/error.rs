@@ -255,7 +255,7 @@ pub enum DataError {
         classes: usize,
         fraction: f64,
     },
-    #[error("found no class {}; the classes are {}", printable(name), printable(classes.join(", ")))]
+    #[error("found no class {} among {}; the nearest is {}", printable(name), classes.len(), printable(nearest(name, classes).unwrap_or_default()))]
     NoSuchClass { name: String, classes: Vec<String> },
     #[error("found {left} classes beside those named, expected at least two")]
     TooFewLeft { left: usize },
@@ -263,6 +263,14 @@ pub enum DataError {
 
 fn shown(path: &Path) -> String {
     printable(path.display())
+}
+
+/// The most similar of `names`, for whoever has mistyped one.
+pub fn nearest<'a>(name: &str, names: &'a [impl AsRef<str>]) -> Option<&'a str> {
+    let names = names.iter().map(AsRef::as_ref);
+    let similarity =
+        |other: &str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
+    names.max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
 }
 
 impl DataError {

@@ -36,7 +36,7 @@ pub use batches::EpochOrder;
 pub(crate) use batches::keyed_rng;
 pub use corruption::{Corruption, CorruptionError, SEVERITIES, corrupt};
 pub use dataset::{Dataset, SkippedImage};
-pub use error::DataError;
+pub use error::{DataError, nearest};
 pub use folder::image_files;
 pub use identity::Identity;
 pub use image::{MAX_IMAGE_PIXELS, decode_image};

@@ -103,6 +103,15 @@ pub struct Adapter {
     pub gates: GateDistribution,
 }
 
+/// Ranks that a layer may have at the start.
+pub(super) const MAX_RANK: usize = 1 << 16;
+
+/// Pixels that a side of the network's input may have.
+const MAX_RESOLUTION: usize = 1 << 12;
+
+/// log alpha up to here has an alpha whose square f32 still holds, and no noise drawn with it is infinite.
+const MAX_LOG_ALPHA: f32 = 40.0;
+
 impl LayerAdapter {
     /// The ranks left.
     pub fn rank(&self) -> usize {
@@ -134,18 +143,51 @@ impl Adapter {
                 expected,
             })
         };
-        if !(self.initial_rank > 0 && self.scale().is_finite()) {
+        let scale = self.scale();
+        if !(1..=MAX_RANK).contains(&self.initial_rank) {
+            let expected = format!("1 to {MAX_RANK}");
+            return value(
+                "the initial rank".into(),
+                self.initial_rank.to_string(),
+                expected,
+            );
+        }
+        if !(scale.is_normal() && scale > 0.0) {
             let found = format!("{} / {}", self.lora_alpha, self.initial_rank);
             return value(
                 "the scale lora_alpha / r".into(),
                 found,
-                "a finite number".into(),
+                "a finite number above 0".into(),
+            );
+        }
+        if self.resolution > MAX_RESOLUTION {
+            let expected = format!("at most {MAX_RESOLUTION} pixels");
+            return value(
+                "the resolution".into(),
+                self.resolution.to_string(),
+                expected,
+            );
+        }
+        if self.head.classes < 2 {
+            let expected = "at least 2 (a network with one output tells no classes apart)";
+            return value(
+                "the number of rows of fc.weight".into(),
+                self.head.classes.to_string(),
+                expected.into(),
             );
         }
         if self.classes.len() != self.head.classes {
             let expected = format!("{}, the rows of fc.weight", self.head.classes);
             let found = self.classes.len().to_string();
             return value("the number of class names".into(), found, expected);
+        }
+        let mut classes = BTreeSet::new();
+        if let Some(twice) = self.classes.iter().find(|class| !classes.insert(*class)) {
+            return value(
+                format!("the class {twice:?}"),
+                "listed twice".into(),
+                "once".into(),
+            );
         }
         let mut names = BTreeSet::new();
         for layer in &self.layers {
@@ -163,6 +205,31 @@ impl Adapter {
                 let item = format!("the length of `{name}.log_alpha`");
                 let expected = format!("{}, the rank", layer.rank());
                 return value(item, log_alpha.len().to_string(), expected);
+            }
+            let noisiest = layer
+                .log_alpha
+                .iter()
+                .flatten()
+                .copied()
+                .fold(f32::MIN, f32::max);
+            if noisiest > MAX_LOG_ALPHA {
+                let item = format!("the largest element of `{name}.log_alpha`");
+                return value(
+                    item,
+                    noisiest.to_string(),
+                    format!("at most {MAX_LOG_ALPHA}"),
+                );
+            }
+            if [layer.in_channels, layer.out_channels, layer.kernel].contains(&0) {
+                let found = format!(
+                    "{} to {} channels, kernel {}",
+                    layer.in_channels, layer.out_channels, layer.kernel
+                );
+                return value(
+                    format!("the size of `{name}`"),
+                    found,
+                    "at least 1 of each".into(),
+                );
             }
             let distinct: BTreeSet<_> = layer.rank_ids.iter().collect();
             let last = distinct.last().map_or(0, |&&id| id as usize);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::architecture::looks_like;
 use super::{FormatError, Tensor, TensorFile};
 
 const MODEL: &str = "a ResNet-18";
@@ -63,12 +64,23 @@ impl BackboneFile {
     fn from_tensors(mut file: TensorFile) -> Result<Self, FormatError> {
         file.tensors
             .retain(|name, _| !name.ends_with("num_batches_tracked"));
+        file.integers
+            .retain(|name, _| !name.ends_with("num_batches_tracked"));
         file.strip_prefixes(&WRAPPERS, MODEL)?;
-        require_names(&file)?;
+        let known = looks_like(&file);
+        let name_it = |error| named(&known, error);
+        require_names(&file).map_err(name_it)?;
         let (stem, widths) = stem_and_widths(&file)?;
         let (kernel, head) = (stem.kernel(), file.tensors.get("fc.weight"));
         // A weight that is no matrix has no rows to count; its shape is refused below.
         let classes = head.map(|weight| weight.shape.first().copied().unwrap_or(0));
+        if let (Some(0), Some(weight)) = (classes, head) {
+            return Err(file.bad_shape(
+                "fc.weight",
+                &weight.shape,
+                "[classes, features], at least one class",
+            ));
+        }
         let mut tensors = BTreeMap::new();
         for (name, expected) in expected_shapes(kernel, widths, classes) {
             let tensor = file.take(&name)?;
@@ -77,9 +89,10 @@ impl BackboneFile {
             }
             tensors.insert(name, tensor);
         }
-        file.require_empty(MODEL)?;
+        file.require_empty(MODEL).map_err(name_it)?;
         file.tensors = tensors;
         file.require_finite()?;
+        require_scales(&file)?;
         Ok(Self {
             stem,
             widths,
@@ -112,6 +125,60 @@ impl BackboneFile {
             hash.update(values);
         }
         hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+/// BatchNorm's epsilon, PyTorch's default.
+pub(crate) const EPSILON: f64 = 1e-5;
+
+/// BatchNorm must come out finite: a variance is not negative, and gamma / sqrt(var + eps) no infinity.
+fn require_scales(file: &TensorFile) -> Result<(), FormatError> {
+    for (name, variances) in &file.tensors {
+        let Some(norm) = name.strip_suffix(".running_var") else {
+            continue;
+        };
+        let tensor = |part: &str| &file.tensors[&format!("{norm}.{part}")].data;
+        let (gamma, beta, mean) = (tensor("weight"), tensor("bias"), tensor("running_mean"));
+        for (index, &variance) in variances.data.iter().enumerate() {
+            let refused = |item: String, found: String, expected: &str| FormatError::Value {
+                file: file.source.clone(),
+                item,
+                found,
+                expected: expected.to_owned(),
+            };
+            if variance < 0.0 {
+                let item = format!("tensor `{name}` at index {index}");
+                let expected = "a variance, which is not negative: the file is damaged, or these are other values";
+                return Err(refused(item, variance.to_string(), expected));
+            }
+            let gain = f64::from(gamma[index]) / (f64::from(variance) + EPSILON).sqrt();
+            let bias = f64::from(beta[index]) - f64::from(mean[index]) * gain;
+            if !((gain as f32).is_finite() && (bias as f32).is_finite()) {
+                let item = format!("what `{norm}` scales and adds at index {index}");
+                let found = format!("{gain:e} and {bias:e}");
+                return Err(refused(item, found, "numbers that f32 holds"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An error about names says what the file is, where that is known.
+fn named(known: &Option<String>, error: FormatError) -> FormatError {
+    let Some(found) = known.clone() else {
+        return error;
+    };
+    let (file, misfit) = match error {
+        FormatError::Missing { file, tensor, .. } => (file, format!("`{tensor}` is missing")),
+        FormatError::Unexpected { file, tensor, .. } => {
+            (file, format!("`{tensor}` has no place there"))
+        }
+        other => return other,
+    };
+    FormatError::Architecture {
+        file,
+        found,
+        misfit,
     }
 }
 

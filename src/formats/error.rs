@@ -18,7 +18,7 @@ pub enum FormatError {
     },
 
     /// The operating system refused.
-    #[error("cannot {action} `{path}`: {source}")]
+    #[error("cannot {action} `{path}`")]
     Io {
         action: &'static str,
         path: PathBuf,
@@ -26,16 +26,41 @@ pub enum FormatError {
     },
 
     /// The container itself is damaged or is something else.
-    #[error("`{file}` ({bytes} bytes) is cut short or not safetensors at all: {found}")]
+    #[error(
+        "`{file}` ({bytes} bytes) is cut short or not safetensors at all: {found}; download or copy it again"
+    )]
     NotSafetensors {
         file: String,
-        bytes: usize,
+        bytes: u64,
         found: String,
     },
 
+    /// The content is known, and is not safetensors.
+    #[error("`{file}` is {found}, expected safetensors: {way_out}")]
+    Foreign {
+        file: String,
+        found: String,
+        way_out: String,
+    },
+
+    /// The tensors are those of another network.
+    #[error(
+        "`{file}` looks like {found}, expected a ResNet-18 with the names of torchvision or timm: no other \
+         network is read ({misfit})"
+    )]
+    Architecture {
+        file: String,
+        found: String,
+        /// The first tensor that tells.
+        misfit: String,
+    },
+
     /// The text is not the JSON that was expected.
-    #[error("`{file}` is not the JSON expected here: {found}")]
-    Json { file: String, found: String },
+    #[error("`{file}` is not the JSON expected here")]
+    Json {
+        file: String,
+        source: serde_json::Error,
+    },
 
     /// The content is not what was written.
     #[error("`{file}` was damaged or changed after it was written ({found}): {way_out}")]

@@ -2,23 +2,48 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::FormatError;
 use super::publish::beside;
+use super::{FormatError, open_regular, read_regular};
 
-/// Reads a whole file; `expected` completes "... does not exist, expected".
+/// Bytes that a file may have: a ResNet-18 in f64 takes a tenth of it.
+const LIMIT: u64 = 1 << 30;
+
+/// Reads a whole regular file of at most 1 GiB; `expected` completes "... does not exist, expected".
 pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, FormatError> {
-    fs::read(path).map_err(|source| match source.kind() {
+    read_regular(path, LIMIT).map_err(reading(path, expected))
+}
+
+/// The first bytes of a regular file, at most `count` of them, and the length of all.
+pub(super) fn read_start(
+    path: &Path,
+    count: u64,
+    expected: &'static str,
+) -> Result<(Vec<u8>, u64), FormatError> {
+    let start = || {
+        let (file, length) = open_regular(path)?;
+        let mut bytes = Vec::new();
+        file.take(count).read_to_end(&mut bytes)?;
+        Ok((bytes, length))
+    };
+    start().map_err(reading(path, expected))
+}
+
+fn reading<'a>(
+    path: &'a Path,
+    expected: &'static str,
+) -> impl FnOnce(io::Error) -> FormatError + 'a {
+    move |source| match source.kind() {
         io::ErrorKind::NotFound => FormatError::NotFound {
             path: path.to_owned(),
             expected,
         },
         _ => io_error("read", path)(source),
-    })
+    }
 }
 
 /// Replaces `path` so that a crash leaves the old file or the new one, never a part.
@@ -70,9 +95,9 @@ pub(super) fn json(file: &str, value: &impl Serialize) -> Result<Vec<u8>, Format
 }
 
 pub(super) fn json_error(file: &str) -> impl FnOnce(serde_json::Error) -> FormatError + '_ {
-    move |error| FormatError::Json {
+    move |source| FormatError::Json {
         file: file.to_owned(),
-        found: error.to_string(),
+        source,
     }
 }
 

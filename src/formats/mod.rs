@@ -1,12 +1,14 @@
 //! Bytes to plain structs and back.
 
 mod adapter;
+mod architecture;
 mod backbone;
 mod checkpoint;
 mod checksum;
 mod digest;
 mod error;
 mod files;
+mod foreign;
 mod lock;
 mod manifest;
 pub mod npy;
@@ -20,6 +22,7 @@ mod temperature;
 mod tensors;
 
 pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter};
+pub(crate) use backbone::EPSILON;
 pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;
 pub use digest::Digest;

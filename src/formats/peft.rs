@@ -158,6 +158,7 @@ impl Adapter {
     fn load_once(dir: &Path) -> Result<Self, FormatError> {
         let read = |name, expected| files::read(&dir.join(name), expected);
         let config = read(CONFIG, "the configuration of an adapter")?;
+        refuse_pickled(dir)?;
         let weights = read(WEIGHTS, "a safetensors file")?;
         let file = |name| dir.join(name).display().to_string();
         let (config_file, weights_file) = (file(CONFIG), file(WEIGHTS));
@@ -170,7 +171,7 @@ impl Adapter {
         };
         let config: PeftConfig =
             serde_json::from_slice(&config).map_err(files::json_error(&config_file))?;
-        require(&config_file, "peft_type", &config.peft_type, "LORA")?;
+        config.check(&config_file)?;
         let mut weights = TensorFile::from_bytes(&weights_file, &weights)?;
         let prefixes = [&[PEFT_PREFIX], &WRAPPERS[..]].concat();
         weights.strip_prefixes(&prefixes, MODEL)?;
@@ -290,15 +291,17 @@ impl Adapter {
         config_file: &str,
         weights: &mut TensorFile,
     ) -> Result<Self, FormatError> {
-        let head = take_head(weights)?;
-        if config.r == 0 {
+        if !config.saves_head() && !weights.tensors.contains_key(&format!("{HEAD}.weight")) {
             return Err(FormatError::Value {
                 file: config_file.to_owned(),
-                item: "r".to_owned(),
-                found: "0".to_owned(),
-                expected: "a rank of at least 1".to_owned(),
+                item: "modules_to_save".to_owned(),
+                found: "empty".to_owned(),
+                expected: format!(
+                    "`{HEAD}`: the classifier has to be trained and saved with the adapter"
+                ),
             });
         }
+        let head = take_head(weights)?;
         let scale = config.lora_alpha / config.r as f64;
         let mut initial_rank = config.r;
         let names = weights.tensors.keys();
@@ -380,6 +383,21 @@ impl Adapter {
     }
 }
 
+/// Earlier versions of peft have pickled the tensors.
+fn refuse_pickled(dir: &Path) -> Result<(), FormatError> {
+    let pickled = dir.join("adapter_model.bin");
+    if dir.join(WEIGHTS).exists() || !pickled.exists() {
+        return Ok(());
+    }
+    Err(FormatError::Foreign {
+        file: pickled.display().to_string(),
+        found: "a file of PyTorch (pickled)".into(),
+        way_out:
+            "have peft write the adapter again with save_pretrained(DIR, safe_serialization=True)"
+                .into(),
+    })
+}
+
 fn put_factors(file: &mut TensorFile, prefix: &str, layer: &LayerAdapter) {
     let name = format!("{prefix}{}", layer.name);
     // To peft `fc` is a Linear, whose factors are matrices.
@@ -398,6 +416,10 @@ fn take_factors(file: &mut TensorFile, layer: &str) -> Result<LayerAdapter, Form
     );
     let a = file.take(&name_a)?;
     let b = file.take(&name_b)?;
+    // Without elements a shape may claim anything.
+    if a.data.is_empty() || b.data.is_empty() {
+        return Err(file.bad_shape(&name_a, &a.shape, "elements in it and in B"));
+    }
     let (rank, in_channels, kernel) = match a.shape[..] {
         [rank, input] => (rank, input, 1),
         [rank, input, kernel, width] if kernel == width => (rank, input, kernel),

@@ -1,10 +1,12 @@
 //! `adapter_config.json`: peft's `LoraConfig`.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::adapter::MAX_RANK;
 use super::backbone::WRAPPERS;
 use super::tensors::without_prefixes;
 use super::{Adapter, FormatError, LayerAdapter};
@@ -26,9 +28,132 @@ pub(super) struct PeftConfig {
     pub base_model_name_or_path: Option<String>,
     #[serde(default)]
     use_rslora: bool,
+    #[serde(default)]
+    modules_to_save: Option<Vec<String>>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
 }
 
+/// Options that change which layers are adapted or what they compute, and that are not read. Others of this
+/// kind begin with `use_`.
+const UNREAD: [&str; 9] = [
+    "alora_invocation_tokens",
+    "arrow_config",
+    "layer_replication",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_bias",
+    "target_parameters",
+    "trainable_token_indices",
+];
+
+/// Ways to begin that leave the weights of the base as they are.
+const STARTS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+
+/// What peft's kinds of adapters are called.
+const KINDS: [(&str, &str); 12] = [
+    ("ADALORA", "AdaLoRA"),
+    ("BOFT", "BOFT"),
+    ("FOURIERFT", "FourierFT"),
+    ("HRA", "HRA"),
+    ("IA3", "(IA)^3"),
+    ("LN_TUNING", "LayerNorm tuning"),
+    ("LOHA", "LoHa"),
+    ("LOKR", "LoKr"),
+    ("OFT", "OFT"),
+    ("VBLORA", "VB-LoRA"),
+    ("VERA", "VeRA"),
+    ("XLORA", "X-LoRA"),
+];
+
 impl PeftConfig {
+    /// Checks that the adapter is a LoRA of which nothing is read past: a dropped option gives other answers.
+    ///
+    /// `fan_in_fan_out` may be anything: it is of layers that store their weight transposed, and peft ignores it
+    /// for convolutions and linear layers.
+    pub fn check(&self, file: &str) -> Result<(), FormatError> {
+        let refused = |item: &str, found: String, expected: String| {
+            Err(FormatError::Value {
+                file: file.to_owned(),
+                item: item.to_owned(),
+                found,
+                expected,
+            })
+        };
+        if self.peft_type != "LORA" {
+            let kind = KINDS.iter().find(|(kind, _)| *kind == self.peft_type);
+            let found = kind.map_or(self.peft_type.clone(), |(kind, name)| {
+                format!("{kind} ({name})")
+            });
+            return refused(
+                "peft_type",
+                found,
+                "LORA: no other kind of adapter is read".into(),
+            );
+        }
+        if !(1..=MAX_RANK).contains(&self.r) {
+            return refused(
+                "r",
+                self.r.to_string(),
+                format!("a rank of 1 to {MAX_RANK}"),
+            );
+        }
+        let alphas = self.alpha_pattern.iter().flatten().map(|(_, alpha)| alpha);
+        for alpha in alphas.chain([&self.lora_alpha]) {
+            if !(alpha.is_normal() && *alpha > 0.0) {
+                return refused(
+                    "lora_alpha",
+                    alpha.to_string(),
+                    "a finite number above 0".into(),
+                );
+            }
+        }
+        for (key, value) in &self.rest {
+            let dora = if key == "use_dora" { " (DoRA)" } else { "" };
+            let without = format!("none: it is not read{dora}; train the adapter without it");
+            match (key.as_str(), value) {
+                ("bias", Value::String(bias)) if bias == "none" => {}
+                ("bias", value) => {
+                    let expected = "none: the biases of the base are not read from adapters; train it with bias=\"none\"";
+                    return refused("bias", value.to_string(), expected.into());
+                }
+                ("init_lora_weights", Value::Bool(_) | Value::Null) => {}
+                ("init_lora_weights", Value::String(start)) if STARTS.contains(&start.as_str()) => {
+                }
+                ("init_lora_weights", value) => {
+                    let expected = "true: others change the weights of the base too; have peft convert it with \
+                                    save_pretrained(path_initial_model_for_weight_conversion=...)";
+                    return refused("init_lora_weights", value.to_string(), expected.into());
+                }
+                (key, value) if UNREAD.contains(&key) && is_set(value) => {
+                    return refused(key, value.to_string(), without);
+                }
+                (key, Value::Bool(true)) if key.starts_with("use_") => {
+                    return refused(key, "true".into(), without);
+                }
+                _ => {}
+            }
+        }
+        let others = self.modules_to_save.iter().flatten();
+        match others
+            .map(|name| without_prefixes(name, &WRAPPERS))
+            .find(|name| *name != HEAD)
+        {
+            None => Ok(()),
+            Some(other) => refused(
+                "modules_to_save",
+                format!("`{other}` among others"),
+                format!("`{HEAD}` alone: nothing else is read from adapters"),
+            ),
+        }
+    }
+
+    /// Whether the classifier is said to be in the file.
+    pub fn saves_head(&self) -> bool {
+        self.modules_to_save.iter().flatten().next().is_some()
+    }
+
     /// The rank and the scale s that peft gives a layer; `file` is what errors call the configuration.
     pub fn rank_and_scale(&self, file: &str, layer: &str) -> Result<(usize, f64), FormatError> {
         let rank = find(&self.rank_pattern, file, layer)?.unwrap_or(self.r);
@@ -41,15 +166,25 @@ impl PeftConfig {
     }
 }
 
-/// The value of the first key that names `layer` or ends its name, as peft looks them up.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(entries) => !entries.is_empty(),
+        _ => true,
+    }
+}
+
+/// The value of the key that names `layer` or ends its name, as peft looks them up.
 ///
-/// To peft the keys are regular expressions. Reading one as a name would
-/// silently give a wrong scale, so they are refused.
-fn find<T: Copy>(
+/// To peft the keys are regular expressions. Reading one as a name would silently give a wrong scale, so they
+/// are refused, and so are keys that disagree: which of them counts is a matter of their order.
+fn find<T: Copy + PartialEq + Display>(
     patterns: &Option<BTreeMap<String, T>>,
     file: &str,
     layer: &str,
 ) -> Result<Option<T>, FormatError> {
+    let mut found: Option<(&str, T)> = None;
     let named = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     for (key, &value) in patterns.iter().flatten() {
         let anchored = key.strip_prefix('^');
@@ -65,11 +200,22 @@ fn find<T: Copy>(
         let ends = layer
             .strip_suffix(name)
             .is_some_and(|rest| rest.ends_with('.'));
-        if layer == name || (anchored.is_none() && ends) {
-            return Ok(Some(value));
+        if !(layer == name || (anchored.is_none() && ends)) {
+            continue;
         }
+        if let Some((first, other)) = found
+            && other != value
+        {
+            return Err(FormatError::Value {
+                file: file.to_owned(),
+                item: format!("what the patterns give `{layer}`"),
+                found: format!("{other} by `{first}` and {value} by `{key}`"),
+                expected: "one value, by one key or equal ones".to_owned(),
+            });
+        }
+        found = Some((key, value));
     }
-    Ok(None)
+    Ok(found.map(|(_, value)| value))
 }
 
 /// The configuration that makes peft compute the mean model of `adapter`.

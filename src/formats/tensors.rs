@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::{FormatError, files};
+use super::{FormatError, files, foreign};
 
 /// A dense row-major tensor of f32.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -46,9 +46,11 @@ impl TensorFile {
     /// # Errors
     /// The file is absent or unreadable, and as in [`TensorFile::from_bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
-        let path = path.as_ref();
-        let bytes = files::read(path, "a safetensors file")?;
-        Self::from_bytes(&path.display().to_string(), &bytes)
+        let (path, expected) = (path.as_ref(), "a safetensors file");
+        // Before all of it is read: it may be large, and something else.
+        let (start, length) = files::read_start(path, foreign::START, expected)?;
+        require_header(&path.display().to_string(), &start, length)?;
+        Self::from_bytes(&path.display().to_string(), &files::read(path, expected)?)
     }
 
     /// Reads the bytes of a file; `source` is what errors call it.
@@ -57,9 +59,12 @@ impl TensorFile {
     /// The bytes are cut short or not safetensors, or a tensor has a dtype
     /// other than F16, BF16, F32, F64 or an integer that fits i64.
     pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self, FormatError> {
+        let length = bytes.len() as u64;
+        let start = &bytes[..bytes.len().min(foreign::START as usize)];
+        require_header(source, start, length)?;
         let damaged = |error: safetensors::SafeTensorError| FormatError::NotSafetensors {
             file: source.to_owned(),
-            bytes: bytes.len(),
+            bytes: length,
             found: error.to_string(),
         };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
@@ -196,6 +201,14 @@ impl TensorFile {
     }
 
     pub(super) fn missing(&self, tensor: &str, count: usize) -> FormatError {
+        if self.integers.contains_key(tensor) {
+            return FormatError::Dtype {
+                file: self.source.clone(),
+                tensor: tensor.to_owned(),
+                found: "of integers".into(),
+                expected: "F16, BF16, F32 or F64 (quantised weights are not read)",
+            };
+        }
         FormatError::Missing {
             file: self.source.clone(),
             tensor: tensor.to_owned(),
@@ -252,6 +265,21 @@ impl TensorFile {
             }),
         }
     }
+}
+
+/// Refuses what is known to be something else, and a header that says it is longer than the file.
+fn require_header(file: &str, start: &[u8], length: u64) -> Result<(), FormatError> {
+    foreign::refuse(file, start, length)?;
+    let found = match foreign::header(start) {
+        None => "it has not even the length of its header".to_owned(),
+        Some(header) if header > length - 8 => format!("its header says it has {header} bytes"),
+        Some(_) => return Ok(()),
+    };
+    Err(FormatError::NotSafetensors {
+        file: file.to_owned(),
+        bytes: length,
+        found,
+    })
 }
 
 pub(super) fn without_prefixes<'a>(mut name: &'a str, prefixes: &[&str]) -> &'a str {

@@ -4,15 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ResNet;
-use crate::formats::{BackboneFile, FormatError};
+use crate::formats::{BackboneFile, EPSILON, FormatError};
 
 const EMBEDDED: &[u8] = include_bytes!("../../assets/resnet18-cifar100-tin200-64px.safetensors");
 
 /// What `--backbone` calls the embedded one.
 const EMBEDDED_NAME: &str = "embedded";
-
-/// BatchNorm's epsilon, PyTorch's default.
-const EPSILON: f64 = 1e-5;
 
 pub type BackboneError = FormatError;
 

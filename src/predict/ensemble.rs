@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::predictor::Predictive;
+use super::predictor::{Predictive, fitted};
 use super::{Budget, PredictError, Prediction, Predictor, Samples, Source};
 use crate::data::Dataset;
 use crate::formats::Adapter;
 use crate::gpu::Gpu;
-use crate::model::{Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW, exchange};
+use crate::model::{Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW};
 
 /// Host memory for the frozen layers' features of a set, in bytes.
 const FEATURES: u64 = 2 << 30;
@@ -31,7 +31,7 @@ impl Ensemble {
         let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
         let network = Arc::new(network);
         let member = |adapter: &Adapter| {
-            let (layout, state) = exchange::from_file(&backbone.resnet, adapter)?;
+            let (layout, state) = fitted(backbone, adapter)?;
             Ok(Predictor::with_state(
                 network.clone(),
                 layout,

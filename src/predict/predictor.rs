@@ -29,7 +29,7 @@ pub enum PredictError {
         "{what} take {bytes} bytes of host memory, more than there is; ask for fewer samples or images"
     )]
     HostMemory { what: &'static str, bytes: usize },
-    #[error("the predictions are not usable: {0}")]
+    #[error("the predictions are not usable")]
     Predictions(#[from] PredictionsError),
     #[error(
         "the adapter was trained on a backbone with SHA-256 {expected:.12}..., this one has \

@@ -8,18 +8,27 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum ReportError {
     /// No results where they were looked for.
-    #[error("cannot read `{path}`: {source}; `bayeslora reproduce --out DIR` writes it")]
+    #[error("cannot read `{path}`, which `bayeslora reproduce --out DIR` writes")]
     Read { path: PathBuf, source: io::Error },
 
     /// The file is something else.
-    #[error("`{path}` does not hold the results of a study: {source}")]
+    #[error(
+        "`{path}` does not hold the results of a study, as `bayeslora reproduce --out DIR` writes them"
+    )]
     Json {
         path: PathBuf,
         source: serde_json::Error,
     },
 
+    /// It is JSON, of something else.
+    #[error(
+        "`{path}` is {found}, expected the results of a study: name a directory that `bayeslora reproduce \
+         --out` has written"
+    )]
+    NotAStudy { path: PathBuf, found: String },
+
     /// The operating system refused.
-    #[error("cannot write `{path}`: {source}")]
+    #[error("cannot write `{path}`")]
     Write { path: PathBuf, source: io::Error },
 }
 

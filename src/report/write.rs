@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
+use serde_json::{Number, Value};
 
 use super::error::writing;
 use super::page::{Part, render};
 use super::{ReportError, Results, raster, theme};
+use crate::formats::read_regular;
 
 /// What a study's directory holds its results in.
 pub const RESULTS_FILE: &str = "results.json";
+
+/// Bytes that the results of a study may have.
+const LIMIT: u64 = 256 << 20;
 
 /// Ready to be written.
 pub struct Report {
@@ -26,12 +31,7 @@ impl Report {
     /// If one cannot be read or holds something else.
     pub fn read(directories: &[PathBuf]) -> Result<Self, ReportError> {
         let part = |directory: &PathBuf| {
-            let path = directory.join(RESULTS_FILE);
-            let results: Results = match fs::read(&path) {
-                Err(source) => return Err(ReportError::Read { path, source }),
-                Ok(bytes) => serde_json::from_slice(&bytes)
-                    .map_err(|source| ReportError::Json { path, source })?,
-            };
+            let results = results(directory.join(RESULTS_FILE))?;
             let name = directory.file_name().unwrap_or(directory.as_os_str());
             Ok(Part::new(&name.to_string_lossy(), &results))
         };
@@ -81,6 +81,50 @@ impl Report {
     /// If the file cannot be written.
     pub fn write_page(&self, path: &Path) -> Result<(), ReportError> {
         write(path, self.html().as_bytes())
+    }
+}
+
+/// A study's results: every field has a default, so that what else is JSON must be found out first.
+fn results(path: PathBuf) -> Result<Results, ReportError> {
+    let bytes = match read_regular(&path, LIMIT) {
+        Err(source) => return Err(ReportError::Read { path, source }),
+        Ok(bytes) => bytes,
+    };
+    let json = |source, path| ReportError::Json { path, source };
+    let value: Value = match serde_json::from_slice(&bytes) {
+        Err(source) => return Err(json(source, path)),
+        Ok(value) => value,
+    };
+    let found = match &value {
+        Value::Object(object) if object.contains_key("study") && object.contains_key("rows") => {
+            unlikely(&value).map(|number| format!("a file with the number {number}"))
+        }
+        Value::Object(object) if object.contains_key("mean") || object.contains_key("ensemble") => {
+            Some("the results of one run".to_owned())
+        }
+        _ => Some("JSON of another kind".to_owned()),
+    };
+    match found {
+        Some(found) => Err(ReportError::NotAStudy { path, found }),
+        None => serde_json::from_value(value).map_err(|source| json(source, path)),
+    }
+}
+
+/// A number that no count, score or time is, so that neither sums overflow nor axes run on for ever. Seeds may
+/// be anything.
+fn unlikely(value: &Value) -> Option<&Number> {
+    const LARGEST: f64 = 1e12;
+    match value {
+        Value::Number(number) => number
+            .as_f64()
+            .is_none_or(|v| v.abs() > LARGEST)
+            .then_some(number),
+        Value::Array(items) => items.iter().find_map(unlikely),
+        Value::Object(entries) => entries
+            .iter()
+            .filter(|(key, _)| !key.starts_with("seed"))
+            .find_map(|(_, value)| unlikely(value)),
+        _ => None,
     }
 }
 

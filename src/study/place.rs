@@ -21,12 +21,12 @@ pub enum StudyError {
     Predictions(#[from] crate::metrics::PredictionsError),
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
-    #[error("{}: {source}", path.display())]
+    #[error("{} is not what `reproduce` writes there", path.display())]
     Json {
         path: PathBuf,
         source: serde_json::Error,
     },
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Write {
         path: PathBuf,
         source: std::io::Error,

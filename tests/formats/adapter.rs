@@ -115,7 +115,7 @@ fn plain(dir: &Path, extra: Value, factors: &[(&str, usize)]) {
         .unwrap();
 }
 
-fn load_plain(extra: Value, factors: &[(&str, usize)]) -> Result<Adapter, FormatError> {
+pub fn load_plain(extra: Value, factors: &[(&str, usize)]) -> Result<Adapter, FormatError> {
     let dir = tempfile::tempdir().unwrap();
     plain(dir.path(), extra, factors);
     Adapter::load_peft(dir.path())
@@ -351,7 +351,10 @@ fn patterns_of_plain_directories_are_honoured() {
 #[test]
 fn other_adapters_than_lora_are_refused() {
     let one = [("layer4.0.conv1", 2)];
-    let says = ["adapter_config.json", "peft_type is LOHA, expected LORA"];
+    let says = [
+        "adapter_config.json",
+        "peft_type is LOHA (LoHa), expected LORA",
+    ];
     assert_says(load_plain(json!({"peft_type": "LOHA"}), &one), &says);
     assert_says(
         load_plain(json!({"r": "two"}), &one),
@@ -359,7 +362,7 @@ fn other_adapters_than_lora_are_refused() {
     );
     assert_says(
         load_plain(json!({"r": 0}), &[]),
-        &["adapter_config.json", "r is 0", "at least 1"],
+        &["adapter_config.json", "r is 0", "a rank of 1"],
     );
     let says = [
         "`layer4.0.conv1.lora_A.weight`",
@@ -474,7 +477,7 @@ fn an_adapter_that_contradicts_itself_is_not_saved() {
         assert_says(adapter.save_peft(&path), says);
         assert!(!path.join("bayeslora.json").exists());
     };
-    refused(&|a| a.initial_rank = 0, &["13.7 / 0", "a finite number"]);
+    refused(&|a| a.initial_rank = 0, &["the initial rank is 0", "1 to"]);
     refused(
         &|a| drop(a.classes.pop()),
         &["class names is 1", "2, the rows of fc.weight"],

@@ -10,10 +10,10 @@ const ASSET: &str = concat!(
     "/assets/resnet18-cifar100-tin200-64px.safetensors"
 );
 
-type Shapes = BTreeMap<String, Vec<usize>>;
+pub type Shapes = BTreeMap<String, Vec<usize>>;
 
 /// Names and shapes of a ResNet-18, written out from torchvision's module tree.
-fn shapes(stem: usize, widths: [usize; 4], classes: Option<usize>) -> Shapes {
+pub fn shapes(stem: usize, widths: [usize; 4], classes: Option<usize>) -> Shapes {
     let mut all = Shapes::new();
     let mut conv_and_norm = |conv: String, norm: String, shape: [usize; 4]| {
         all.insert(format!("{conv}.weight"), shape.to_vec());
@@ -45,7 +45,7 @@ fn shapes(stem: usize, widths: [usize; 4], classes: Option<usize>) -> Shapes {
     all
 }
 
-fn tiny() -> Shapes {
+pub fn tiny() -> Shapes {
     shapes(3, [4, 6, 5, 8], Some(7))
 }
 
@@ -54,7 +54,7 @@ fn value(name: &str, index: usize) -> f32 {
     ((name.len() * 31 + index) % 97) as f32 / 64.0
 }
 
-fn encode(
+pub fn encode(
     shapes: &Shapes,
     dtype: &str,
     prefix: &str,

@@ -52,10 +52,17 @@ fn a_damaged_manifest_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data.json.gz");
     let fresh = || manifest(3).write(&path).unwrap();
-    for (from, to) in [("\"ant\"", "\"bee\""), (" 1 train", " 0 train"), ("[9,11]", "[9,12]")] {
+    for (from, to) in [
+        ("\"ant\"", "\"bee\""),
+        (" 1 train", " 0 train"),
+        ("[9,11]", "[9,12]"),
+    ] {
         fresh();
         altered(&path, from, to);
-        assert_says(DataManifest::read(&path), &["data.json.gz", "damaged or changed"]);
+        assert_says(
+            DataManifest::read(&path),
+            &["data.json.gz", "damaged or changed"],
+        );
     }
     fresh();
     let whole = fs::read(&path).unwrap();
@@ -69,7 +76,10 @@ fn a_damaged_manifest_is_refused() {
         fs::write(&path, &flipped).unwrap();
         // The header of gzip has bytes that say nothing, such as the system's number.
         let read = DataManifest::read(&path);
-        assert!(read.is_err() || at < 10 && read.unwrap() == manifest(3), "{at}");
+        assert!(
+            read.is_err() || at < 10 && read.unwrap() == manifest(3),
+            "{at}"
+        );
     }
 }
 
@@ -80,7 +90,10 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     let mut wrong = manifest(3);
     wrong.classes.pop();
     wrong.write(&path).unwrap();
-    assert_says(DataManifest::read(&path), &["the label of `train/class-1/", "is 1"]);
+    assert_says(
+        DataManifest::read(&path),
+        &["the label of `train/class-1/", "is 1"],
+    );
     let mut wrong = manifest(3);
     wrong.test = ManifestImages::Indexed {
         set: Digest::of(b"test"),
