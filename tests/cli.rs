@@ -11,6 +11,9 @@ use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod sealed;
+use sealed::change_config;
+
 fn bayeslora() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
     command.env_remove("BAYESLORA_ADAPTER");
@@ -325,16 +328,13 @@ fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
         &["none was fitted"],
     );
 
-    let config = fs::read_to_string(path.join("config.toml")).unwrap();
-    let without = config.replace("validation = 0.2", "validation = 0.0");
-    assert_ne!(config, without);
-    fs::write(path.join("config.toml"), without).unwrap();
+    change_config(&path, "validation = 0.2", "validation = 0.0");
     refuses(
         &mut on(&path, "eval --data sample --temperature"),
         &["--temperature", "--validation 0,"],
     );
-    let gone = config.replace("data = \"sample\"", "data = \"gone\"");
-    fs::write(path.join("config.toml"), gone).unwrap();
+    change_config(&path, "validation = 0.0", "validation = 0.2");
+    change_config(&path, "data = \"sample\"", "data = \"gone\"");
     refuses(
         &mut on(&path, "eval --data sample --temperature"),
         &["--temperature: the validation split", "gone"],
@@ -546,7 +546,7 @@ fn prune_reports_and_then_writes() {
         &dry,
         "held_out candidates ranks_before ranks_after before after max_log_prob_change \
          effective_rank_before effective_rank_after adapter_parameters_before \
-         adapter_parameters_after layers written kept_before",
+         adapter_parameters_after layers written",
     );
     assert_keys(&dry["layers"][0], "layer before after kept cut");
     assert_keys(&dry["after"], "accuracy nll ece");
@@ -559,36 +559,61 @@ fn prune_reports_and_then_writes() {
     // A rank whose B is zero costs nothing, to the bit.
     assert_eq!(dry["max_log_prob_change"], 0.0);
     assert_eq!(dry["written"], Value::Null);
-    assert!(!path.join("adapter-before-prune").exists());
+    assert!(!path.join("pruned").exists());
 
     let out = dir.path().join("pruned");
     let written = json(on(&path, "prune --threshold 0 --json --out").arg(&out));
-    assert_eq!(
-        written["written"],
-        out.join("adapter").display().to_string()
-    );
+    assert_eq!(written["written"], out.display().to_string());
     let line = "eval --data sample --limit-test 20 --samples 0 --json";
     assert_eq!(json(&mut on(&out, line))["rank_count"], 2);
     assert_eq!(json(&mut on(&path, line))["rank_count"], 4);
 
+    // The pruned adapter has neither the results nor the checkpoints of the one from before.
+    assert!(!out.join("results.json").exists() && !out.join("checkpoint").exists());
+    let mut resume = bayeslora();
+    resume.args(["train", "--resume", "--out"]).arg(&out);
+    refuses(
+        &mut resume,
+        &["checkpoint` does not exist", "a pruned run has none"],
+    );
+
+    let before = files(&path);
     let text = on(&path, "prune --threshold 0").assert().success();
-    text.stdout(contains("2 ranks cut: the pruned adapter is in"));
-    assert_eq!(json(&mut on(&path, line))["rank_count"], 2);
-    let old = Adapter::load_peft(path.join("adapter-before-prune")).unwrap();
-    assert_eq!(old.layers[0].rank(), 2);
-    let text = on(&path, "prune --threshold 0").assert().success();
+    text.stdout(contains("2 ranks cut: the pruned run is").and(contains("run/pruned,")));
+    assert_eq!(json(&mut on(&path.join("pruned"), line))["rank_count"], 2);
+    let text = on(&out, "prune --threshold 0").assert().success();
     text.stdout(contains("nothing to cut; nothing was written"));
-    // Down to the base layers, and a second backup.
+    // Down to the base layers, and a second run.
     let text = on(&path, "prune --threshold -9").assert().success();
-    text.stdout(contains("adapter-before-prune-2"));
-    let none = json(&mut on(&path, line));
+    text.stdout(contains("run/pruned-2"));
+    // The run is as it was.
+    assert_eq!(files(&path), before);
+    let none = json(&mut on(&path.join("pruned-2"), line));
     assert_eq!(
         (&none["rank_count"], &none["effective_rank"]),
         (&0.into(), &0.0.into())
     );
-    on(&path, "eval --data sample --limit-test 20")
+    on(&path.join("pruned-2"), "eval --data sample --limit-test 20")
         .assert()
         .success();
+}
+
+/// The content of a run's files, those of the runs in it left out.
+fn files(run: &Path) -> Vec<Vec<u8>> {
+    let names = [
+        "config.toml",
+        "metrics.jsonl",
+        "results.json",
+        "checkpoint/state.safetensors",
+    ];
+    let adapter = [
+        "adapter/bayeslora.json",
+        "adapter/adapter_model.safetensors",
+    ];
+    let names = names.iter().chain(&adapter);
+    names
+        .map(|name| fs::read(run.join(name)).unwrap())
+        .collect()
 }
 
 #[test]
@@ -630,9 +655,7 @@ fn prune_refuses_what_makes_no_sense() {
         on(&path, "prune --threshold 0 --out").arg(&path),
         &["--out", "already holds"],
     );
-    let config = fs::read_to_string(path.join("config.toml")).unwrap();
-    let without: Vec<_> = config.lines().filter(|l| !l.starts_with("data")).collect();
-    fs::write(path.join("config.toml"), without.join("\n")).unwrap();
+    change_config(&path, "data = \"sample\"\n", "");
     refuses(
         &mut on(&path, "prune --threshold 0"),
         &["--data is missing"],

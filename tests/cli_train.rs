@@ -112,7 +112,7 @@ fn a_run_is_written_whole() {
     train(&out, TINY)
         .assert()
         .code(2)
-        .stderr(contains("is not empty"))
+        .stderr(contains("already holds"))
         .stderr(contains("--resume"));
 }
 

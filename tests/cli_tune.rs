@@ -8,6 +8,9 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 
+mod sealed;
+use sealed::change_config;
+
 /// Nine steps, six of them before the one prune: enough for log alpha to get from -5 past 0 where
 /// nothing but the KL moves it.
 const TINY: &str = "--data sample --limit-train 100 --limit-test 10 --rank 3 --targets layer4.1 \
@@ -99,12 +102,7 @@ fn the_curve_is_that_of_single_runs() {
         .stdout(contains("lowest NLL"));
 
     // Other options are another sweep.
-    let config = fs::read_to_string(run.join("config.toml")).unwrap();
-    fs::write(
-        run.join("config.toml"),
-        config.replace("lr = 0.01", "lr = 0.02"),
-    )
-    .unwrap();
+    change_config(&run, "lr = 0.01", "lr = 0.02");
     bayeslora(&line)
         .assert()
         .code(2)
@@ -127,13 +125,11 @@ fn runs_that_cannot_be_tuned_are_named() {
     refuses("", "its method is lora");
     refuses("--samples 0", "at least 1");
     refuses("--kl-multiplicity much", "--kl-multiplicity");
-    let config = fs::read_to_string(run.join("config.toml")).unwrap();
-    let config = config.replace("method = \"lora\"", "method = \"bayeslora\"");
-    let unheld = config.replace("validation = 0.2", "validation = 0.0");
-    fs::write(run.join("config.toml"), unheld).unwrap();
+    change_config(&run, "method = \"lora\"", "method = \"bayeslora\"");
+    change_config(&run, "validation = 0.2", "validation = 0.0");
     refuses("", "no held-out images");
-    let gone = config.replace("data = \"sample\"", "data = \"gone\"");
-    fs::write(run.join("config.toml"), gone).unwrap();
+    change_config(&run, "validation = 0.0", "validation = 0.2");
+    change_config(&run, "data = \"sample\"", "data = \"gone\"");
     refuses("", "the images that");
     assert!(!run.join("tune").exists());
 }

@@ -167,8 +167,10 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<(Option<RunDir>, Inputs, T
 pub fn start(place: &Path, inputs: &Inputs, gpu: &Gpu, trainer: &Trainer) -> Result<RunDir> {
     let text = config_text(inputs, trainer.config())?;
     RunDir::create(place, &text, |run| {
-        run.write_environment(&environment::describe(gpu))?;
-        Ok(run.write_checkpoint(&trainer.checkpoint()?)?)
+        let checkpoint = trainer.checkpoint()?;
+        run.write_environment(&environment::describe(gpu))
+            .and_then(|()| run.write_checkpoint(&checkpoint))
+            .context(Unkept("the run could not be started".into()))
     })
 }
 

@@ -1,11 +1,10 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::formats::{
-    Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
-};
+use bayeslora::formats::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, TensorFile};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::assert_says;
 
@@ -61,7 +60,7 @@ fn adapter(layers: Vec<LayerAdapter>, classes: usize, features: usize) -> Adapte
     }
 }
 
-fn small() -> Adapter {
+pub fn small() -> Adapter {
     let layers = vec![
         layer("layer4.0.conv1", [3, 4, 3], &[0, 7, 2], true),
         layer("layer3.1.conv2", [2, 5, 3], &[], true),
@@ -125,6 +124,31 @@ fn load_plain(extra: Value, factors: &[(&str, usize)]) -> Result<Adapter, Format
 /// B was written as ones, so what it is now is the factor folded into it.
 fn folded(adapter: &Adapter) -> Vec<f32> {
     adapter.layers.iter().map(|layer| layer.lora_b[0]).collect()
+}
+
+/// What is left of a directory that peft has loaded and saved again.
+fn saved_by_peft(dir: &Path) {
+    fs::remove_file(dir.join("bayeslora.json")).unwrap();
+    let path = dir.join("adapter_model.safetensors");
+    let mut weights = TensorFile::read(&path).unwrap();
+    weights.metadata = [("format".to_owned(), "pt".to_owned())].into();
+    weights.write_atomic(&path).unwrap();
+}
+
+/// Makes `bayeslora.json` vouch for the other files as they are now.
+fn vouch(dir: &Path) {
+    let sum = |bytes: &[u8]| -> String {
+        let sum = Sha256::digest(bytes);
+        sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let path = dir.join("bayeslora.json");
+    let mut ours: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (name, known) in ours["files"].as_object_mut().unwrap() {
+        *known = sum(&fs::read(dir.join(name)).unwrap()).into();
+    }
+    ours.as_object_mut().unwrap().remove("sha256");
+    ours["sha256"] = sum(&serde_json::to_vec(&ours).unwrap()).into();
+    fs::write(&path, ours.to_string()).unwrap();
 }
 
 fn any_ids() -> impl Strategy<Value = Vec<u32>> {
@@ -212,7 +236,7 @@ fn our_export_without_our_files_is_the_same_mean_model() {
     let dir = tempfile::tempdir().unwrap();
     let adapter = small();
     adapter.save_peft(dir.path()).unwrap();
-    fs::remove_file(dir.path().join("bayeslora.json")).unwrap();
+    saved_by_peft(dir.path());
     let plain = Adapter::load_peft(dir.path()).unwrap();
     assert_eq!(plain.scale(), adapter.scale());
     assert_eq!(plain.head, adapter.head);
@@ -247,7 +271,7 @@ fn an_ambiguous_name_is_anchored() {
         config["rank_pattern"],
         json!({"^conv1": 1, "layer1.0.conv1": 2})
     );
-    fs::remove_file(dir.path().join("bayeslora.json")).unwrap();
+    saved_by_peft(dir.path());
     let plain = Adapter::load_peft(dir.path()).unwrap();
     assert_eq!(
         plain
@@ -363,6 +387,7 @@ fn bad_directories_are_told_what_is_wrong() {
         let mut file = TensorFile::read(path.join(name)).unwrap();
         change(&mut file);
         file.write_atomic(path.join(name)).unwrap();
+        vouch(path);
         assert_says(load(), &[&[name], says].concat());
     };
     let weights = "adapter_model.safetensors";
@@ -431,8 +456,8 @@ fn bad_directories_are_told_what_is_wrong() {
 
     small().save_peft(path).unwrap();
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("\"version\": 1", "\"version\": 2")).unwrap();
-    assert_says(load(), &["bayeslora.json", "version is 2, expected 1"]);
+    fs::write(&file, text.replace("\"version\": 2", "\"version\": 3")).unwrap();
+    assert_says(load(), &["bayeslora.json", "version is 3, expected 2"]);
     fs::write(&file, &text[..text.len() / 2]).unwrap();
     assert_says(load(), &["bayeslora.json", "not the JSON"]);
     fs::remove_file(path.join(weights)).unwrap();
@@ -510,33 +535,76 @@ fn exchange_with_peft() {
 }
 
 #[test]
-fn a_pruned_adapter_takes_the_place_of_the_old_one() {
+fn saving_replaces_the_directory_and_keeps_what_is_not_ours() {
     let dir = tempfile::tempdir().unwrap();
-    let run = RunDir::create(dir.path().join("run")).unwrap();
-    run.write_config("seed = 1\n").unwrap();
+    let path = dir.path().join("adapter");
     let (old, mut new) = (small(), small());
-    old.save_peft(run.adapter_dir()).unwrap();
     new.layers.pop();
+    old.save_peft(&path).unwrap();
+    assert_ne!(old.sha256().unwrap(), new.sha256().unwrap());
+    let loaded = Adapter::load_peft(&path).unwrap();
+    assert_eq!(loaded.sha256().unwrap(), old.sha256().unwrap());
+    fs::write(path.join("README.md"), "a card").unwrap();
+    fs::write(path.join("temperature.json"), "{}").unwrap();
     // What an interrupted attempt leaves is no hindrance.
-    std::fs::create_dir(run.path().join("adapter.partial")).unwrap();
-    let kept = run.replace_adapter(&new).unwrap();
-    assert_eq!(kept, run.path().join("adapter-before-prune"));
-    assert_eq!(Adapter::load_peft(&kept).unwrap(), old);
-    assert_eq!(Adapter::load_peft(run.adapter_dir()).unwrap(), new);
-    assert!(!run.path().join("adapter.partial").exists());
-
-    let again = run.replace_adapter(&old).unwrap();
-    assert_eq!(again, run.path().join("adapter-before-prune-2"));
-    assert_eq!(Adapter::load_peft(&again).unwrap(), new);
+    fs::create_dir(dir.path().join("adapter.partial")).unwrap();
+    new.save_peft(&path).unwrap();
+    assert_eq!(Adapter::load_peft(&path).unwrap(), new);
+    assert!(path.join("README.md").exists() && !path.join("temperature.json").exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 
     // An adapter that contradicts itself changes nothing.
     let mut bad = small();
     bad.classes.pop();
-    assert_says(run.replace_adapter(&bad), &["number of class names"]);
-    assert_eq!(Adapter::load_peft(run.adapter_dir()).unwrap(), old);
+    assert_says(bad.save_peft(&path), &["number of class names"]);
+    assert_eq!(Adapter::load_peft(&path).unwrap(), new);
+}
 
-    let copy = RunDir::create(dir.path().join("copy")).unwrap();
-    run.copy_description(&copy).unwrap();
-    assert_eq!(copy.read_config().unwrap(), "seed = 1\n");
-    assert!(!copy.adapter_dir().exists());
+#[test]
+fn files_of_two_adapters_do_not_mix() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+    let mut other = small();
+    other.head.bias[0] += 1.0;
+    other.layers[0].log_alpha = Some(vec![1.0; 3]);
+    other.base_name = "another".into();
+    for name in [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "bayeslora.safetensors",
+    ] {
+        small().save_peft(&one).unwrap();
+        other.save_peft(&two).unwrap();
+        fs::copy(two.join(name), one.join(name)).unwrap();
+        let says = [name, "not the file that bayeslora.json was written with"];
+        assert_says(Adapter::load_peft(&one), &says);
+    }
+    // Without it the rest would be read as a plain LoRA, with other answers.
+    small().save_peft(&one).unwrap();
+    fs::remove_file(one.join("bayeslora.json")).unwrap();
+    let says = ["bayeslora.json", "does not exist", "written with"];
+    assert_says(Adapter::load_peft(&one), &says);
+}
+
+#[test]
+fn a_reader_never_meets_two_adapters_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("adapter");
+    let (one, mut two) = (small(), small());
+    two.head.bias[0] += 1.0;
+    one.save_peft(&path).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for number in 0..300 {
+                [&one, &two][number % 2].save_peft(&path).unwrap();
+            }
+        });
+        let mut seen = [0, 0];
+        while !writer.is_finished() {
+            let found = Adapter::load_peft(&path).unwrap();
+            seen[usize::from(found == two)] += 1;
+            assert!(found == one || found == two);
+        }
+        assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+    });
 }
