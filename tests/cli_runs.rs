@@ -215,7 +215,7 @@ fn a_second_writer_is_refused_and_a_killed_one_is_not_waited_for() {
             .stderr(contains(holder.clone()).and(contains("train --resume")));
     }
     // Who only reads does not ask.
-    bayeslora("plan --batch-size 2 --run", &run, "")
+    bayeslora("plan --mode forward --batch-size 2 --run", &run, "")
         .assert()
         .success();
     signal(&child, "KILL");
@@ -312,7 +312,7 @@ fn a_full_disk_on_standard_output_is_told() {
     let (_dir, run) = unfinished();
     for line in [
         "train --resume --out",
-        "plan --batch-size 2 --run",
+        "plan --mode forward --batch-size 2 --run",
         "devices",
     ] {
         let mut child = Process::new(env!("CARGO_BIN_EXE_bayeslora"));

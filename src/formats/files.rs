@@ -26,7 +26,10 @@ pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, Forma
 /// The temporary sibling has a fixed name: what a crash leaves behind is
 /// overwritten by the next write instead of piling up beside large checkpoints. The directory
 /// is made where there is none.
-pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
     let partial = beside(path, "partial");
     if let Some(parent) = path.parent() {
         create_dir(parent)?;

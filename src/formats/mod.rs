@@ -23,6 +23,7 @@ pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;
 pub use digest::Digest;
 pub use error::FormatError;
+pub use files::write_atomic;
 pub use lock::{LOCK, Lock};
 pub use manifest::{DataManifest, ManifestFile, ManifestImages};
 pub use regular::{open_regular, read_regular};

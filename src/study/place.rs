@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
+use crate::formats::write_atomic;
 use crate::predict::laplace::{LaplaceConfig, PriorPrecision};
 
 /// Why a study's files cannot be used.
@@ -144,7 +145,7 @@ impl Place {
             source,
         };
         let text = serde_json::to_string_pretty(note).map_err(json)? + "\n";
-        fs::write(&path, text).map_err(failed(&path))
+        Ok(write_atomic(&path, text.as_bytes())?)
     }
 
     /// What was kept beside predictions; nothing where there is none.

@@ -51,7 +51,7 @@ begin() {
 readable() {
     for run in cut cut/0.1 cut/1; do
         [ ! -d $run/adapter ] || [ ! -f $run/config.toml ] ||
-            "$program" plan --run $run --batch-size 1 || return 1
+            "$program" plan --mode forward --run $run --batch-size 1 || return 1
     done
 }
 finish() {

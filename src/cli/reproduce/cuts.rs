@@ -1,9 +1,9 @@
 //! What cutting a finished adapter further costs, by criterion, without training.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use bayeslora::formats::write_atomic;
 use bayeslora::model::exchange;
 use bayeslora::predict::{Predictor, Samples, evaluate};
 use bayeslora::report::{CriterionPoint, Score};
@@ -56,8 +56,6 @@ pub fn try_cuts(trainer: &Trainer, seed: u64, path: &Path) -> Result<()> {
             bar.show("cutting ranks", points.len(), total);
         }
     }
-    Ok(fs::write(
-        path,
-        serde_json::to_string_pretty(&points)? + "\n",
-    )?)
+    let text = serde_json::to_string_pretty(&points)? + "\n";
+    Ok(write_atomic(path, text.as_bytes())?)
 }

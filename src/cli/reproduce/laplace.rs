@@ -32,7 +32,8 @@ pub fn answer(
     )?;
     let found = laplace.predictive(test, &mut observe)?;
     let classes = predictor.layout().classes;
-    place.write(&stored, &found.log_probs, 1, classes)?;
+    // The answers come last: once they are there, nothing of this is done again.
     place.write_note(&stored, &laplace.fitted())?;
+    place.write(&stored, &found.log_probs, 1, classes)?;
     Ok(stored.way)
 }

@@ -9,11 +9,10 @@ mod sets;
 mod timing;
 mod workshop;
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::RunDir;
+use bayeslora::formats::{RunDir, write_atomic};
 use bayeslora::metrics::{Predictions, log_mean_exp, nll_each};
 use bayeslora::report::{RESULTS_FILE, Report, Results};
 use bayeslora::study::measure::{Material, measure};
@@ -48,7 +47,7 @@ pub struct ReproduceArgs {
 }
 
 pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
-    let options = Options::settle(&args.options)?;
+    let (options, _lock) = Options::settle(&args.options)?;
     for other in &args.merge {
         merge::take_runs(other, &options.out)?;
     }
@@ -81,7 +80,7 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     let results = results(&workshop, &chosen, &candidates, &runs)?;
     let out = workshop.out();
     let path = out.join(RESULTS_FILE);
-    fs::write(&path, serde_json::to_string(&results)? + "\n")?;
+    write_atomic(&path, (serde_json::to_string(&results)? + "\n").as_bytes())?;
     output::text(&format!("\n{}", summary(&results)))?;
     let report = Report::read(&[out.to_owned()])?;
     let bar = Bar::default();

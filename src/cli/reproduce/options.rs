@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bayeslora::formats::{LOCK, Lock, write_atomic};
 use bayeslora::study::Scale;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
@@ -113,21 +114,27 @@ const FILE: &str = "study.json";
 
 impl Options {
     /// A new study's options, or those of the study in the directory, which flags may repeat but not
-    /// change; only the unfamiliar sets may become others.
-    pub fn settle(args: &Arguments) -> Result<Self> {
+    /// change; only the unfamiliar sets may become others. The directory is locked.
+    pub fn settle(args: &Arguments) -> Result<(Self, Lock)> {
         let file = args.out.join(FILE);
         let options = match file.exists() {
             true => Self::known(args, &file)?,
             false => Self::fresh(args)?,
         };
         fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
+        let lock = Lock::take(&args.out).context("--out")?;
         let text = serde_json::to_string_pretty(&options)? + "\n";
-        fs::write(&file, text).with_context(|| file.display().to_string())?;
-        Ok(options)
+        write_atomic(&file, text.as_bytes())?;
+        Ok((options, lock))
     }
 
     fn fresh(args: &Arguments) -> Result<Self> {
-        let filled = fs::read_dir(&args.out).is_ok_and(|mut entries| entries.next().is_some());
+        let names = fs::read_dir(&args.out).into_iter().flatten().flatten();
+        // An interrupted start may have left these.
+        let ours = [LOCK, "study.json.partial"];
+        let filled = names
+            .map(|entry| entry.file_name())
+            .any(|name| !ours.iter().any(|our| name == *our));
         ensure!(
             !filled,
             "--out {} holds something else than a study; give another directory",

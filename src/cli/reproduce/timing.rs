@@ -1,11 +1,10 @@
 //! What predicting and training cost on this machine, measured once at the end of a study.
 
-use std::fs;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::formats::{Adapter, RunDir, write_atomic};
 use bayeslora::predict::{Predictor, Samples, Source};
 use bayeslora::study::{Cost, Place, RunSpec, StepCost};
 use bayeslora::train::{EpochOutcome, Prepared, TrainConfig, Trainer};
@@ -34,10 +33,8 @@ pub fn time(workshop: &mut Workshop, runs: &[RunSpec]) -> Result<()> {
         rounds,
         steps: steps(workshop, runs)?,
     };
-    Ok(fs::write(
-        &path,
-        serde_json::to_string_pretty(&cost)? + "\n",
-    )?)
+    let text = serde_json::to_string_pretty(&cost)? + "\n";
+    Ok(write_atomic(&path, text.as_bytes())?)
 }
 
 /// Seconds, `[round][samples]`, and of how many images.
