@@ -642,10 +642,10 @@ fn prune_stops_where_the_cost_does() {
 fn prune_refuses_what_makes_no_sense() {
     let (_dir, path) = run();
     refuses(&mut on(&path, "prune"), &["--threshold"]);
-    refuses(&mut on(&path, "prune --threshold x"), &["log alpha"]);
+    refuses(&mut on(&path, "prune --threshold x"), &["-100 to 100"]);
     refuses(
         &mut on(&path, "prune --max-nll-increase=-1"),
-        &["at least 0"],
+        &["0 to 1000"],
     );
     refuses(
         &mut on(&path, "prune --threshold 0 --dry-run --out x"),
@@ -729,7 +729,7 @@ fn plan_of_a_run_reads_well() {
         &["--targets: \"layer9\" matches no layer"],
     );
     let line = ["plan", "--mode", "train", "--batch-size", "0"];
-    refuses(bayeslora().args(line), &["--batch-size", "at least 1"]);
+    refuses(bayeslora().args(line), &["--batch-size", "1 to 65536"]);
 }
 
 #[test]

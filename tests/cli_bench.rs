@@ -192,8 +192,8 @@ fn wrong_options_are_named() {
             "--filter nonsense",
             "there are forward, train, train-cached",
         ),
-        ("--size 8", "at least 32"),
-        ("--batch 0", "at least 1"),
+        ("--size 8", "32 to 4096"),
+        ("--batch 0", "1 to 65536"),
         ("--fail-below -1", "--fail-below"),
     ] {
         bayeslora(&format!("bench {options}"))

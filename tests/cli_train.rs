@@ -179,12 +179,12 @@ fn bad_input_is_named() {
         "--data sample --targets layer9",
         &["--targets", "layer9", "layer4.1.conv2"],
     );
-    refuses("--data sample --rank 0", &["--rank is 0", "at least 1"]);
+    refuses("--data sample --rank 0", &["--rank", "1 to 512"]);
     refuses(
         "--data sample --rank 4 --min-rank 5",
         &["--min-rank is 5", "--rank (4)"],
     );
-    refuses("--data sample --lr nan", &["--lr", "positive"]);
+    refuses("--data sample --lr nan", &["--lr", "above 0"]);
     refuses("--data sample --validation 0.95", &["--validation is 0.95"]);
     refuses(
         "--data sample --method dropout",
@@ -192,7 +192,7 @@ fn bad_input_is_named() {
     );
     refuses(
         "--data sample --method mc-dropout --dropout 1",
-        &["--dropout is 1", "0.001 to 0.99"],
+        &["--dropout", "0.001 to 0.99"],
     );
     refuses(
         "--data sample --dropout 0.2",

@@ -6,6 +6,7 @@ mod properties;
 mod faults {
     mod cache;
     mod device;
+    mod driver;
     mod numbers;
     mod ranges;
     mod subject;

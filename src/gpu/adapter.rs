@@ -83,7 +83,7 @@ impl Adapters {
     pub fn index_of(&self, choice: &AdapterChoice) -> Result<usize, GpuError> {
         if self.list.is_empty() {
             return Err(GpuError::NoAdapter {
-                hint: install_hint(),
+                hint: memory_hint().unwrap_or_else(install_hint),
             });
         }
         let matches = |(index, adapter): (usize, &wgpu::Adapter)| {
@@ -128,6 +128,20 @@ fn preference(kind: wgpu::DeviceType) -> u8 {
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
     }
+}
+
+/// Where the shell limits memory: drivers reserve far more addresses than they use, and a driver that
+/// does not get them is as if there were none.
+fn memory_hint() -> Option<String> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let mut lines = limits.lines();
+    let addresses = lines.find_map(|line| line.strip_prefix("Max address space"))?;
+    let bytes: u64 = addresses.split_whitespace().next()?.parse().ok()?;
+    Some(format!(
+        "the address space is limited to {bytes} bytes (`ulimit -v`), in which no driver may have found \
+         room: lift the limit, or limit memory with a cgroup; where there is no limit, {}",
+        install_hint()
+    ))
 }
 
 /// How to get an adapter on this system.
