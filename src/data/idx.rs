@@ -194,9 +194,12 @@ impl Idx {
             reader,
             most: most.saturating_sub(header as u64),
         };
-        match header.shape.len() == dimensions {
-            true => Ok(header),
-            false => Err(header.wrong_length("fewer".into())),
+        if header.shape.len() < dimensions {
+            return Err(header.wrong_length("fewer".into()));
+        }
+        match header.promised() > header.most {
+            true => Err(header.wrong_length(format!("at most {}", header.most))),
+            false => Ok(header),
         }
     }
 }
@@ -204,11 +207,7 @@ impl Idx {
 impl Header {
     /// The bytes that the header promises; their user takes `copies` times as much memory.
     fn read(mut self, copies: u64) -> Result<Idx, DataError> {
-        let sizes = self.shape.iter().map(|size| *size as u64);
-        let promised = sizes.fold(1, u64::saturating_mul);
-        if promised > self.most {
-            return Err(self.wrong_length(format!("at most {}", self.most)));
-        }
+        let promised = self.promised();
         memory::check(&self.path, promised.saturating_mul(copies))?;
         // A gzipped file may go on without end, and is known to be longer by one byte.
         let mut bytes = Vec::new();
@@ -225,6 +224,11 @@ impl Header {
             false if bytes.len() as u64 > promised => Err(self.wrong_length("more".into())),
             false => Err(self.wrong_length(bytes.len().to_string())),
         }
+    }
+
+    fn promised(&self) -> u64 {
+        let sizes = self.shape.iter().map(|size| *size as u64);
+        sizes.fold(1, u64::saturating_mul)
     }
 
     fn wrong_length(&self, found: String) -> DataError {

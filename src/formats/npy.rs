@@ -290,14 +290,16 @@ fn read_header(reader: &mut BufReader<File>) -> io::Result<NpyHeader> {
     // Magic, version, and a length of four bytes from version 2 on.
     let limit = 12 + MAX_HEADER;
     reader.by_ref().take(limit).read_to_end(&mut begin)?;
-    let size = match begin[..] {
-        [_, _, _, _, _, _, 1, _, a, b, ..] => u64::from(u16::from_le_bytes([a, b])),
-        [_, _, _, _, _, _, _, _, a, b, c, d, ..] => u32::from_le_bytes([a, b, c, d]).into(),
-        _ => 0,
+    let (start, size) = match begin[..] {
+        [_, _, _, _, _, _, 1, _, a, b, ..] => (10, u64::from(u16::from_le_bytes([a, b]))),
+        [_, _, _, _, _, _, _, _, a, b, c, d, ..] => {
+            (12, u64::from(u32::from_le_bytes([a, b, c, d])))
+        }
+        _ => (begin.len(), 0),
     };
     let mut depth = 0usize;
     let mut deepest = 0;
-    for byte in &begin[..begin.len().min(12 + size as usize)] {
+    for byte in begin[start..].iter().take(size as usize) {
         match byte {
             b'(' | b'[' | b'{' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),

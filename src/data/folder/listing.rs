@@ -45,7 +45,12 @@ impl Listing {
         let mut left_out = LeftOut::default();
         left_out.add_beside(&beside.images);
         left_out.add_unread(&beside);
-        let mut seen = HashSet::new();
+        // What links lead back to is not deeper.
+        let known_dirs = class_dirs
+            .iter()
+            .map(|(_, path)| &**path)
+            .chain([dir, root]);
+        let mut seen: HashSet<PathBuf> = known_dirs.filter_map(|p| p.canonicalize().ok()).collect();
         let (train_dir, classes) =
             known.unwrap_or_else(|| (dir, class_dirs.iter().map(|c| c.0.clone()).collect()));
         let mut listing = Listing {
