@@ -29,7 +29,8 @@ fn damaged_pipelines_are_compiled_again() {
         return;
     };
     let sound = std::fs::read(&file).unwrap();
-    assert!(sound.len() > 200, "{} bytes", sound.len());
+    // Our header of 48 bytes, wgpu's of 64, the driver's own.
+    assert!(sound.len() > 112, "{} bytes", sound.len());
     // Every byte of the headers, ours and wgpu's, some of the data, and other lengths.
     let flipped = (0..112)
         .chain([sound.len() / 2, sound.len() - 1])
@@ -53,7 +54,7 @@ fn damaged_pipelines_are_compiled_again() {
     trainer(&open(folder.path()), config(), images(4)).unwrap();
     let again = std::fs::read(&file).unwrap();
     assert_eq!(again[..16], sound[..16]);
-    assert!(again.len() > 200, "{} bytes", again.len());
+    assert!(again.len() > 112, "{} bytes", again.len());
 }
 
 /// A home that machines share: what another card has left, whatever it is called.

@@ -83,15 +83,21 @@ fn help_states_every_range() {
             .args([command, "--help"])
             .output()
             .unwrap();
-        // As one line: help is wrapped.
+        // Help is wrapped; an option's begins with its name and what it takes.
         let help = String::from_utf8(output.stdout).unwrap();
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for part in help.split(" --").skip(1) {
-            let option = part.split([' ', '[', ',']).next().unwrap();
-            if let Some(range) = ranges::of_command(command, option)
-                && part.starts_with(&format!("{option} <"))
-            {
-                assert!(part.contains(&format!("[{range}]")), "{command}: --{part}");
+        let words: Vec<&str> = help.split_whitespace().collect();
+        let begins = |place: &usize| {
+            let takes = words
+                .get(place + 1)
+                .is_some_and(|word| word.starts_with('<'));
+            words[*place].starts_with("--") && takes
+        };
+        let mut starts: Vec<usize> = (0..words.len()).filter(begins).collect();
+        starts.push(words.len());
+        for part in starts.windows(2) {
+            let (option, text) = (words[part[0]], words[part[0]..part[1]].join(" "));
+            if let Some(range) = ranges::of_command(command, &option[2..]) {
+                assert!(text.contains(&format!("[{range}]")), "{command}: {text}");
             }
         }
     }
