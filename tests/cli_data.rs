@@ -451,7 +451,7 @@ fn images_that_moved_are_known_by_their_content() {
         resume.arg("--data").arg(&strangers),
         &["removed (", "added ("],
     );
-    refuses(run.on("resume --data sample"), &["found arrays"]);
+    refuses(&mut run.on("resume --data sample"), &["found arrays"]);
 }
 
 #[test]

@@ -76,6 +76,9 @@ struct Tempered {
 }
 
 pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
+    if !args.temperature {
+        args.test.refuse_run_data("--temperature")?;
+    }
     let run = args.run.open()?;
     let writer = match args.temperature {
         true => Some(run.lock()?),

@@ -86,11 +86,21 @@ impl TestArgs {
         Ok((scored.images, said))
     }
 
+    /// For commands that need the run's own images only sometimes, and not now.
+    pub fn refuse_run_data(&self, unless: &str) -> Result<()> {
+        ensure!(
+            self.run_data.is_none(),
+            "--run-data says where the run's own images are, which nothing is done with without {unless}; leave it out"
+        );
+        Ok(())
+    }
+
     /// Where the run's own images are: where it is told, where --data is if these are they, or where they were.
     pub fn own_data<'a>(&'a self, run: &'a Run, bar: &Bar) -> Result<&'a Location> {
         let recorded = run.recorded()?;
         match (&self.run_data, &self.data) {
             (Some(place), _) => Ok(place),
+            (None, Some(data)) if data.absolute()? == run.inputs.data => Ok(data),
             (None, Some(data)) if is_own(recorded, data, bar) => Ok(data),
             _ => Ok(&run.inputs.data),
         }
