@@ -188,7 +188,12 @@ fn eval_prints_the_agreed_keys() {
     assert_keys(
         &mean,
         "n accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
-         mean_mutual_information effective_rank rank_count adapter_parameters seconds",
+         mean_mutual_information effective_rank rank_count adapter_parameters seconds \
+         scored_on",
+    );
+    assert_keys(
+        &mean["scored_on"],
+        "data part images of seen of_other_classes held_out_classes unknown_classes classes_by",
     );
     assert_eq!((&mean["n"], &mean["rank_count"]), (&40.into(), &4.into()));
     assert_eq!(mean["mean_mutual_information"], 0.0);
@@ -336,8 +341,8 @@ fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
     change_config(&path, "validation = 0.0", "validation = 0.2");
     change_config(&path, "data = \"sample\"", "data = \"gone\"");
     refuses(
-        &mut on(&path, "eval --data sample --temperature"),
-        &["--temperature: the validation split", "gone"],
+        &mut on(&path, "eval --temperature"),
+        &["config.toml", "gone", "--data"],
     );
 }
 
@@ -377,7 +382,12 @@ fn eval_explains_itself() {
     let text = on(&run, "eval --data sample --limit-test 20 --samples 2")
         .assert()
         .success();
-    let parts = ["20 images, 10 classes, 2 samples", "brier", "airplane"];
+    let parts = [
+        "scoring 20 of the 1000 images in the test part of sample\n",
+        "20 images, 10 classes, 2 samples",
+        "brier",
+        "airplane",
+    ];
     for part in parts {
         assert!(String::from_utf8_lossy(&text.get_output().stdout).contains(part));
     }
@@ -434,9 +444,12 @@ fn labels_follow_the_class_names() {
     let data = set.display().to_string();
     refuses(
         &mut on(&path, &format!("eval --data {data}")),
-        &["has 3 classes (blue, green, red)", "has 10 (airplane, "],
+        &[
+            "does not know these 3 classes (blue, green, red)",
+            "it knows airplane, ",
+        ],
     );
-    // The sample's names in another order are put in order, other names are warned of.
+    // The sample's names in another order are put in order, other names are refused.
     let adapter_dir = RunDir::open(&path).unwrap().adapter_dir();
     let mut adapter = Adapter::load_peft(&adapter_dir).unwrap();
     let line = "eval --data sample --limit-test 20 --samples 0 --json";
@@ -450,10 +463,13 @@ fn labels_follow_the_class_names() {
     assert_eq!(json(&mut on(&path, line))["accuracy"], accuracy);
     adapter.classes[0] = "lorry".into();
     adapter.save_peft(&adapter_dir).unwrap();
-    on(&path, line)
-        .assert()
-        .success()
-        .stderr(contains("other class names"));
+    refuses(
+        &mut on(&path, line),
+        &[
+            "does not know this class (truck)",
+            "--ignore-unknown-classes",
+        ],
+    );
 }
 
 #[test]

@@ -130,6 +130,6 @@ fn runs_that_cannot_be_tuned_are_named() {
     refuses("", "no held-out images");
     change_config(&run, "validation = 0.0", "validation = 0.2");
     change_config(&run, "data = \"sample\"", "data = \"gone\"");
-    refuses("", "the images that");
+    refuses("", "gone: no such directory");
     assert!(!run.join("tune").exists());
 }

@@ -16,7 +16,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::context::{Bar, Context};
-use super::train::{TestResults, run_epochs, split, start, tell, test_results, test_source};
+use super::run_images::RunImages;
+use super::train::{Subject, TestResults, run_epochs, start, tell, test_results, test_source};
 use super::train_options::Inputs;
 use super::{environment, output, thumbnails};
 
@@ -51,21 +52,30 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     };
     let bar = Bar::default();
     let config = TrainConfig::default();
-    let splits = inputs.open(config.resolution, &|done, total| {
-        bar.show("reading", done, total)
-    })?;
-    let (train, validation) = split(&splits.train, &config)?;
+    let images = RunImages::draw(&inputs, &config, &bar)?;
+    let backbone = Backbone::embedded()?;
+    let data = images.record(&inputs, &backbone);
+    let RunImages {
+        train,
+        validation,
+        test: test_images,
+        ..
+    } = images;
     say(format!(
         "data      {} CIFAR-10 images to train on, {} to watch, {} to test",
         train.len(),
         validation.as_ref().map_or(0, Dataset::len),
-        splits.test.len()
+        test_images.len()
     ))?;
     say("model     ResNet-18 trained on CIFAR-100 and Tiny-ImageNet, frozen".into())?;
 
-    let backbone = Backbone::embedded()?;
     let mut observe = context.observer();
     let prepared = train::prepare(&gpu, &backbone, &config, train, validation, &mut observe)?;
+    let subject = Subject {
+        inputs: &inputs,
+        data: &data,
+        other_images: false,
+    };
     let mut rows = Vec::new();
     let mut test = None;
     let methods = [
@@ -79,7 +89,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
             ..config.clone()
         };
         let mut trainer = Trainer::over(prepared.clone(), &backbone, config)?;
-        let run = start(&out.join(method.name()), &inputs, &gpu, &trainer)?;
+        let run = start(&out.join(method.name()), subject, &gpu, &trainer)?;
         run_epochs(context, &run, &mut trainer, tell(args.json)?)?;
         if context.interrupted() {
             output::note(&format!(
@@ -90,7 +100,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         }
         let test = match &test {
             Some(test) => test,
-            None => test.insert(test_source(&trainer, splits.test.clone(), &mut observe)?),
+            None => test.insert(test_source(&trainer, test_images.clone(), &mut observe)?),
         };
         let results = test_results(&trainer, test, &mut observe)?;
         results.keep(&run)?;
@@ -107,7 +117,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     }
     output::text(&format!(
         "\non {} test images, 8 gate samples (LoRA has none to draw)",
-        splits.test.len()
+        test_images.len()
     ))?;
     print_table(&rows)?;
     output::text(&format!(

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use bayeslora::data::Dataset;
 use bayeslora::formats::{Adapter, RunDir};
 use bayeslora::gpu::Gpu;
 use bayeslora::model::Backbone;
@@ -14,14 +13,15 @@ use serde_json::json;
 use super::context::{Bar, Context};
 use super::environment;
 use super::output::{self, Unkept};
-use super::train::{begin, print_test_rows, run_epochs, tell};
-use super::train_options::{Inputs, config_text};
+use super::run_images::RunImages;
+use super::train::{Subject, begin, print_test_rows, run_epochs, tell};
+use super::train_options::config_text;
 
 /// What is trained, on what.
 pub struct Task<'a> {
     pub gpu: &'a Gpu,
     pub backbone: &'a Backbone,
-    pub inputs: &'a Inputs,
+    pub subject: Subject<'a>,
     /// Of the ensemble, resolved.
     pub config: &'a TrainConfig,
     pub json: bool,
@@ -33,17 +33,22 @@ pub fn train(
     task: &Task,
     run: Option<RunDir>,
     out: &Path,
-    (train, validation): (Dataset, Option<Dataset>),
-    test: Dataset,
+    images: RunImages,
 ) -> Result<()> {
     let Task {
         gpu,
         backbone,
-        inputs,
+        subject,
         config,
         json,
     } = *task;
     let mut observe = context.observer();
+    let RunImages {
+        train,
+        validation,
+        test,
+        ..
+    } = images;
     let prepared = prepare(gpu, backbone, config, train, validation, &mut observe)?;
     let describe = |run: &RunDir| run.write_environment(&environment::describe(gpu));
     let run = match run {
@@ -51,7 +56,10 @@ pub fn train(
             describe(&run)?;
             run
         }
-        None => RunDir::create(out, &config_text(inputs, config)?, describe)?,
+        None => RunDir::create(out, &config_text(subject.inputs, config)?, |run| {
+            run.write_data(subject.data)?;
+            describe(run)
+        })?,
     };
     let members = config.members();
     for (number, member) in members.iter().enumerate() {
@@ -59,7 +67,7 @@ pub fn train(
             output::text(&format!("\nmember {} of {}", number + 1, members.len()))?;
         }
         let mut trainer = Trainer::over(prepared.clone(), backbone, member.clone())?;
-        let place = begin(&run.member_dir(number), inputs, gpu, &mut trainer)?;
+        let place = begin(&run.member_dir(number), subject, gpu, &mut trainer)?;
         run_epochs(context, &place, &mut trainer, tell(json)?)?;
         if context.interrupted() {
             output::note(&format!(

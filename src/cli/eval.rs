@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
+use bayeslora::data::reuse::Part;
 use bayeslora::formats::{Temperature, printable};
 use bayeslora::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
 use bayeslora::predict::{
@@ -13,8 +14,10 @@ use serde::Serialize;
 use super::context::{Bar, Context};
 use super::corruption::{Corrupted, CorruptionArgs};
 use super::output::{self, Unkept};
-use super::run::{Run, RunArgs, TestArgs};
+use super::run::{Run, RunArgs};
+use super::run_images::Changed;
 use super::tables;
+use super::test_set::{ScoredOn, TestArgs};
 
 #[derive(Args)]
 pub struct EvalArgs {
@@ -51,6 +54,14 @@ struct Report {
     tempered: Option<Tempered>,
     #[serde(flatten)]
     corrupted: Option<Corrupted>,
+    scored_on: ScoredOn,
+}
+
+/// What is scored.
+struct Test {
+    images: Dataset,
+    scored_on: ScoredOn,
+    corrupted: Option<Corrupted>,
 }
 
 #[derive(Serialize)]
@@ -65,19 +76,27 @@ struct Tempered {
 }
 
 pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
+    if !args.temperature {
+        args.test.refuse_run_data("--temperature")?;
+    }
     let run = args.run.open()?;
     let writer = match args.temperature {
         true => Some(run.lock()?),
         false => None,
     };
     let bar = Bar::default();
-    let test = args.test.open(&run, &bar)?;
+    let (test, scored_on) = args.test.open(&run, &bar)?;
     let held_out = match args.temperature {
-        true => Some(validation(&run, &bar)?),
+        true => Some(validation(args, &run, &bar)?),
         false => None,
     };
     let gpu = context.gpu()?;
-    let test = args.corruption.apply(&gpu, test, args.seed, &bar)?;
+    let (test, corrupted) = args.corruption.apply(&gpu, test, args.seed, &bar)?;
+    let test = Test {
+        images: test,
+        scored_on,
+        corrupted,
+    };
     let samples = run.samples(Samples::new(args.samples, args.seed));
     let fitted = match run.members.is_empty() {
         true => {
@@ -106,7 +125,7 @@ fn report(
     run: &Run,
     predictor: &impl Predictive,
     samples: Samples,
-    (test, corrupted): (Dataset, Option<Corrupted>),
+    test: Test,
     held_out: Option<Dataset>,
 ) -> Result<Option<Temperature>> {
     let bar = Bar::default();
@@ -138,7 +157,7 @@ fn report(
             Some((fitted, kept))
         }
     };
-    let source = Source::images(test, run.adapter.resolution);
+    let source = Source::images(test.images, run.adapter.resolution);
     let evaluated = score(&source, "evaluating")?;
     let tempered = temperature
         .map(|(temperature, kept)| {
@@ -155,7 +174,8 @@ fn report(
     let report = Report {
         evaluated,
         tempered,
-        corrupted,
+        corrupted: test.corrupted,
+        scored_on: test.scored_on,
     };
     match args.json {
         true => output::json(&report)?,
@@ -171,24 +191,18 @@ fn report(
 }
 
 /// The images that the run has set aside for choices: never the test set.
-fn validation(run: &Run, bar: &Bar) -> Result<Dataset> {
-    let config = run.dir.path().join("config.toml").display().to_string();
-    let data = &run.inputs.data;
-    ensure!(
-        !data.is_empty(),
-        "--temperature: {config} does not say what the run was trained on, and so what it has held out"
-    );
+fn validation(args: &EvalArgs, run: &Run, bar: &Bar) -> Result<Dataset> {
     ensure!(
         run.config.validation > 0.0,
         "--temperature: the run was trained with --validation 0, so there are no held-out images to \
          fit a temperature to; train it with --validation 0.1"
     );
-    let splits = run.splits(data, bar);
-    let (validation, _) = splits
-        .with_context(|| format!("--temperature: the validation split that {config} names"))?;
-    let mut validation = validation.expect("the share is above 0");
-    run.align(&mut validation, data)?;
-    Ok(validation)
+    let open = || {
+        let data = args.test.own_data(run, bar)?;
+        let [validation] = run.own(data, Changed::Say)?.open([Part::Validation], bar)?;
+        run.align(validation)
+    };
+    open().context("--temperature")
 }
 
 /// Why a temperature should not be trusted, if it should not: `accuracy` is that on the validation images.
@@ -221,6 +235,7 @@ fn describe(
         evaluated,
         tempered,
         corrupted,
+        scored_on,
     } = report;
     let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
     let at_temperature = match tempered {
@@ -262,8 +277,9 @@ fn describe(
     let corrupted = corrupted.as_ref();
     let corrupted = corrupted.map_or(String::new(), |corrupted| format!(", {corrupted}"));
     Ok(format!(
-        "{} images{corrupted}, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
+        "{}\n{} images{corrupted}, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
          adapter parameters{fitted}\n{}\n\n{}",
+        scored_on.line(),
         evaluated.scores.n,
         evaluated.seconds,
         evaluated.rank_count,

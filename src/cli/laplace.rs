@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
+use bayeslora::data::reuse::Part;
 use bayeslora::metrics::Predictions;
 use bayeslora::predict::laplace::{
     Fitted, Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure, Link, PriorPrecision,
@@ -12,7 +13,8 @@ use serde::Serialize;
 
 use super::context::{Bar, Context};
 use super::output::{self, Unkept};
-use super::run::{Run, RunArgs, TestArgs};
+use super::run::{Run, RunArgs};
+use super::test_set::{ScoredOn, TestArgs};
 use super::train_options::name;
 use super::{eval, tables};
 
@@ -47,6 +49,9 @@ pub struct LaplaceArgs {
     seed: u64,
     #[command(flatten)]
     test: TestArgs,
+    /// Go on though training or validation images were removed, added or changed, with those still there
+    #[arg(long)]
+    with_changed_data: bool,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -67,6 +72,7 @@ struct Report {
     predictive: Link,
     #[serde(flatten)]
     evaluated: Evaluated,
+    scored_on: ScoredOn,
 }
 
 pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
@@ -76,8 +82,8 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
     let bar = Bar::default();
     let config = config(args);
     let size = run.adapter.resolution;
-    let test = args.test.open(&run, &bar)?;
-    let (train, validation) = training_sets(&run, config.precision, &bar)?;
+    let (test, scored_on) = args.test.open(&run, &bar)?;
+    let (train, validation) = training_sets(args, &run, config.precision, &bar)?;
     let gpu = context.gpu()?;
     let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
     let mut observe = |stage, done, total| {
@@ -103,6 +109,7 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
         fitted: laplace.fitted(),
         predictive: config.link,
         evaluated: laplace.evaluate(&source, &mut observe)?,
+        scored_on,
     };
     warn(&report.fitted);
     match args.json {
@@ -133,31 +140,24 @@ fn config(args: &LaplaceArgs) -> LaplaceConfig {
 
 /// What the run was trained on, and what it has set aside where the precision is chosen on that.
 fn training_sets(
+    args: &LaplaceArgs,
     run: &Run,
     precision: PriorPrecision,
     bar: &Bar,
 ) -> Result<(Dataset, Option<Dataset>)> {
-    let config = run.dir.path().join("config.toml").display().to_string();
-    let data = &run.inputs.data;
-    ensure!(
-        !data.is_empty(),
-        "--run: {config} does not say what the run was trained on, which a Laplace approximation needs"
-    );
     let chosen = precision == PriorPrecision::Validation;
     ensure!(
         !chosen || run.config.validation > 0.0,
         "--prior-precision validation: the run was trained with --validation 0, so there are no \
          held-out images; take marglik or a number"
     );
-    let splits = run.all_splits(data, bar);
-    let (mut train, validation, _) =
-        splits.with_context(|| format!("--run: the training images that {config} names"))?;
-    run.align(&mut train, data)?;
-    let mut validation = validation.filter(|_| chosen);
-    if let Some(validation) = &mut validation {
-        run.align(validation, data)?;
+    let own = run.own(args.test.own_data(run, bar)?, args.with_changed_data.into())?;
+    if !chosen {
+        let [train] = own.open([Part::Train], bar)?;
+        return Ok((run.align(train)?, None));
     }
-    Ok((train, validation))
+    let [train, validation] = own.open([Part::Train, Part::Validation], bar)?;
+    Ok((run.align(train)?, Some(run.align(validation)?)))
 }
 
 fn warn(fitted: &Fitted) {
@@ -178,6 +178,7 @@ fn describe(test: &Dataset, report: &Report) -> Result<String> {
         fitted,
         predictive,
         evaluated,
+        scored_on,
     } = report;
     let classes = test.classes.len();
     let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
@@ -197,10 +198,11 @@ fn describe(test: &Dataset, report: &Report) -> Result<String> {
         false => String::new(),
     };
     Ok(format!(
-        "{} images, {classes} classes, Laplace {} with {link}, {:.1} s\n\
+        "{}\n{} images, {classes} classes, Laplace {} with {link}, {:.1} s\n\
          prior precision {:.4e} {chosen}, log evidence {:.1}, {:.1} of {} parameters determined\n\
          curvature of {} training images{estimate}\n\
          signed gap {:+.4} (confidence - accuracy)\n{}\n\n{}",
+        scored_on.line(),
         evaluated.scores.n,
         fitted.structure.name(),
         evaluated.seconds,

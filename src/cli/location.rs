@@ -24,6 +24,11 @@ impl Location {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The same place as named from the root; symbolic links stay.
+    pub fn absolute(&self) -> std::io::Result<Self> {
+        Ok(std::path::absolute(&self.0)?.into())
+    }
 }
 
 impl AsRef<Path> for Location {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
+use bayeslora::data::reuse::Part;
 use bayeslora::formats::{Adapter, GateDistribution, RunDir};
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{
@@ -19,6 +20,7 @@ use super::context::{Bar, Context};
 use super::location::Location;
 use super::output::{self, Unkept};
 use super::run::{self, Run, RunArgs};
+use super::run_images::Changed;
 use super::tables;
 
 #[derive(Args)]
@@ -38,7 +40,8 @@ pub struct PruneArgs {
     /// Only say what would happen
     #[arg(long, conflicts_with = "out")]
     dry_run: bool,
-    /// The images that the cost is measured on [default: those of the run]
+    /// Where the run's images are now, of which the cost is measured on those held out [default: where it was
+    /// trained on them]
     #[arg(long, value_name = "D")]
     data: Option<Location>,
     /// Where the pruned run is written; the run itself stays as it is [default: `pruned` in the run's
@@ -195,26 +198,20 @@ fn write(run: &Run, adapter: &Adapter, out: &Path) -> Result<()> {
 
 /// The validation split of the run, or the test set where it had none.
 fn held_out(run: &Run, data: Option<&Location>, bar: &Bar) -> Result<(Dataset, HeldOutSet)> {
-    let data = data.unwrap_or(&run.inputs.data).clone();
-    ensure!(
-        !data.is_empty(),
-        "--data is missing: {} does not say what the run was trained on",
-        run.dir.path().join("config.toml").display()
-    );
-    let (mut dataset, split) = match run.splits(&data, bar)? {
-        (Some(validation), _) => (validation, "validation"),
-        (None, test) => (test, "test"),
+    let data = data.unwrap_or(&run.inputs.data);
+    let own = run.own(data, Changed::Say)?;
+    let (part, split) = match own.recorded.validation.is_empty() {
+        false => (Part::Validation, "validation"),
+        true => (Part::Test, "test"),
     };
-    run.align(&mut dataset, &data)?;
-    let images = dataset.len();
-    Ok((
-        dataset,
-        HeldOutSet {
-            data,
-            split,
-            images,
-        },
-    ))
+    let [dataset] = own.open([part], bar)?;
+    let dataset = run.align(dataset)?;
+    let held_out = HeldOutSet {
+        data: data.clone(),
+        split,
+        images: dataset.len(),
+    };
+    Ok((dataset, held_out))
 }
 
 /// Scores adapters of any rank on the same images.

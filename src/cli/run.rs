@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::{self, Dataset, OpenOptions};
-use bayeslora::formats::{Adapter, FormatError, LayerAdapter, RunDir, printable};
+use bayeslora::data::Dataset;
+use bayeslora::data::reuse::match_classes;
+use bayeslora::formats::{Adapter, DataManifest, FormatError, LayerAdapter, RunDir, printable};
 use bayeslora::model::Backbone;
 use bayeslora::predict::Samples;
 use bayeslora::train::kl::soft_effective_rank;
@@ -12,11 +13,10 @@ use bayeslora::train::{MEMBERS, Method, TrainConfig};
 use clap::Args;
 use toml::Table;
 
-use super::context::{self, Bar};
+use super::context;
 use super::ensemble;
 use super::location::Location;
-use super::output;
-use super::train;
+use super::run_images::{self, Changed, Own};
 use super::train_options::{Inputs, parse_config};
 
 #[derive(Args)]
@@ -29,47 +29,13 @@ pub struct RunArgs {
     backbone: Option<Location>,
 }
 
-/// Training images, validation images and test images.
-pub type AllSplits = (Dataset, Option<Dataset>, Dataset);
-
-/// The images that a run is scored on.
-#[derive(Args)]
-pub struct TestArgs {
-    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or a
-    /// folder of class folders
-    #[arg(long, value_name = "D")]
-    data: Location,
-    /// Use so many test images, as many of each class
-    #[arg(long, value_name = "N")]
-    limit_test: Option<usize>,
-    /// Leave out images that do not decode instead of stopping: damaged or cut ones, and those of more than
-    /// 120 million pixels or 256 MiB
-    #[arg(long)]
-    skip_bad_images: bool,
-}
-
-impl TestArgs {
-    /// The images, their labels counted as the run counts them.
-    pub fn open(&self, run: &Run, bar: &Bar) -> Result<Dataset> {
-        let options = OpenOptions {
-            side: run.adapter.resolution,
-            skip_bad_images: self.skip_bad_images,
-            limit_test: self.limit_test,
-            progress: Some(&|done, total| bar.show("reading images", done, total)),
-            ..Default::default()
-        };
-        let mut test = data::open_test(&self.data, &options).context("--data")?;
-        context::report_skipped(&test);
-        run.align(&mut test, &self.data)?;
-        Ok(test)
-    }
-}
-
 /// What a run's directory holds, with the backbone that it names.
 pub struct Run {
     pub dir: RunDir,
     pub inputs: Inputs,
     pub config: TrainConfig,
+    /// What it was trained on; `None` where an earlier version or another program has made it.
+    pub data: Option<DataManifest>,
     /// Of an ensemble that of its first member.
     pub adapter: Adapter,
     /// All of an ensemble; none of another run.
@@ -114,11 +80,16 @@ pub fn open(path: &PathBuf, backbone: Option<&Location>) -> Result<Run> {
             format!("the backbone in {source} (--backbone names another place for it)")
         })?,
     };
+    let data = dir.read_data().context("--run")?;
+    if let Some(data) = &data {
+        run_images::check_backbone(data, &backbone)?;
+    }
     context::warn_of_unknown_backbone(&adapter, &backbone);
     Ok(Run {
         dir,
         inputs,
         config,
+        data,
         adapter,
         members,
         backbone,
@@ -126,23 +97,48 @@ pub fn open(path: &PathBuf, backbone: Option<&Location>) -> Result<Run> {
 }
 
 impl Run {
-    /// The validation split of the run and its test set, out of `data`.
-    pub fn splits(&self, data: &Location, bar: &Bar) -> Result<(Option<Dataset>, Dataset)> {
-        let (_, validation, test) = self.all_splits(data, bar)?;
-        Ok((validation, test))
+    /// The file that says what the run reads, for messages.
+    pub fn config_file(&self) -> String {
+        let path = self.dir.path().join("config.toml");
+        path.display().to_string()
     }
 
-    /// What the run was trained on, and the same.
-    pub fn all_splits(&self, data: &Location, bar: &Bar) -> Result<AllSplits> {
-        let inputs = Inputs {
-            data: data.clone(),
-            ..self.inputs.clone()
-        };
-        let progress = |done, total| bar.show("reading images", done, total);
-        let splits = inputs.open(self.adapter.resolution, &progress)?;
-        context::report_skipped(&splits.train);
-        let (train, validation) = train::split(&splits.train, &self.config)?;
-        Ok((train, validation, splits.test))
+    /// What it reads, with the images elsewhere where a place is given.
+    pub fn inputs_at(&self, data: Option<&Location>) -> Result<Inputs> {
+        let mut inputs = self.inputs.clone();
+        if let Some(data) = data {
+            inputs.data = data.clone();
+        }
+        inputs.absolute()
+    }
+
+    /// Classes of its set that it was trained without.
+    pub fn held_out_classes(&self) -> &[String] {
+        match &self.data {
+            Some(data) => &data.held_out_classes,
+            None => self.inputs.hold_out_classes.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// What it was trained on, for commands that cannot do without.
+    pub fn recorded(&self) -> Result<&DataManifest> {
+        run_images::required(self.data.as_ref(), self.dir.path()).context("--run")
+    }
+
+    /// Its own images, which may be elsewhere.
+    pub fn own<'a>(&'a self, data: &'a Location, changed: Changed) -> Result<Own<'a>> {
+        ensure!(
+            !data.is_empty(),
+            "--data is missing: {} does not say what the run was trained on",
+            self.config_file()
+        );
+        Ok(Own {
+            recorded: self.recorded()?,
+            data,
+            side: self.adapter.resolution,
+            host_memory: self.inputs.host_memory,
+            changed,
+        })
     }
 
     /// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates; of all members.
@@ -201,39 +197,23 @@ impl Run {
         Ok(())
     }
 
-    /// Makes the labels of a data set count the adapter's classes: the same names in another order
-    /// are put in order, other names are taken as they come and warned of.
-    pub fn align(&self, data: &mut Dataset, named: &Location) -> Result<()> {
+    /// The run's own images with labels that count the adapter's classes, should another program have put these in
+    /// another order.
+    pub fn align(&self, mut own: Dataset) -> Result<Dataset> {
         let known = &self.adapter.classes;
+        let matched = match_classes(known, &[], &own.classes);
         ensure!(
-            data.classes.len() == known.len(),
-            "--data {named} has {} classes ({}), the adapter of {} has {} ({})",
-            data.classes.len(),
-            listed(&data.classes),
+            matched.unknown.is_empty() && own.classes.len() == known.len(),
+            "--run {}: its adapter has other classes ({}) than the images that the run was trained on ({})",
             self.dir.path().display(),
-            known.len(),
-            listed(known)
+            known.join(", "),
+            own.classes.join(", ")
         );
-        let places: Option<Vec<u32>> = data
-            .classes
-            .iter()
-            .map(|class| Some(known.iter().position(|name| name == class)? as u32))
-            .collect();
-        match places {
-            Some(places) => {
-                for label in &mut data.labels {
-                    *label = places[*label as usize];
-                }
-                data.classes = known.as_slice().into();
-            }
-            None => output::note(&format!(
-                "warning: --data {named} has other class names ({}) than the adapter ({}); they \
-                 are matched by their number",
-                listed(&data.classes),
-                listed(known)
-            )),
+        for label in &mut own.labels {
+            *label = matched.labels[*label as usize].expect("all are known");
         }
-        Ok(())
+        own.classes = known.as_slice().into();
+        Ok(own)
     }
 }
 
@@ -252,11 +232,4 @@ pub fn effective_rank(adapter: &Adapter) -> f64 {
         }
     }
     soft_effective_rank(&gates) + ungated as f64
-}
-
-/// The first few names.
-fn listed(names: &[String]) -> String {
-    const NAMED: usize = 3;
-    let more = if names.len() > NAMED { ", ..." } else { "" };
-    printable(names[..names.len().min(NAMED)].join(", ")) + more
 }

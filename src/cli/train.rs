@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::data::{Dataset, Splits};
-use bayeslora::formats::RunDir;
+use bayeslora::data::Dataset;
+use bayeslora::formats::{DataManifest, RunDir};
 use bayeslora::gpu::{Gpu, Precision};
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Budget, Evaluated, Samples, Source};
@@ -16,6 +16,7 @@ use toml::Table;
 
 use super::context::{self, Context};
 use super::output::{self, Unkept};
+use super::run_images::{self, RunImages};
 use super::train_options::{Inputs, Options, config_text, parse_config};
 use super::{ensemble, environment, failure};
 
@@ -33,6 +34,10 @@ pub struct TrainArgs {
     /// Go on from the checkpoint in --out
     #[arg(long)]
     resume: bool,
+    /// Beside --resume: go on though training, validation or test images were removed, added or changed, with those
+    /// that are still there
+    #[arg(long, requires = "resume")]
+    with_changed_data: bool,
     /// One JSON object an epoch, then one for the test set
     #[arg(long)]
     json: bool,
@@ -42,9 +47,18 @@ pub struct TrainArgs {
 
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let flags = Table::try_from(&args.options)?;
-    let (run, inputs, mut config) = match args.resume {
+    let Started {
+        run,
+        inputs,
+        mut config,
+        moved,
+    } = match args.resume {
         true => resumed(args, &flags)?,
         false => fresh(args, flags)?,
+    };
+    let recorded = match &run {
+        Some(run) => run.read_data()?,
+        None => None,
     };
     config.precision = precision(context, args, &config)?;
     // All that can be said before images are read.
@@ -53,48 +67,60 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let backbone = context::backbone(&inputs.backbone)?;
     train::check_fit(&gpu, &backbone, &config)?;
     let bar = context::Bar::default();
-    let splits = inputs.open(config.resolution, &|done, total| {
-        bar.show("reading images", done, total)
-    })?;
-    context::report_skipped(&splits.train);
-    context::report_skipped(&splits.test);
-    let (train, validation) = split(&splits.train, &config)?;
+    let (images, data) = match &run {
+        None => {
+            let images = RunImages::draw(&inputs, &config, &bar)?;
+            let data = images.record(&inputs, &backbone);
+            (images, data)
+        }
+        Some(run) => {
+            let data = run_images::required(recorded.as_ref(), run.path()).context("--resume")?;
+            run_images::check_backbone(data, &backbone)?;
+            let changed = args.with_changed_data.into();
+            let images = RunImages::again(data, &inputs, &config, changed, &bar)?;
+            if moved {
+                run.replace_config(&config_text(&inputs, &config)?)?;
+            }
+            (images, data.clone())
+        }
+    };
+    let subject = Subject {
+        inputs: &inputs,
+        data: &data,
+        other_images: args.with_changed_data,
+    };
     if !args.json {
         output::text(&format!("adapter   {}", environment::adapter_line(&gpu)))?;
-        output::text(&format!(
-            "{}",
-            data_line(&splits, &train, validation.as_ref())
-        ))?;
-        if let Some(note) = &splits.note {
+        output::text(&format!("{}", data_line(&images)))?;
+        if let Some(note) = &images.note {
             output::text(&format!("          {note}"))?;
         }
     }
     if config.method == Method::Ensemble {
-        let config = config.resolve(train.len())?;
+        let config = config.resolve(images.train.len())?;
         let task = ensemble::Task {
             gpu: &gpu,
             backbone: &backbone,
-            inputs: &inputs,
+            subject,
             config: &config,
             json: args.json,
         };
-        return ensemble::train(
-            context,
-            &task,
-            run,
-            &args.out,
-            (train, validation),
-            splits.test,
-        );
+        return ensemble::train(context, &task, run, &args.out, images);
     }
     let mut observe = context.observer();
+    let RunImages {
+        train,
+        validation,
+        test,
+        ..
+    } = images;
     let mut trainer = Trainer::new(&gpu, &backbone, config, train, validation, &mut observe)?;
     let run = match run {
         Some(run) => {
-            restore(&run, &gpu, &mut trainer)?;
+            restore(&run, subject, &gpu, &mut trainer)?;
             run
         }
-        None => start(&args.out, &inputs, &gpu, &trainer)?,
+        None => start(&args.out, subject, &gpu, &trainer)?,
     };
     if !args.json {
         output::text(&format!("{}", method_line(&trainer)))?;
@@ -109,7 +135,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         ));
         return Ok(());
     }
-    close(&run, &gpu, &trainer, splits.test, args.json, &mut observe)
+    close(&run, &gpu, &trainer, test, args.json, &mut observe)
 }
 
 /// What is multiplied; a run that goes on keeps to what it was started with.
@@ -123,8 +149,27 @@ fn precision(context: &Context, args: &TrainArgs, config: &TrainConfig) -> Resul
     Ok(given)
 }
 
+/// What a run is trained on, as it keeps it.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub inputs: &'a Inputs,
+    pub data: &'a DataManifest,
+    /// Whether the images may be others than those that its checkpoint was made with.
+    pub other_images: bool,
+}
+
+/// What the options and the files say of a run.
+struct Started {
+    /// Where there is one to go on with.
+    run: Option<RunDir>,
+    inputs: Inputs,
+    config: TrainConfig,
+    /// The images or the backbone are not where the run has found them.
+    moved: bool,
+}
+
 /// A new run: defaults, then the config file, then the flags.
-fn fresh(args: &TrainArgs, flags: Table) -> Result<(Option<RunDir>, Inputs, TrainConfig)> {
+fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
     let mut table = Table::new();
     let mut source = "the options".to_owned();
     if let Some(path) = &args.config {
@@ -140,44 +185,77 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<(Option<RunDir>, Inputs, Trai
     );
     // Before anything long starts; the directory itself is made when everything else is sound.
     RunDir::require_new(&args.out).context("--out")?;
-    Ok((None, inputs, config))
+    Ok(Started {
+        run: None,
+        inputs: inputs.absolute()?,
+        config,
+        moved: false,
+    })
 }
 
-/// The run in --out; flags may repeat what it was started with, not change it.
-fn resumed(args: &TrainArgs, flags: &Table) -> Result<(Option<RunDir>, Inputs, TrainConfig)> {
+/// The run in --out; flags may repeat what it was started with, not change it, but for the places of images and
+/// backbone, which are the same by their content.
+fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
     ensure!(
         args.config.is_none(),
         "--config has no place beside --resume: the run has its own"
     );
     let run = RunDir::open(&args.out)?.lock()?;
     let source = args.out.join("config.toml").display().to_string();
-    let table: Table = run.read_config()?.parse().with_context(|| source.clone())?;
+    let mut table: Table = run.read_config()?.parse().with_context(|| source.clone())?;
+    let places = Table::try_from(places(flags)?.absolute()?)?;
+    let mut moved = false;
     for (key, value) in flags {
         let started = table.get(key);
-        if started != Some(value) {
+        if PLACES.contains(&&**key) {
+            let now = places[key].clone();
+            moved |= started != Some(&now);
+            table.insert(key.clone(), now);
+        } else if started != Some(value) {
             let started = started.map_or("its default".into(), ToString::to_string);
             bail!("--{key} is {value}, the run was started with {started}; leave it out to go on");
         }
     }
     let (inputs, config) = parse_config(table, &source)?;
-    Ok((Some(run), inputs, config))
+    Ok(Started {
+        run: Some(run),
+        inputs,
+        config,
+        moved,
+    })
+}
+
+/// Keys of what a run is told by its content and not by its name.
+const PLACES: [&str; 2] = ["data", "backbone"];
+
+fn places(flags: &Table) -> Result<Inputs> {
+    let named = flags.iter().filter(|(key, _)| PLACES.contains(&&***key));
+    let named: Table = named
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    Ok(named.try_into()?)
 }
 
 /// A new run, which has a checkpoint from its start on: one without has lost it.
-pub fn start(place: &Path, inputs: &Inputs, gpu: &Gpu, trainer: &Trainer) -> Result<RunDir> {
-    let text = config_text(inputs, trainer.config())?;
+pub fn start(place: &Path, subject: Subject, gpu: &Gpu, trainer: &Trainer) -> Result<RunDir> {
+    let text = config_text(subject.inputs, trainer.config())?;
     RunDir::create(place, &text, |run| {
         let checkpoint = trainer.checkpoint()?;
-        run.write_environment(&environment::describe(gpu))
+        run.write_data(subject.data)
+            .and_then(|()| run.write_environment(&environment::describe(gpu)))
             .and_then(|()| run.write_checkpoint(&checkpoint))
             .context(Unkept("the run could not be started".into()))
     })
 }
 
 /// Goes on from the newest sound checkpoint of a run.
-fn restore(run: &RunDir, gpu: &Gpu, trainer: &mut Trainer) -> Result<()> {
+fn restore(run: &RunDir, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -> Result<()> {
     let (checkpoint, damaged) = run.read_checkpoint()?;
-    if let Some(kernels) = trainer.restore(&checkpoint)? {
+    let kernels = match subject.other_images {
+        true => trainer.restore_over_other_images(&checkpoint)?,
+        false => trainer.restore(&checkpoint)?,
+    };
+    if let Some(kernels) = kernels {
         output::note(&format!(
             "warning: the checkpoint was made with other kernels ({kernels}); results will agree \
              only to rounding"
@@ -196,32 +274,40 @@ fn restore(run: &RunDir, gpu: &Gpu, trainer: &mut Trainer) -> Result<()> {
     Ok(run.write_environment(&environment::describe(gpu))?)
 }
 
-/// The training set proper and the validation split.
-pub fn split(train: &Dataset, config: &TrainConfig) -> Result<(Dataset, Option<Dataset>)> {
-    if config.validation == 0.0 {
-        return Ok((train.clone(), None));
-    }
-    let (train, validation) = train
-        .split_validation(config.validation, config.split_seed.unwrap_or(config.seed))
-        .with_context(|| format!("--validation {}", config.validation))?;
-    Ok((train, Some(validation)))
-}
-
 /// A new run in `place`, or what is there of the same one; `trainer` is new.
-pub fn begin(place: &Path, inputs: &Inputs, gpu: &Gpu, trainer: &mut Trainer) -> Result<RunDir> {
+pub fn begin(place: &Path, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -> Result<RunDir> {
     if !place.join("config.toml").exists() {
-        return start(place, inputs, gpu, trainer).context("--out");
+        return start(place, subject, gpu, trainer).context("--out");
     }
     let run = RunDir::open(place)
         .and_then(RunDir::lock)
         .context("--out")?;
+    let text = config_text(subject.inputs, trainer.config())?;
+    let before = run.read_config()?;
     ensure!(
-        run.read_config()? == config_text(inputs, trainer.config())?,
+        beside_places(&before)? == beside_places(&text)?,
         "{} holds a run with other options; give another directory with --out",
         place.display()
     );
-    restore(&run, gpu, trainer)?;
+    let recorded = run.read_data().context("--out")?;
+    let recorded = run_images::required(recorded.as_ref(), place).context("--out")?;
+    ensure!(
+        run_images::is_same(recorded, subject.data),
+        "{} holds a run on other images or another backbone; give another directory with --out",
+        place.display()
+    );
+    if before != text {
+        run.replace_config(&text)?;
+    }
+    restore(&run, subject, gpu, trainer)?;
     Ok(run)
+}
+
+/// All of a configuration but where images and backbone are.
+fn beside_places(text: &str) -> Result<Table> {
+    let mut table: Table = text.parse()?;
+    table.retain(|key, _| !PLACES.iter().any(|place| key == *place));
+    Ok(table)
 }
 
 /// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object.
@@ -324,14 +410,15 @@ fn print_epoch(report: &EpochReport, epochs: usize) -> Result<()> {
     Ok(())
 }
 
-fn data_line(splits: &Splits, train: &Dataset, validation: Option<&Dataset>) -> String {
-    let held_out = validation.map_or(String::new(), |set| format!(", {} validation", set.len()));
+fn data_line(images: &RunImages) -> String {
+    let held_out = images.validation.as_ref();
+    let held_out = held_out.map_or(String::new(), |set| format!(", {} validation", set.len()));
     format!(
         "data      {}: {} classes, {} training{held_out}, {} test images",
-        splits.name,
-        splits.train.classes.len(),
-        train.len(),
-        splits.test.len()
+        images.name,
+        images.train.classes.len(),
+        images.train.len(),
+        images.test.len()
     )
 }
 

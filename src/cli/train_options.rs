@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::location::Location;
+use super::run_images::apart;
 
 /// Every option that config.toml holds too; what is not given is not serialised.
 #[derive(Args, Serialize)]
@@ -225,7 +226,18 @@ impl Inputs {
         "host-memory",
     ];
 
-    /// Opens the images, at the size that folders are resized to.
+    /// With absolute paths, which name the same from any directory.
+    pub fn absolute(mut self) -> Result<Self> {
+        for (place, word) in [(&mut self.data, "sample"), (&mut self.backbone, "embedded")] {
+            if !place.is_empty() && *place != *word {
+                *place = place.absolute()?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Opens the images, at the size that folders are resized to. Test images that are copies of training images are
+    /// left out.
     pub fn open(&self, side: usize, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Splits> {
         let options = OpenOptions {
             side,
@@ -243,6 +255,7 @@ impl Inputs {
                 *set = kept;
             }
         }
+        splits.test = apart(splits.test, &splits.train, "--data", "test")?;
         Ok(splits)
     }
 }

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use bayeslora::data::reuse::Part;
 use bayeslora::metrics::{Predictions, nll_each};
 use bayeslora::predict::{Evaluated, Samples};
 use bayeslora::study::{candidates, fewest_ranks, lowest};
@@ -12,16 +13,23 @@ use bayeslora::train::{Prepared, Progress, TrainConfig, Trainer, prepare};
 use clap::Args;
 use serde::Serialize;
 
-use super::context::{self, Bar, Context};
+use super::context::{Bar, Context};
 use super::location::Location;
 use super::run::RunArgs;
-use super::train::{begin, run_epochs, split, tell};
+use super::run_images::record;
+use super::train::{Subject, begin, run_epochs, tell};
 use super::{output, tables};
 
 #[derive(Args)]
 pub struct TuneArgs {
     #[command(flatten)]
     run: RunArgs,
+    /// Where the run's images are now [default: where it was trained on them]
+    #[arg(long, value_name = "D")]
+    data: Option<Location>,
+    /// Go on though training or validation images were removed, added or changed, with those still there
+    #[arg(long)]
+    with_changed_data: bool,
     /// The values to try, with commas between [default: unit, and 0.1, 0.3, 1 and 3 times the default
     /// of `train`]
     #[arg(long, value_name = "unit|params|NUMBER", value_delimiter = ',')]
@@ -70,7 +78,6 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
     let run = args.run.open()?;
     run.refuse_ensemble("`tune`")?;
     let config = run.dir.path().join("config.toml").display().to_string();
-    let data = &run.inputs.data;
     ensure!(
         run.config.method.learns_noise(),
         "--run {}: its method is {}, which has no KL; tune a run of --method bayeslora",
@@ -82,13 +89,20 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
         "{config} says validation = 0, so there are no held-out images to compare on; train the run \
          with --validation 0.1"
     );
+    let inputs = run.inputs_at(args.data.as_ref())?;
+    let own = run.own(&inputs.data, args.with_changed_data.into())?;
+    let [train, validation] = own.open([Part::Train, Part::Validation], &Bar::default())?;
+    let recorded = own.recorded;
+    let sets = (&train, Some(&validation));
+    let mut data = record(&recorded.name, sets, &inputs, &run.backbone);
+    data.test = recorded.test.clone();
+    data.skipped = recorded.skipped.clone();
+    let subject = Subject {
+        inputs: &inputs,
+        data: &data,
+        other_images: false,
+    };
     let gpu = context.tuned_gpu()?;
-    let bar = Bar::default();
-    let show = |done, total| bar.show("reading images", done, total);
-    let splits = run.inputs.open(run.config.resolution, &show);
-    let splits = splits.with_context(|| format!("the images that {config} names ({data})"))?;
-    context::report_skipped(&splits.train);
-    let (train, validation) = split(&splits.train, &run.config)?;
     let values = match args.kl_multiplicity.is_empty() {
         true => candidates(train.len()),
         false => args.kl_multiplicity.clone(),
@@ -102,7 +116,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
         &run.backbone,
         &run.config,
         train,
-        validation,
+        Some(validation),
         &mut observe,
     )?;
     let mut points = Vec::new();
@@ -120,7 +134,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
             ..run.config.clone()
         };
         let mut trainer = Trainer::over(prepared.clone(), &run.backbone, config)?;
-        let dir = begin(&place, &run.inputs, &gpu, &mut trainer)?;
+        let dir = begin(&place, subject, &gpu, &mut trainer)?;
         run_epochs(context, &dir, &mut trainer, tell(args.json)?)?;
         if context.interrupted() {
             output::note(&format!(

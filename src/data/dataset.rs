@@ -263,6 +263,8 @@ impl Dataset {
                 .filter(|&i| is_in(&self.labels[i]))
                 .collect();
             let mut part = self.subset(&indices);
+            part.skipped = self.skipped.clone();
+            part.notes = self.notes.clone();
             for label in &mut part.labels {
                 *label = labels.partition_point(|known| known < label) as u32;
             }

@@ -1,6 +1,5 @@
 //! What a run was trained on: its classes, and which images were training, validation and test.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::files::{io_error, write_atomic};
-use super::{Digest, FormatError, checksum};
+use super::{Digest, FormatError, checksum, read_regular};
 
 const VERSION: u32 = 1;
 
@@ -105,9 +104,9 @@ impl DataManifest {
     /// # Errors
     /// The file cannot be read, is damaged, is of another version or contradicts itself.
     pub fn read(path: &Path) -> Result<Self, FormatError> {
-        let file = fs::File::open(path).map_err(io_error("read", path))?;
+        let packed = read_regular(path, LARGEST).map_err(io_error("read", path))?;
         let mut text = Vec::new();
-        GzDecoder::new(file)
+        GzDecoder::new(&*packed)
             .take(LARGEST)
             .read_to_end(&mut text)
             .map_err(io_error("unpack", path))?;

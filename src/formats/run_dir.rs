@@ -219,6 +219,15 @@ impl RunDir {
         Ok(checksum::parse_text(&path.display().to_string(), &text, NEW_RUN)?.to_owned())
     }
 
+    /// Puts another text in the place of `config.toml`, atomically.
+    ///
+    /// # Errors
+    /// The file cannot be written, or the run was removed.
+    pub fn replace_config(&self, config: &str) -> Result<(), FormatError> {
+        self.require_there()?;
+        files::write_atomic(&self.path.join(CONFIG), checksum::text(config).as_bytes())
+    }
+
     /// Writes `data.json.gz`, atomically. It comes before the configuration, which makes the directory a run.
     ///
     /// # Errors

@@ -34,6 +34,13 @@ impl Origin {
         serde_json::to_value(self).expect("names and numbers are JSON")
     }
 
+    /// Takes out what a checkpoint says of the images that it was made with.
+    pub fn forget_images(found: &mut Value) {
+        if let Some(found) = found.as_object_mut() {
+            found.remove("training_images");
+        }
+    }
+
     /// Holds what a checkpoint says of itself against this run; what it does not say is not held
     /// against it.
     ///

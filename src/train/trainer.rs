@@ -558,6 +558,21 @@ impl Trainer {
         Ok(differ.then(|| there.join("; ")))
     }
 
+    /// The same where the training images are not those that the checkpoint was made with, so that an epoch may have
+    /// another number of steps.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore), images and steps aside.
+    pub fn restore_over_other_images(
+        &mut self,
+        checkpoint: &Checkpoint,
+    ) -> Result<Option<String>, TrainError> {
+        let mut checkpoint = checkpoint.clone();
+        checkpoint.step = (checkpoint.epoch * self.schedule.steps_per_epoch) as u64;
+        Origin::forget_images(&mut checkpoint.extra);
+        self.restore(&checkpoint)
+    }
+
     /// What in a checkpoint contradicts this run.
     fn check_origin(&self, checkpoint: &Checkpoint) -> Result<(), String> {
         let (epochs, steps) = (self.config.epochs, self.schedule.steps_per_epoch);

@@ -14,7 +14,8 @@ use super::workshop::Workshop;
 use super::{cuts, laplace};
 use crate::cli::context::Bar;
 use crate::cli::output;
-use crate::cli::train::{begin, run_epochs};
+use crate::cli::run_images::record;
+use crate::cli::train::{Subject, begin, run_epochs};
 
 impl Workshop<'_> {
     /// Does what is not done yet of the runs that the shard has. False where Ctrl-C stopped it.
@@ -95,8 +96,19 @@ impl Workshop<'_> {
         };
         let place = Place::new(self.out(), &spec.name, seed);
         let mut trainer = Trainer::over(prepared, self.backbone(), config)?;
-        let inputs = &self.part(spec).inputs;
-        let run = begin(&place.run, inputs, self.gpu(), &mut trainer)?;
+        let part = self.part(spec);
+        let sets = (
+            &*trainer.training_set().dataset,
+            trainer.validation_set().map(|source| &*source.dataset),
+        );
+        let mut data = record(&part.name, sets, &part.inputs, self.backbone());
+        data.test = part.test.listed();
+        let subject = Subject {
+            inputs: &part.inputs,
+            data: &data,
+            other_images: false,
+        };
+        let run = begin(&place.run, subject, self.gpu(), &mut trainer)?;
         let start = Instant::now();
         let epochs_left = trainer.config().epochs - trainer.epochs_done();
         run_epochs(self.context(), &run, &mut trainer, |_, _| Ok(()))?;

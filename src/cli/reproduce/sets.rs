@@ -29,6 +29,7 @@ pub struct Sets {
 
 /// A set to train on with its test set, of which every beginning is class-balanced.
 pub struct Part {
+    pub name: String,
     pub inputs: Inputs,
     pub train: Dataset,
     pub test: Dataset,
@@ -43,8 +44,11 @@ impl Sets {
             backbone: options.backbone.clone(),
             limit_train: settings.images,
             ..Inputs::default()
-        };
-        let Splits { train, test, .. } = inputs.open(settings.resolution, &progress)?;
+        }
+        .absolute()?;
+        let Splits {
+            train, test, name, ..
+        } = inputs.open(settings.resolution, &progress)?;
         let test = test.interleaved();
         let names = train.classes[train.classes.len().saturating_sub(HELD_OUT)..].to_vec();
         let (_, known) = train.part_classes(&names)?;
@@ -65,6 +69,7 @@ impl Sets {
         unfamiliar.push(("noise".into(), noise(settings.unfamiliar_images, side)));
         Ok(Self {
             without: Part {
+                name: name.clone(),
                 inputs: Inputs {
                     hold_out_classes: Some(names),
                     ..inputs.clone()
@@ -73,6 +78,7 @@ impl Sets {
                 test: known_test,
             },
             all: Part {
+                name,
                 inputs,
                 train,
                 test,

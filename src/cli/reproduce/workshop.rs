@@ -15,7 +15,7 @@ use bayeslora::train::{Prepared, prepare};
 use super::options::{Named, Options};
 use super::sets::{self, Part, Sets};
 use crate::cli::context::{self, Bar, Context};
-use crate::cli::train::split;
+use crate::cli::run_images::split;
 
 /// Host memory for the features of all sets, in bytes.
 const FEATURES: u64 = 6 << 30;

@@ -79,8 +79,11 @@ pub(super) fn open_test(root: &Path, options: &OpenOptions<'_>) -> Result<Datase
 
 /// The names of the classes to train on, in the order of their labels.
 pub(super) fn classes(root: &Path) -> Result<Vec<String>, DataError> {
-    let train_dir = part_dirs(root)?.0;
-    let dirs = class_dirs(train_dir.as_deref().unwrap_or(root))?;
+    let dirs = match part_dirs(root)? {
+        (Some(train_dir), _) => class_dirs(&train_dir)?,
+        (None, None) => class_dirs(root)?,
+        (None, Some(_)) => return Err(missing_part(root, "train")),
+    };
     Ok(dirs.into_iter().map(|(name, _)| name).collect())
 }
 

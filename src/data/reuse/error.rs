@@ -2,6 +2,7 @@
 
 use super::Changes;
 use crate::data::DataError;
+use crate::formats::printable;
 
 /// Why an image set cannot be used with a run. Every message names the set, what was found and what
 /// the run was trained on.
@@ -89,6 +90,7 @@ pub(super) fn listed(names: &[String], most: usize) -> String {
         .cloned()
         .collect::<Vec<_>>()
         .join(", ");
+    let shown = printable(shown);
     match names.len().checked_sub(most) {
         Some(more) if more > 0 => format!("{shown} and {more} more"),
         _ => shown,
@@ -116,6 +118,9 @@ fn side_by_side(run: &[String], found: &[String]) -> String {
         }
     };
     rows.retain(|(old, new)| old != new);
+    for name in rows.iter_mut().flat_map(|(old, new)| [old, new]) {
+        *name = printable(&*name);
+    }
     let more = rows.len().saturating_sub(SHOWN);
     rows.truncate(SHOWN);
     rows.insert(0, ("run".into(), "now".into()));

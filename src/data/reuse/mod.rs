@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Identity;
-use crate::formats::{DataManifest, ManifestImages};
+use crate::formats::{DataManifest, ManifestImages, printable};
 
 /// What the images of a part are.
 fn identities(images: &ManifestImages) -> Vec<Identity> {
@@ -40,5 +40,5 @@ fn seen(manifest: &DataManifest) -> HashSet<Identity> {
 }
 
 fn shown(path: &Path) -> String {
-    path.display().to_string()
+    printable(path.display())
 }

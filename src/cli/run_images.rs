@@ -1,0 +1,259 @@
+//! The images that a run is trained and tested on: drawn once, and from then on what the run has recorded.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use bayeslora::data::reuse::{FoundAgain, Part, ReuseError};
+use bayeslora::data::{Dataset, OpenOptions, Splits};
+use bayeslora::formats::{DataManifest, Digest, ManifestImages};
+use bayeslora::model::Backbone;
+use bayeslora::train::TrainConfig;
+
+use super::context::{self, Bar};
+use super::location::Location;
+use super::output;
+use super::train_options::Inputs;
+
+/// The sets of a run.
+pub struct RunImages {
+    pub name: String,
+    pub train: Dataset,
+    pub validation: Option<Dataset>,
+    pub test: Dataset,
+    /// What was decided on the user's behalf.
+    pub note: Option<String>,
+    skipped: Vec<Digest>,
+}
+
+impl RunImages {
+    /// Those of a new run, of which the validation split is drawn now.
+    pub fn draw(inputs: &Inputs, config: &TrainConfig, bar: &Bar) -> Result<Self> {
+        let splits = inputs.open(config.resolution, &|done, total| {
+            bar.show("reading images", done, total)
+        })?;
+        context::report_skipped(&splits.train);
+        context::report_skipped(&splits.test);
+        Self::part(splits, config)
+    }
+
+    /// Sets the validation split aside.
+    pub fn part(splits: Splits, config: &TrainConfig) -> Result<Self> {
+        let (train, validation) = split(&splits.train, config)?;
+        let skipped = [&splits.train.skipped, &splits.test.skipped];
+        let skipped = skipped.into_iter().flatten();
+        Ok(Self {
+            train,
+            validation,
+            skipped: skipped.filter_map(|image| image.content).collect(),
+            name: splits.name,
+            test: splits.test,
+            note: splits.note,
+        })
+    }
+
+    /// Those that a run has recorded, found again where `inputs` say.
+    pub fn again(
+        recorded: &DataManifest,
+        inputs: &Inputs,
+        config: &TrainConfig,
+        changed: Changed,
+        bar: &Bar,
+    ) -> Result<Self> {
+        let parts = [Part::Train, Part::Validation, Part::Test];
+        let own = Own {
+            recorded,
+            data: &inputs.data,
+            side: config.resolution,
+            host_memory: inputs.host_memory,
+            changed,
+        };
+        let [train, validation, test] = own.open(parts, bar)?;
+        Ok(Self {
+            name: recorded.name.clone(),
+            train,
+            validation: (!validation.is_empty()).then_some(validation),
+            test,
+            note: None,
+            skipped: recorded.skipped.clone(),
+        })
+    }
+
+    /// What the run keeps of them.
+    pub fn record(&self, inputs: &Inputs, backbone: &Backbone) -> DataManifest {
+        let sets = (&self.train, self.validation.as_ref());
+        let mut data = record(&self.name, sets, inputs, backbone);
+        data.test = self.test.listed();
+        data.skipped = self.skipped.clone();
+        data
+    }
+}
+
+/// What a run keeps of its training and validation images.
+pub fn record(
+    name: &str,
+    (train, validation): (&Dataset, Option<&Dataset>),
+    inputs: &Inputs,
+    backbone: &Backbone,
+) -> DataManifest {
+    let mut record = DataManifest::new(name.to_owned(), train.classes.to_vec());
+    record.backbone_sha256 = backbone.sha256.clone();
+    record.held_out_classes = inputs.hold_out_classes.clone().unwrap_or_default();
+    record.is_limited = inputs.limit_train.is_some() || inputs.limit_test.is_some();
+    record.train = train.listed();
+    if let Some(validation) = validation {
+        record.validation = validation.listed();
+    }
+    record
+}
+
+/// The training set proper and the validation split.
+pub fn split(train: &Dataset, config: &TrainConfig) -> Result<(Dataset, Option<Dataset>)> {
+    if config.validation == 0.0 {
+        return Ok((train.clone(), None));
+    }
+    let (train, validation) = train
+        .split_validation(config.validation, config.split_seed.unwrap_or(config.seed))
+        .with_context(|| format!("--validation {}", config.validation))?;
+    let validation = apart(validation, &train, "--validation", "validation")?;
+    Ok((train, Some(validation)))
+}
+
+/// Without exact copies of training images: on these a model is not asked but reminded.
+pub fn apart(set: Dataset, train: &Dataset, option: &str, part: &str) -> Result<Dataset> {
+    let left = set.without(&[train]);
+    let copies = set.len() - left.len();
+    ensure!(
+        !left.is_empty(),
+        "{option}: every one of the {copies} {part} images is an exact copy of a training image; remove the copies"
+    );
+    if copies > 0 {
+        output::note(&format!(
+            "warning: {copies} of {} {part} images are exact copies of training images and are left out",
+            set.len()
+        ));
+    }
+    Ok(left)
+}
+
+/// What to do where a run's images are not what they were.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// Stop, for a command that trains on them or sums over them.
+    Refuse,
+    /// Go on with those still there: `--with-changed-data`.
+    GoOn,
+    /// The same, for a command that only asks about them.
+    Say,
+}
+
+impl From<bool> for Changed {
+    /// From `--with-changed-data`.
+    fn from(go_on: bool) -> Self {
+        match go_on {
+            true => Self::GoOn,
+            false => Self::Refuse,
+        }
+    }
+}
+
+/// A run's own images, to be found again.
+pub struct Own<'a> {
+    pub recorded: &'a DataManifest,
+    pub data: &'a Location,
+    pub side: usize,
+    pub host_memory: Option<u64>,
+    pub changed: Changed,
+}
+
+impl Own<'_> {
+    pub fn open<const N: usize>(&self, parts: [Part; N], bar: &Bar) -> Result<[Dataset; N]> {
+        let data = self.data;
+        let progress = |done, total| bar.show("reading images", done, total);
+        let found = FoundAgain::look(data, self.recorded, Some(&progress));
+        let found = found.with_context(|| {
+            format!("the run's own images (--data names another place for them, if they moved from {data})")
+        })?;
+        let mut changes = found.changes(&parts);
+        if self.changed == Changed::Say {
+            changes.added.clear();
+        }
+        if !changes.is_empty() {
+            if self.changed == Changed::Refuse {
+                let error = ReuseError::Changed {
+                    data: data.to_string(),
+                    changes,
+                };
+                return Err(error).context(
+                    "put them back as they were, or go on with those still there by --with-changed-data",
+                );
+            }
+            let added = match changes.added.is_empty() {
+                true => "",
+                false => "; those that were added are left out",
+            };
+            output::note(&format!(
+                "warning: {data}: not what the run was trained on: {changes}; going on with the images that are \
+                 still there{added}"
+            ));
+        }
+        let options = OpenOptions {
+            side: self.side,
+            host_memory: self.host_memory,
+            progress: Some(&progress),
+            ..Default::default()
+        };
+        Ok(found.open(parts, &options)?)
+    }
+}
+
+/// Whether most of what a run was trained on is in `data`.
+pub fn is_own(recorded: &DataManifest, data: &Location, bar: &Bar) -> bool {
+    const MOST: f64 = 0.5;
+    let progress = |done, total| bar.show("reading images", done, total);
+    let found = FoundAgain::look(data, recorded, Some(&progress));
+    found.is_ok_and(|found| found.share() >= MOST)
+}
+
+/// What a run has recorded of its images, for commands that cannot do without.
+pub fn required<'a>(recorded: Option<&'a DataManifest>, run: &Path) -> Result<&'a DataManifest> {
+    recorded.with_context(|| {
+        format!(
+            "{} is not there: an earlier version of this program made the run, so nothing says which images were \
+             set aside; train it again",
+            run.join("data.json.gz").display()
+        )
+    })
+}
+
+/// Refuses a backbone with other weights than those the run was trained over.
+pub fn check_backbone(recorded: &DataManifest, backbone: &Backbone) -> Result<()> {
+    let short = |sha: &str| sha.chars().take(12).collect::<String>();
+    ensure!(
+        recorded.backbone_sha256 == backbone.sha256,
+        "--backbone {}: its weights (SHA-256 {}...) are not those that the run was trained over ({}...)",
+        backbone.name,
+        short(&backbone.sha256),
+        short(&recorded.backbone_sha256)
+    );
+    Ok(())
+}
+
+/// Whether two runs are trained, and were chosen, on the same images over the same backbone, wherever they lie.
+pub fn is_same(one: &DataManifest, other: &DataManifest) -> bool {
+    let same = |a: &ManifestImages, b: &ManifestImages| match (a, b) {
+        (ManifestImages::Files(a), ManifestImages::Files(b)) => {
+            let contents = |files: &[bayeslora::formats::ManifestFile]| -> Vec<_> {
+                files
+                    .iter()
+                    .map(|file| (file.content, file.label))
+                    .collect()
+            };
+            contents(a) == contents(b)
+        }
+        (a, b) => a == b,
+    };
+    one.backbone_sha256 == other.backbone_sha256
+        && one.classes == other.classes
+        && same(&one.train, &other.train)
+        && same(&one.validation, &other.validation)
+}

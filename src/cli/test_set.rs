@@ -1,0 +1,183 @@
+//! The images that a run is scored on, and what is said of them.
+
+use anyhow::{Result, ensure};
+use bayeslora::data::reuse::{
+    ReuseError, ScoreOptions, Scored, ScoredPart, TrainedOn, open_scored,
+};
+use bayeslora::data::{Dataset, OpenOptions};
+use bayeslora::formats::printable;
+use clap::Args;
+use serde::Serialize;
+
+use super::context::{self, Bar};
+use super::location::Location;
+use super::output;
+use super::run::Run;
+use super::run_images::is_own;
+
+#[derive(Args)]
+pub struct TestArgs {
+    /// What to score: `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or
+    /// a folder of class folders [default: the run's own]
+    ///
+    /// Of a set with a test part that part is scored; of a folder without parts all of it, or, of the run's own,
+    /// what was held out of its training. Classes are matched by name. Images that the run was trained on are left
+    /// out wherever they are.
+    #[arg(long, value_name = "D")]
+    data: Option<Location>,
+    /// Where the images are that the run was trained on and chosen by, if they have moved and --data is another set
+    #[arg(long, value_name = "D")]
+    run_data: Option<Location>,
+    /// Use so many test images, as many of each class
+    #[arg(long, value_name = "N")]
+    limit_test: Option<usize>,
+    /// Leave out images that do not decode instead of stopping
+    #[arg(long)]
+    skip_bad_images: bool,
+    /// Leave out images of classes that the run does not know instead of stopping
+    #[arg(long)]
+    ignore_unknown_classes: bool,
+}
+
+impl TestArgs {
+    /// The images, their labels counted as the run counts them, and how they were chosen.
+    pub fn open(&self, run: &Run, bar: &Bar) -> Result<(Dataset, ScoredOn)> {
+        let data = self.data.as_ref().unwrap_or(&run.inputs.data);
+        ensure!(
+            !data.is_empty(),
+            "--data is missing: {} does not say what the run was trained on",
+            run.config_file()
+        );
+        if run.data.is_none() {
+            output::note(&format!(
+                "warning: --run {}: nothing says which images it was trained on (no data.json.gz: an earlier version \
+                 or another program made it); if any are in {data}, they are scored too",
+                run.dir.path().display()
+            ));
+        }
+        let options = ScoreOptions {
+            open: OpenOptions {
+                side: run.adapter.resolution,
+                skip_bad_images: self.skip_bad_images,
+                limit_test: self.limit_test,
+                progress: Some(&|done, total| bar.show("reading images", done, total)),
+                ..Default::default()
+            },
+            ignore_unknown_classes: self.ignore_unknown_classes,
+        };
+        let trained_on = TrainedOn {
+            classes: &run.adapter.classes,
+            held_out_classes: run.held_out_classes(),
+            images: run.data.as_ref(),
+            is_cautious: !run.inputs.data.is_empty(),
+        };
+        let scored = open_scored(data, trained_on, &options).map_err(|error| match &error {
+            ReuseError::UnknownClasses { .. } => anyhow::Error::from(error).context(
+                "--data: leave these classes out with --ignore-unknown-classes, if the rest is to be scored",
+            ),
+            _ if self.data.is_some() => anyhow::Error::from(error).context("--data"),
+            _ => anyhow::Error::from(error).context(format!(
+                "the images that {} names; --data names another place for them",
+                run.config_file()
+            )),
+        })?;
+        context::report_skipped(&scored.images);
+        let said = ScoredOn::new(data, &scored);
+        Ok((scored.images, said))
+    }
+
+    /// For commands that need the run's own images only sometimes, and not now.
+    pub fn refuse_run_data(&self, unless: &str) -> Result<()> {
+        ensure!(
+            self.run_data.is_none(),
+            "--run-data says where the run's own images are, which nothing is done with without {unless}; leave it out"
+        );
+        Ok(())
+    }
+
+    /// Where the run's own images are: where it is told, where --data is if these are they, or where they were.
+    pub fn own_data<'a>(&'a self, run: &'a Run, bar: &Bar) -> Result<&'a Location> {
+        let recorded = run.recorded()?;
+        match (&self.run_data, &self.data) {
+            (Some(place), _) => Ok(place),
+            (None, Some(data)) if data.absolute()? == run.inputs.data => Ok(data),
+            (None, Some(data)) if is_own(recorded, data, bar) => Ok(data),
+            _ => Ok(&run.inputs.data),
+        }
+    }
+}
+
+/// What was scored, for people and for programs.
+#[derive(Serialize)]
+pub struct ScoredOn {
+    data: Location,
+    /// `test`, `held-out` or `all`.
+    part: &'static str,
+    images: usize,
+    /// Images in the folder, or in its test part.
+    of: usize,
+    /// Left out because the run was trained on them or chosen by them; those outside the held-out part of its own
+    /// folder are not counted.
+    seen: usize,
+    /// Left out because the run was trained without their classes or does not know them.
+    of_other_classes: usize,
+    held_out_classes: Vec<String>,
+    unknown_classes: Vec<String>,
+    /// `name` or `number`.
+    classes_by: &'static str,
+}
+
+impl ScoredOn {
+    fn new(data: &Location, scored: &Scored) -> Self {
+        Self {
+            data: data.clone(),
+            part: match scored.part {
+                ScoredPart::Test => "test",
+                ScoredPart::HeldOut => "held-out",
+                ScoredPart::All => "all",
+            },
+            images: scored.images.len(),
+            of: scored.of,
+            seen: scored.seen,
+            of_other_classes: scored.of_other_classes,
+            held_out_classes: scored.classes.held_out.clone(),
+            unknown_classes: scored.classes.unknown.clone(),
+            classes_by: match scored.classes.by_number {
+                true => "number",
+                false => "name",
+            },
+        }
+    }
+
+    /// One line.
+    pub fn line(&self) -> String {
+        let Self { images, of, .. } = self;
+        let data = printable(&self.data);
+        let mut line = match self.part {
+            "held-out" => format!("scoring {images} images held out, of {of} in {data}"),
+            "test" if images == of => format!("scoring the test part of {data}, {images} images"),
+            "test" => format!("scoring {images} of the {of} images in the test part of {data}"),
+            _ if images == of => format!("scoring all {images} images in {data}"),
+            _ => format!("scoring {images} of the {of} images in {data}"),
+        };
+        if self.seen > 0 {
+            line += &format!(
+                "; left out: {} that the run was trained on or chosen by",
+                self.seen
+            );
+        }
+        for (classes, why) in [
+            (&self.held_out_classes, "that the run was trained without"),
+            (&self.unknown_classes, "that the run does not know"),
+        ] {
+            if !classes.is_empty() {
+                let names = printable(classes.join(", "));
+                line += &format!("; left out: classes {why} ({names})");
+            }
+        }
+        if self.classes_by == "number" {
+            line += "; classes are matched by their number";
+        }
+        line
+    }
+}
