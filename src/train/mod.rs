@@ -3,6 +3,7 @@
 mod adamw;
 mod checkpoint;
 mod config;
+pub mod gauge;
 mod init;
 pub mod kl;
 mod prune;
