@@ -1,6 +1,6 @@
 //! A finished run as the commands open it: configuration, adapter, backbone, images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::{self, Dataset, OpenOptions};
@@ -78,6 +78,11 @@ pub struct Run {
 }
 
 impl RunArgs {
+    /// The run's directory.
+    pub fn path(&self) -> &Path {
+        &self.run
+    }
+
     pub fn open(&self) -> Result<Run> {
         open(&self.run, self.backbone.as_ref())
     }
