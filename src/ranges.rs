@@ -80,6 +80,20 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
     (
+        "keep",
+        Closed {
+            low: 0.0,
+            high: 1.0,
+        },
+    ),
+    (
+        "keep-ranks",
+        Whole {
+            low: 0,
+            high: COUNT,
+        },
+    ),
+    (
         "kl-multiplicity",
         Closed {
             low: 0.0,
@@ -126,6 +140,13 @@ const RANGES: &[(&str, Range)] = &[
         Above {
             low: 0.0,
             high: 1e3,
+        },
+    ),
+    (
+        "max-accuracy-drop",
+        Closed {
+            low: 0.0,
+            high: 1.0,
         },
     ),
     (

@@ -745,3 +745,16 @@ fn score_refuses_bad_input_with_status_2() {
     );
     assert!(output.get_output().stdout.is_empty());
 }
+
+#[test]
+fn kl_is_that_of_the_definition() {
+    use bayeslora::metrics::mean_kl;
+    let logs = |p: &[f32]| p.iter().map(|p| p.ln()).collect::<Vec<f32>>();
+    let (p, q) = (
+        logs(&[0.5, 0.5, 0.0, 0.9, 0.1, 0.0]),
+        logs(&[0.25, 0.5, 0.25, 0.9, 0.05, 0.05]),
+    );
+    let expected = (0.5 * 2f64.ln() + 0.1 * 2f64.ln()) / 2.0;
+    close(mean_kl(&p, &q, 3), expected);
+    close(mean_kl(&p, &p, 3), 0.0);
+}

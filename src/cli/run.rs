@@ -1,11 +1,11 @@
 //! A finished run as the commands open it: configuration, adapter, backbone, images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
 use bayeslora::data::reuse::match_classes;
-use bayeslora::formats::{Adapter, DataManifest, FormatError, LayerAdapter, RunDir, printable};
+use bayeslora::formats::{Adapter, DataManifest, FormatError, LayerAdapter, RunDir};
 use bayeslora::model::Backbone;
 use bayeslora::predict::Samples;
 use bayeslora::train::kl::soft_effective_rank;
@@ -44,6 +44,11 @@ pub struct Run {
 }
 
 impl RunArgs {
+    /// The run's directory.
+    pub fn path(&self) -> &Path {
+        &self.run
+    }
+
     pub fn open(&self) -> Result<Run> {
         open(&self.run, self.backbone.as_ref())
     }

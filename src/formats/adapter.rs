@@ -133,6 +133,15 @@ impl Adapter {
         self.lora_alpha / self.initial_rank as f32
     }
 
+    /// The numbers of all layers: A, B and what is known of gates.
+    pub fn scalars(&self) -> usize {
+        let layer = |layer: &LayerAdapter| {
+            let gates = layer.log_alpha.as_ref().map_or(0, Vec::len);
+            layer.lora_a.len() + layer.lora_b.len() + gates
+        };
+        self.layers.iter().map(layer).sum()
+    }
+
     /// Checks what the shapes of tensors do not say; `file` is what errors call the adapter.
     pub(super) fn check(&self, file: &str) -> Result<(), FormatError> {
         let value = |item: String, found: String, expected: String| {

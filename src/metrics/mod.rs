@@ -28,7 +28,7 @@ pub use evaluation::{Evaluation, evaluate};
 pub use ood::{auroc, fpr95};
 pub use predictions::{Predictions, PredictionsError};
 pub use scores::{
-    PROBABILITY_FLOOR, accuracy, brier, brier_each, entropy, entropy_each, nll, nll_each,
+    PROBABILITY_FLOOR, accuracy, brier, brier_each, entropy, entropy_each, mean_kl, nll, nll_each,
 };
 pub use selective::{RiskCoverage, aurc, e_aurc, risk_at_coverage, risk_coverage};
 pub use temperature::{TEMPERATURE_RANGE, fit_temperature, tempered_log_probs};

@@ -78,3 +78,19 @@ pub fn entropy<P: Copy + Into<f64>>(row: &[P]) -> f64 {
 pub fn entropy_each(predictions: &Predictions) -> Vec<f64> {
     predictions.rows().map(entropy).collect()
 }
+
+/// KL(p || q) = sum_c p_c (ln p_c - ln q_c), in nats, mean over examples; from log probabilities `[n, classes]` of each.
+///
+/// Summed as p_c (q_c / p_c - 1 - ln (q_c / p_c)), no term of which is negative: what is added up to by p - q is zero, and
+/// the rounding of f32 log probabilities no longer counts.
+pub fn mean_kl(p: &[f32], q: &[f32], classes: usize) -> f64 {
+    let rows = p.chunks_exact(classes).zip(q.chunks_exact(classes));
+    let term = |(p, q): (&f32, &f32)| {
+        let (p, q) = (f64::from(*p), f64::from(*q));
+        match p.exp() > 0.0 {
+            true => p.exp() * ((q - p).exp_m1() - (q - p)),
+            false => q.exp(),
+        }
+    };
+    mean(rows.map(|(p, q)| p.iter().zip(q).map(term).sum()))
+}

@@ -249,9 +249,14 @@ impl AdapterLayout {
             .zip(kept)
             .map(|(layer, kept)| kept.iter().map(|place| layer.rank_ids[*place]).collect())
             .collect();
+        self.with_ranks(resnet, &ids)
+    }
+
+    /// The same layers with other ranks, given by their numbers for each layer.
+    pub fn with_ranks(&self, resnet: &ResNet, rank_ids: &[Vec<u32>]) -> Self {
         let convs: Vec<_> = self.layers.iter().filter_map(|layer| layer.conv).collect();
         let head = self.layers.iter().any(|layer| layer.conv.is_none());
-        Self::new(resnet, &convs, head, self.classes, &ids)
+        Self::new(resnet, &convs, head, self.classes, rank_ids)
     }
 
     /// The optimiser's group of each block of 64 parameters.

@@ -4,6 +4,7 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
 use crate::model::{AdapterLayout, AdapterState};
+use crate::train::magnitudes;
 
 /// What tells a dispensable rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,23 +39,12 @@ impl Criterion {
                 all.sort_by(|a, b| log_alpha(*b).total_cmp(&log_alpha(*a)));
             }
             Self::Magnitude => {
-                let magnitude = |place| magnitude(layout, state, place);
-                all.sort_by(|a, b| magnitude(*a).total_cmp(&magnitude(*b)));
+                let magnitudes = magnitudes(layout, state);
+                let of = |(layer, place): (usize, usize)| magnitudes[layer][place];
+                all.sort_by(|a, b| of(*a).total_cmp(&of(*b)));
             }
             Self::Random { seed } => all.shuffle(&mut Pcg64::new(u128::from(seed), 0)),
         }
         all
     }
-}
-
-/// |a_i| |b_i|
-fn magnitude(layout: &AdapterLayout, state: &AdapterState, (layer, place): (usize, usize)) -> f64 {
-    let (spec, values) = (&layout.layers[layer], &state.layers[layer]);
-    let inputs = spec.in_channels * spec.taps();
-    let norm = |values: &mut dyn Iterator<Item = f32>| {
-        values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
-    };
-    let a = &values.lora_a[place * inputs..][..inputs];
-    let b = values.lora_b.iter().skip(place).step_by(spec.rank());
-    norm(&mut a.iter().copied()) * norm(&mut b.copied())
 }

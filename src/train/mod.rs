@@ -3,6 +3,7 @@
 mod adamw;
 mod checkpoint;
 mod config;
+pub mod gauge;
 mod init;
 pub mod kl;
 mod prune;
@@ -20,7 +21,7 @@ pub use config::{
     TrainConfig,
 };
 pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_state};
-pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, noisiest};
+pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, magnitudes, noisiest, weakest};
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};
 pub use setup::{Prepared, check_fit, prepare, upload};

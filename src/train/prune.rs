@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::AdapterState;
+use crate::model::{AdapterLayout, AdapterState};
 use crate::predict::Evaluated;
 
 /// The places of the ranks to keep in each layer: log alpha below `threshold`, and at least
@@ -28,21 +28,49 @@ pub fn kept_ranks(state: &AdapterState, threshold: f64, min_rank: usize) -> Vec<
 
 /// The (layer, place) of every rank that [`kept_ranks`] leaves out, the noisiest first.
 pub fn noisiest(state: &AdapterState, threshold: f64, min_rank: usize) -> Vec<(usize, usize)> {
-    let kept = kept_ranks(state, threshold, min_rank);
-    let mut out: Vec<_> = state
-        .layers
-        .iter()
-        .zip(&kept)
-        .enumerate()
-        .flat_map(|(layer, (values, kept))| {
-            let places = (0..values.log_alpha.len()).filter(|place| !kept.contains(place));
-            places.map(move |place| (layer, place))
-        })
-        .collect();
     let log_alpha = |(layer, place): (usize, usize)| state.layers[layer].log_alpha[place];
-    // Stable, so that equal ranks go in the order of the network.
-    out.sort_by(|a, b| log_alpha(*b).total_cmp(&log_alpha(*a)));
+    let layers = state.layers.iter();
+    let scores = layers.map(|values| values.log_alpha.iter().map(|t| -f64::from(*t)).collect());
+    let mut out = weakest(&scores.collect::<Vec<_>>(), min_rank);
+    out.retain(|rank| f64::from(log_alpha(*rank)) >= threshold);
     out
+}
+
+/// The (layer, place) of every rank, the one with the lowest of `scores` first, without the `min_rank` highest of each
+/// layer.
+pub fn weakest(scores: &[Vec<f64>], min_rank: usize) -> Vec<(usize, usize)> {
+    let mut out: Vec<(usize, usize)> = Vec::new();
+    for (layer, scores) in scores.iter().enumerate() {
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        let mut over = order.split_off(min_rank.min(order.len()));
+        over.sort_unstable();
+        out.extend(over.into_iter().map(|place| (layer, place)));
+    }
+    let score = |(layer, place): (usize, usize)| scores[layer][place];
+    // Stable, so that equal ranks go in the order of the network.
+    out.sort_by(|a, b| score(*a).total_cmp(&score(*b)));
+    out
+}
+
+/// |a_i| |b_i| of every rank, the Frobenius norm of its part of B A.
+pub fn magnitudes(layout: &AdapterLayout, state: &AdapterState) -> Vec<Vec<f64>> {
+    let norm = |values: &mut dyn Iterator<Item = f32>| {
+        let squares = values.map(|value| f64::from(value).powi(2));
+        squares.sum::<f64>().sqrt()
+    };
+    let layers = layout.layers.iter().zip(&state.layers);
+    layers
+        .map(|(spec, values)| {
+            let inputs = spec.in_channels * spec.taps();
+            let of_rank = |place: usize| {
+                let a = &values.lora_a[place * inputs..][..inputs];
+                let b = values.lora_b.iter().skip(place).step_by(spec.rank());
+                norm(&mut a.iter().copied()) * norm(&mut b.copied())
+            };
+            (0..spec.rank()).map(of_rank).collect()
+        })
+        .collect()
 }
 
 /// The places of the ranks to keep in each layer when some (layer, place) go.

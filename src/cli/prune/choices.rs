@@ -1,0 +1,145 @@
+//! Which basis, which order, which gates: what was asked for, and what goes without saying.
+
+use anyhow::{Result, bail, ensure};
+use bayeslora::formats::GateDistribution;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::PruneArgs;
+use crate::cli::run::Run;
+
+/// The basis in which ranks are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gauge {
+    /// The one they were trained in
+    None,
+    /// The singular directions of B A
+    Svd,
+}
+
+/// What ranks are chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// The noisiest gates go first
+    Alpha,
+    /// The smallest |a_i| |b_i|
+    Magnitude,
+    /// The smallest singular values of B A
+    SingularValue,
+}
+
+/// What becomes of gates in another basis than their own, where they are not one a rank any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Posterior {
+    /// They are given up: the mean weights alone are left
+    Mean,
+}
+
+/// What a prune does.
+#[derive(Clone, Copy, Debug)]
+pub struct Choices {
+    pub gauge: Gauge,
+    pub by: By,
+    /// `None` where no gate is in another basis than its own.
+    pub posterior: Option<Posterior>,
+}
+
+impl By {
+    /// As tables call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Alpha => "log alpha",
+            Self::Magnitude => "magnitude",
+            Self::SingularValue => "singular value",
+        }
+    }
+}
+
+impl Choices {
+    /// Of an adapter with gates, those that they were made for; of one without, the singular directions.
+    pub fn new(args: &PruneArgs, run: &Run) -> Result<Self> {
+        let gated = run
+            .adapter
+            .layers
+            .iter()
+            .all(|layer| layer.log_alpha.is_some());
+        if args.threshold.is_some() || args.by == Some(By::Alpha) {
+            require_alpha(args, run, gated)?;
+        }
+        let by_alpha = args.threshold.is_some() || args.by == Some(By::Alpha);
+        let gauge = args.gauge.unwrap_or(match gated || by_alpha {
+            true => Gauge::None,
+            false => Gauge::Svd,
+        });
+        let by = args.by.unwrap_or(match (gauge, gated) {
+            (Gauge::Svd, _) => By::SingularValue,
+            (Gauge::None, true) if run.adapter.gates != GateDistribution::Bernoulli => By::Alpha,
+            (Gauge::None, _) => By::Magnitude,
+        });
+        ensure!(
+            gauge == Gauge::None || !by_alpha,
+            "{} goes by log alpha, which gates have only in the basis that they were trained in; take --gauge none, \
+             or --keep with --by singular-value",
+            if args.threshold.is_some() {
+                "--threshold"
+            } else {
+                "--by alpha"
+            },
+        );
+        ensure!(
+            args.threshold.is_none() || by == By::Alpha,
+            "--threshold goes by log alpha, not by what --by says; leave out --by, or take --keep in place of \
+             --threshold"
+        );
+        ensure!(
+            gauge == Gauge::Svd || by != By::SingularValue,
+            "--by singular-value: ranks are singular directions in one basis alone; take --gauge svd, or --by \
+             magnitude"
+        );
+        let turned = gated && gauge != Gauge::None;
+        ensure!(
+            turned || args.posterior.is_none(),
+            "--posterior says what becomes of gates in another basis than their own, and {}; leave it out",
+            match gated {
+                true => "--gauge none leaves them in it",
+                false => "this adapter has none",
+            }
+        );
+        ensure!(
+            !turned || args.posterior.is_some(),
+            "--gauge svd turns the ranks out of the basis that their gates were trained in; take --posterior mean to \
+             give the gates up, or --gauge none"
+        );
+        Ok(Self {
+            gauge,
+            by,
+            posterior: args.posterior,
+        })
+    }
+}
+
+/// Checks that log alpha was learnt.
+fn require_alpha(args: &PruneArgs, run: &Run, gated: bool) -> Result<()> {
+    let option = match args.threshold {
+        Some(_) => "--threshold",
+        None => "--by alpha",
+    };
+    let (path, method) = (run.dir.path().display(), &run.adapter.method);
+    let instead = "take --keep, --keep-ranks, --max-nll-increase or --max-accuracy-drop, with --by singular-value";
+    if !gated {
+        bail!(
+            "{option}: the adapter of {path} was trained without gates (method {method}), so there is no log alpha to \
+             prune by; {instead}"
+        );
+    }
+    if run.adapter.gates == GateDistribution::Bernoulli {
+        bail!(
+            "{option}: the ranks of {path} are dropped with a fixed probability (method {method}), so no log alpha \
+             was learnt to prune by; {instead}"
+        );
+    }
+    Ok(())
+}

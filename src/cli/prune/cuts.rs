@@ -1,0 +1,131 @@
+//! Cuts of more or fewer ranks, the same order throughout, and what each costs.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use bayeslora::metrics::mean_kl;
+use bayeslora::predict::Evaluated;
+use serde::Serialize;
+
+use super::bench::Bench;
+use super::ranks::{Cut, Ranks};
+
+/// Shares of the ranks that the curve leaves.
+const SHARES: [f64; 6] = [1.0, 0.75, 0.5, 0.375, 0.25, 0.125];
+
+/// Nats that turning alone may move the NLL by, in f32.
+const ROUNDING: f64 = 1e-6;
+
+/// How much worse a cut may be.
+pub struct Limits {
+    pub nll_increase: Option<f64>,
+    pub accuracy_drop: Option<f64>,
+}
+
+/// One cut of the curve. Scores are of the mean weights on the held-out images.
+#[derive(Serialize)]
+pub struct CurvePoint {
+    pub ranks: usize,
+    /// Numbers that the adapter has left.
+    pub scalars: usize,
+    pub nll: f64,
+    pub nll_change: f64,
+    /// KL of the cut model from the uncut one, nats per image.
+    pub kl: f64,
+    pub accuracy: f64,
+}
+
+/// Scores cuts of the first so many ranks of an order, each once.
+pub struct Cuts<'a> {
+    bench: &'a Bench,
+    ranks: &'a Ranks<'a>,
+    order: Vec<(usize, usize)>,
+    pub uncut: Evaluated,
+    scored: BTreeMap<usize, Evaluated>,
+}
+
+impl<'a> Cuts<'a> {
+    pub fn new(bench: &'a Bench, ranks: &'a Ranks, order: Vec<(usize, usize)>) -> Result<Self> {
+        let (layout, state) = &ranks.before;
+        Ok(Self {
+            bench,
+            ranks,
+            order,
+            uncut: bench.score(layout, state)?,
+            scored: BTreeMap::new(),
+        })
+    }
+
+    pub fn cut(&self, count: usize) -> Cut {
+        self.ranks.without(&self.order[..count])
+    }
+
+    /// Scores without the first `count` ranks.
+    pub fn score(&mut self, count: usize) -> Result<&Evaluated> {
+        if !self.scored.contains_key(&count) {
+            let cut = self.cut(count);
+            let scores = self.bench.score(&cut.layout, &cut.state)?;
+            self.scored.insert(count, scores);
+        }
+        Ok(&self.scored[&count])
+    }
+
+    /// As many ranks, up to `most`, as stay within the limits, by bisection. Where a score does not fall steadily this is
+    /// an end of one run of good cuts, not always the farthest.
+    pub fn within(&mut self, limits: &Limits, most: usize) -> Result<usize> {
+        let (nll, accuracy) = (self.uncut.scores.nll, self.uncut.scores.accuracy);
+        let mut is_good = |count: usize| -> Result<bool> {
+            let scores = &self.score(count)?.scores;
+            let rises = limits
+                .nll_increase
+                .is_some_and(|most| scores.nll > nll + most + ROUNDING);
+            let falls = limits
+                .accuracy_drop
+                .is_some_and(|most| scores.accuracy < accuracy - most);
+            Ok(!(rises || falls))
+        };
+        if is_good(most)? {
+            return Ok(most);
+        }
+        let (mut good, mut bad) = (0, most);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            match is_good(middle)? {
+                true => good = middle,
+                false => bad = middle,
+            }
+        }
+        Ok(good)
+    }
+
+    /// What cuts to the usual shares cost, as far as ranks may go.
+    pub fn curve(&mut self) -> Result<Vec<CurvePoint>> {
+        let total = self.ranks.layout.total_rank();
+        let left = SHARES.map(|share| (share * total as f64).round() as usize);
+        let mut counts = left
+            .map(|left| (total - left).min(self.order.len()))
+            .to_vec();
+        counts.dedup();
+        counts.into_iter().map(|count| self.point(count)).collect()
+    }
+
+    /// KL of the model without the first `count` ranks from the uncut one, nats per image.
+    pub fn kl(&mut self, count: usize) -> Result<f64> {
+        self.score(count)?;
+        let (before, after) = (&self.uncut.log_probs, &self.scored[&count].log_probs);
+        Ok(mean_kl(before, after, self.ranks.layout.classes))
+    }
+
+    fn point(&mut self, count: usize) -> Result<CurvePoint> {
+        let (cut, kl) = (self.cut(count), self.kl(count)?);
+        let (scored, uncut) = (&self.scored[&count], &self.uncut);
+        Ok(CurvePoint {
+            ranks: cut.layout.total_rank(),
+            scalars: cut.adapter.scalars(),
+            nll: scored.scores.nll,
+            nll_change: scored.scores.nll - uncut.scores.nll,
+            kl,
+            accuracy: scored.scores.accuracy,
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! `prune`: cuts ranks of a finished adapter and says what that costs.
+
+mod bench;
+mod choices;
+mod cuts;
+mod ranks;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::train::PruneEvent;
+use clap::{ArgGroup, Args};
+
+use self::bench::{Bench, held_out};
+use self::choices::{By, Choices, Gauge, Posterior};
+use self::cuts::{Cuts, Limits};
+use self::ranks::Ranks;
+use self::report::{LayerReport, Report, describe};
+use super::context::{Bar, Context};
+use super::location::Location;
+use super::output::{self, Unkept};
+use super::run::{self, Run, RunArgs};
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("how far").required(true).multiple(true))]
+pub struct PruneArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// The basis in which ranks are cut: turning them changes no answer, and a cut costs far less in the singular
+    /// directions than in the basis that training has left them in [default: svd for adapters without gates]
+    #[arg(long, value_name = "G")]
+    gauge: Option<Gauge>,
+    /// What ranks are chosen by [default: log alpha where ranks have gates, else singular values]
+    #[arg(long, value_name = "WHAT")]
+    by: Option<By>,
+    /// What becomes of the gates when ranks are turned
+    #[arg(long, value_name = "P")]
+    posterior: Option<Posterior>,
+    /// Leave so many ranks, over all layers
+    #[arg(long, value_name = "K", group = "how far")]
+    #[arg(conflicts_with_all = ["keep", "threshold", "max_nll_increase", "max_accuracy_drop"])]
+    keep_ranks: Option<usize>,
+    /// Leave this share of the ranks, over all layers
+    #[arg(long, value_name = "F", group = "how far")]
+    #[arg(conflicts_with_all = ["threshold", "max_nll_increase", "max_accuracy_drop"])]
+    keep: Option<f64>,
+    /// Cut ranks with log alpha at or above it
+    #[arg(long, value_name = "T", group = "how far")]
+    threshold: Option<f64>,
+    /// Cut only as far as the held-out NLL rises by at most E nats
+    #[arg(long, value_name = "E", group = "how far")]
+    max_nll_increase: Option<f64>,
+    /// Cut only as far as the held-out accuracy falls by at most A (.01 is one point)
+    #[arg(long, value_name = "A", group = "how far")]
+    max_accuracy_drop: Option<f64>,
+    /// Ranks that every layer keeps, the last that would go
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_rank: usize,
+    /// Only say what would happen
+    #[arg(long, conflicts_with = "out")]
+    dry_run: bool,
+    /// Where the run's images are now, of which the cost is measured on those held out [default: where it was
+    /// trained on them]
+    #[arg(long, value_name = "D")]
+    data: Option<Location>,
+    /// Where the pruned run is written; the run itself stays as it is [default: `pruned` in the run's
+    /// directory, or `pruned-2` and so on]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
+    let run = args.run.open()?;
+    run.refuse_ensemble("`prune`")?;
+    let choices = Choices::new(args, &run)?;
+    let ranks = Ranks::new(&run, choices)?;
+    let order = ranks.order(args.min_rank);
+    let candidates = candidates(args, &ranks, &order)?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => free_directory(run.dir.path()),
+    };
+    // Before anything long starts.
+    RunDir::require_new(&out).context("--out")?;
+    let bar = Bar::default();
+    let (dataset, held_out) = held_out(&run, args.data.as_ref(), &bar)?;
+    let gpu = context.gpu()?;
+    let bench = Bench::new(&gpu, &run, &ranks.layout, dataset, bar)?;
+
+    let mut cuts = Cuts::new(&bench, &ranks, order)?;
+    let limits = Limits {
+        nll_increase: args.max_nll_increase,
+        accuracy_drop: args.max_accuracy_drop,
+    };
+    let count = cuts.within(&limits, candidates)?;
+    let chosen = cuts.cut(count);
+    let curve = cuts.curve()?;
+    let kl = cuts.kl(count)?;
+    let (before, after) = (cuts.uncut.clone(), cuts.score(count)?);
+    let mut report = Report {
+        held_out,
+        gauge: choices.gauge,
+        by: choices.by,
+        posterior: choices.posterior,
+        candidates,
+        event: PruneEvent::new(
+            ranks.layout.total_rank(),
+            chosen.layout.total_rank(),
+            Some(&before),
+            Some(after),
+        ),
+        nll_before: before.scores.nll,
+        nll_after: after.scores.nll,
+        accuracy_before: before.scores.accuracy,
+        accuracy_after: after.scores.accuracy,
+        kl,
+        effective_rank_before: run.effective_rank(),
+        effective_rank_after: run::effective_rank(&chosen.adapter),
+        scalars_before: run.adapter.scalars(),
+        scalars_after: chosen.adapter.scalars(),
+        layers: LayerReport::all(&ranks, &chosen.kept, choices.by),
+        curve,
+        written: None,
+    };
+    let wanted = args.out.is_some() || !args.dry_run && count > 0;
+    let written = match wanted {
+        true => write(&run, &chosen.adapter, &out),
+        false => Ok(()),
+    };
+    if wanted && written.is_ok() {
+        report.written = Some(out.into());
+    }
+    match args.json {
+        true => output::json(&report)?,
+        false => output::text(&describe(&report, args))?,
+    }
+    written.context(Unkept("the pruned run could not be written".into()))
+}
+
+/// How many of `order` may go.
+fn candidates(args: &PruneArgs, ranks: &Ranks, order: &[(usize, usize)]) -> Result<usize> {
+    let total = ranks.layout.total_rank();
+    let left = match (args.keep_ranks, args.keep) {
+        (Some(left), _) => {
+            ensure!(
+                left <= total,
+                "--keep-ranks {left}: {} has {total} ranks; take at most as many",
+                args.run.path().display()
+            );
+            Some(left)
+        }
+        (None, Some(share)) => Some((share * total as f64).round() as usize),
+        (None, None) => None,
+    };
+    if let Some(left) = left {
+        ensure!(
+            total - left <= order.len(),
+            "{left} ranks are fewer than the {} that --min-rank {} keeps; take a smaller one, or more ranks",
+            total - order.len(),
+            args.min_rank
+        );
+        return Ok(total - left);
+    }
+    Ok(match args.threshold {
+        None => order.len(),
+        // They come noisiest first.
+        Some(threshold) => order
+            .iter()
+            .take_while(|(layer, place)| -ranks.scores[*layer][*place] >= threshold)
+            .count(),
+    })
+}
+
+/// The first of `RUN/pruned`, `RUN/pruned-2` and so on that has no run in it.
+fn free_directory(run: &Path) -> PathBuf {
+    (1..)
+        .map(|number| match number {
+            1 => run.join("pruned"),
+            _ => run.join(format!("pruned-{number}")),
+        })
+        .find(|path| RunDir::require_new(path).is_ok())
+        .expect("numbers do not run out")
+}
+
+/// A new run, as the results and checkpoints of the old one are those of its own adapter.
+fn write(run: &Run, adapter: &Adapter, out: &Path) -> Result<()> {
+    RunDir::create(out, &run.dir.read_config()?, |pruned| {
+        run.dir.copy_description(pruned)?;
+        Ok::<_, anyhow::Error>(pruned.write_adapter(adapter)?)
+    })?;
+    Ok(())
+}
