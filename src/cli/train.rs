@@ -9,7 +9,9 @@ use bayeslora::formats::{DataManifest, RunDir};
 use bayeslora::gpu::{Gpu, Precision};
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Budget, Evaluated, Samples, Source};
-use bayeslora::train::{self, EpochOutcome, EpochReport, Method, Progress, TrainConfig, Trainer};
+use bayeslora::train::{
+    self, EpochOutcome, EpochReport, Method, Progress, TrainConfig, TrainError, Trainer,
+};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
@@ -91,7 +93,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     };
     if !args.json {
         output::text(&format!("adapter   {}", environment::adapter_line(&gpu)))?;
-        output::text(&format!("{}", data_line(&images)))?;
+        output::text(&data_line(&images))?;
         if let Some(note) = &images.note {
             output::text(&format!("          {note}"))?;
         }
@@ -123,7 +125,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         None => start(&args.out, subject, &gpu, &trainer)?,
     };
     if !args.json {
-        output::text(&format!("{}", method_line(&trainer)))?;
+        output::text(&method_line(&trainer))?;
     }
     run_epochs(context, &run, &mut trainer, tell(args.json)?)?;
     if context.interrupted() {
@@ -332,18 +334,26 @@ pub fn run_epochs(
 ) -> Result<()> {
     let _graceful = context.stop_gracefully();
     let mut observe = context.observer();
-    while let EpochOutcome::Done(report) = trainer
-        .next_epoch(&mut observe)
-        .map_err(|error| saved(run, trainer, error.into()))?
-    {
-        keep_epoch(run, trainer, &report).with_context(|| {
-            Unkept(format!(
-                "epoch {} could not be kept; once there is a place for it, `bayeslora train --resume \
-                 --out {}` trains it again",
-                report.epoch,
-                run.path().display()
-            ))
-        })?;
+    loop {
+        let kept = trainer.epochs_done();
+        let lost = |error: TrainError| saved(run, kept, error.into());
+        let EpochOutcome::Done(report) = trainer.next_epoch(&mut observe).map_err(lost)? else {
+            break;
+        };
+        let adapter = trainer.adapter().map_err(lost)?;
+        let checkpoint = trainer.checkpoint().map_err(lost)?;
+        // The checkpoint comes last: what is there before it is written again where it is missing.
+        run.append_metrics(&report)
+            .and_then(|()| run.write_adapter(&adapter))
+            .and_then(|()| run.write_checkpoint(&checkpoint))
+            .with_context(|| {
+                Unkept(format!(
+                    "epoch {} could not be kept; once there is a place for it, `bayeslora train --resume \
+                     --out {}` trains it again",
+                    report.epoch,
+                    run.path().display()
+                ))
+            })?;
         tell(&report, trainer.config())?;
     }
     ensure!(
@@ -353,25 +363,14 @@ pub fn run_epochs(
     Ok(())
 }
 
-/// The checkpoint comes last: what is there before it is written again where it is missing.
-fn keep_epoch(run: &RunDir, trainer: &Trainer, report: &EpochReport) -> Result<()> {
-    run.append_metrics(report)?;
-    run.write_adapter(&trainer.adapter()?)?;
-    Ok(run.write_checkpoint(&trainer.checkpoint()?)?)
-}
-
-/// What is left of a run whose device is lost.
-fn saved(run: &RunDir, trainer: &Trainer, error: anyhow::Error) -> anyhow::Error {
-    if !failure::is_device_lost(&error) {
-        return error;
-    }
-    let path = run.path().display();
-    match trainer.epochs_done() {
-        0 => error.context(format!("{path} has no finished epoch; start it again")),
-        epochs => error.context(format!(
-            "{path} is saved as it was after epoch {epochs} of {}; the same command goes on from there, \
-             `train` with --resume",
-            trainer.config().epochs
+/// What is left of a run, of which so many epochs are kept, when its device is lost.
+fn saved(run: &RunDir, epochs: usize, error: anyhow::Error) -> anyhow::Error {
+    match failure::is_device_lost(&error) {
+        false => error,
+        true => error.context(format!(
+            "{} is saved as it was after epoch {epochs}; the same command goes on from there, `train` with \
+             --resume",
+            run.path().display()
         )),
     }
 }

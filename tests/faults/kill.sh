@@ -84,7 +84,7 @@ for command in train tune prune laplace temperature; do
     for ((i = 0; i < count; i++)); do
         begin "$command"
         moment=$((RANDOM * took / 32768))
-        launcher=(timeout -s KILL "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))")
+        launcher=(timeout --foreground -s KILL "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))")
         "$command" cut >/dev/null 2>&1 || true
         launcher=()
         judge "$command" "after $moment ms"
