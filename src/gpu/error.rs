@@ -15,7 +15,8 @@ pub enum GpuError {
         wanted: u64,
         allowed: u64,
     },
-    #[error("the GPU has too little memory for {what}, which takes {wanted} bytes")]
+    /// `wanted` is 0 where only the driver knows.
+    #[error("the GPU has too little memory for {what}{}", of_bytes(*.wanted))]
     OutOfMemory { what: String, wanted: u64 },
     #[error("the GPU refused {what}: {reason} (a bug, please report it)")]
     Validation { what: String, reason: String },
@@ -23,4 +24,11 @@ pub enum GpuError {
     Lost { reason: String },
     #[error("the GPU failed while {during}: {reason}")]
     Failed { during: String, reason: String },
+}
+
+fn of_bytes(wanted: u64) -> String {
+    match wanted {
+        0 => String::new(),
+        wanted => format!(", which takes {wanted} bytes"),
+    }
 }

@@ -34,18 +34,11 @@ impl Faults {
     /// The first error since the last look; a lost device always says so.
     pub fn check(&self) -> Result<(), GpuError> {
         let mut state = self.lock();
-        let error = state.error.take();
-        match &mut state.lost {
-            None => error.map_or(Ok(()), Err),
-            Some(reason) => {
-                // What failed first says more than that everything fails since.
-                if let Some(error) = error {
-                    *reason = error.to_string();
-                }
-                Err(GpuError::Lost {
-                    reason: reason.clone(),
-                })
-            }
+        match &state.lost {
+            None => state.error.take().map_or(Ok(()), Err),
+            Some(reason) => Err(GpuError::Lost {
+                reason: reason.clone(),
+            }),
         }
     }
 
@@ -72,16 +65,22 @@ impl Faults {
     ) -> (T, Option<GpuError>) {
         let lost_before = self.is_lost();
         let (made, error) = scoped(device, work);
-        match error {
-            Some(error) => (made, Some(typed(what(), bytes, error))),
-            None => {
-                // A loss is told by the callback alone.
-                if let Some(reason) = self.lock().lost.as_mut().filter(|_| !lost_before) {
-                    *reason = format!("{reason} ({})", what());
-                }
-                (made, None)
+        let lost = self.lock().lost.clone().filter(|_| !lost_before);
+        let error = match (lost, error) {
+            (None, error) => error.map(|error| typed(what(), bytes, error)),
+            // The callback knows nothing of what was going on. Whatever fails later follows from it.
+            (Some(reason), error) => {
+                let reason = match error {
+                    Some(error @ wgpu::Error::OutOfMemory { .. }) => {
+                        typed(what(), bytes, error).to_string()
+                    }
+                    _ => format!("{reason} ({})", what()),
+                };
+                self.lock().lost = Some(reason.clone());
+                Some(GpuError::Lost { reason })
             }
-        }
+        };
+        (made, error)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

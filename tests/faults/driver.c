@@ -1,10 +1,10 @@
 /* A Vulkan driver that passes every call on to another one, but for one call that fails.
  *
  * FAULT_DRIVER  the library of the driver behind it
- * FAULT_CALL    the call that fails, as in vkQueueSubmit; any of those below where it is not set
- * FAULT_AT      which of these calls, from 1; 0 for none
+ * FAULT_CALL    the call that fails, as in vkQueueSubmit
+ * FAULT_AT      which one of these calls, from 1
  * FAULT_CODE    the VkResult it returns; a lost device (-4) stays lost
- * FAULT_TOTAL   a file that gets the number of calls, when the program ends
+ * FAULT_TOTAL   a file that gets a line for each call when the program ends: its name, how often it came
  *
  * Every call here takes at most six words, which are passed on unseen: no header is needed. */
 
@@ -19,33 +19,6 @@ typedef size_t word;
 typedef int (*call)(word, word, word, word, word, word);
 typedef void *(*lookup)(void *, const char *);
 
-static long made;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-static long number(const char *name) {
-    const char *text = getenv(name);
-    return text ? atol(text) : 0;
-}
-
-/* The result that a call is to fail with, or 0. */
-static int fault(const char *name) {
-    const char *wanted = getenv("FAULT_CALL");
-    if (wanted && strcmp(wanted, name) != 0) return 0;
-    pthread_mutex_lock(&lock);
-    long now = ++made, at = number("FAULT_AT");
-    pthread_mutex_unlock(&lock);
-    int code = (int)number("FAULT_CODE"), hit = code == -4 ? now >= at : now == at;
-    return at > 0 && hit ? code : 0;
-}
-
-__attribute__((destructor)) static void tell(void) {
-    const char *path = getenv("FAULT_TOTAL");
-    FILE *file = path ? fopen(path, "w") : NULL;
-    if (!file) return;
-    fprintf(file, "%ld", made);
-    fclose(file);
-}
-
 #define CALLS(X) \
     X(vkCreateDevice) X(vkAllocateMemory) X(vkMapMemory) X(vkBindBufferMemory) X(vkBindImageMemory) \
     X(vkCreateBuffer) X(vkCreateImage) X(vkCreateImageView) X(vkCreateShaderModule) \
@@ -56,10 +29,41 @@ __attribute__((destructor)) static void tell(void) {
     X(vkQueueSubmit) X(vkQueueWaitIdle) X(vkWaitForFences) X(vkWaitSemaphores) \
     X(vkGetSemaphoreCounterValue) X(vkGetFenceStatus)
 
+#define PLACE(name) at_##name,
+enum { CALLS(PLACE) KNOWN };
+
+#define NAME(name) #name,
+static const char *names[] = { CALLS(NAME) };
+static long made[KNOWN];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static long number(const char *name) {
+    const char *text = getenv(name);
+    return text ? atol(text) : 0;
+}
+
+/* The result that a call is to fail with, or 0. */
+static int fault(int place) {
+    pthread_mutex_lock(&lock);
+    long now = ++made[place], at = number("FAULT_AT");
+    pthread_mutex_unlock(&lock);
+    const char *wanted = getenv("FAULT_CALL");
+    int code = (int)number("FAULT_CODE"), hit = code == -4 ? now >= at : now == at;
+    return wanted && !strcmp(wanted, names[place]) && hit ? code : 0;
+}
+
+__attribute__((destructor)) static void tell(void) {
+    const char *path = getenv("FAULT_TOTAL");
+    FILE *file = path ? fopen(path, "w") : NULL;
+    if (!file) return;
+    for (int place = 0; place < KNOWN; place++) fprintf(file, "%s %ld\n", names[place], made[place]);
+    fclose(file);
+}
+
 #define WRAP(name) \
     static call real_##name; \
     static int my_##name(word a, word b, word c, word d, word e, word f) { \
-        int code = fault(#name); \
+        int code = fault(at_##name); \
         return code ? code : real_##name(a, b, c, d, e, f); \
     }
 CALLS(WRAP)

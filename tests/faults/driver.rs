@@ -64,18 +64,18 @@ impl Driver {
         command.output().unwrap()
     }
 
-    /// The calls of one name in a run without a fault, and what the run says at its end.
-    fn sound(&self, call: &str) -> (usize, Vec<u8>) {
+    /// How often each call comes in a run without a fault, and the adapter that the run leaves.
+    fn sound(&self) -> (BTreeMap<String, usize>, Vec<u8>) {
         let (out, total) = (
             self.folder.path().join("sound"),
             self.folder.path().join("total"),
         );
-        let _ = fs::remove_dir_all(&out);
-        let path = total.display().to_string();
-        let output = self.train(&out, &[("FAULT_CALL", call.into()), ("FAULT_TOTAL", path)]);
+        let output = self.train(&out, &[("FAULT_TOTAL", total.display().to_string())]);
         assert!(output.status.success(), "{}", text(&output));
-        let calls = fs::read_to_string(total).unwrap();
-        (calls.parse().unwrap(), weights(&out))
+        let text = fs::read_to_string(total).unwrap();
+        let lines = text.lines().map(|line| line.split_once(' ').unwrap());
+        let calls = lines.map(|(name, count)| (name.to_owned(), count.parse().unwrap()));
+        (calls.collect(), weights(&out))
     }
 
     /// Trains with a fault at the n-th call; the status.
@@ -132,74 +132,40 @@ fn software_driver() -> Option<PathBuf> {
 #[test]
 fn a_failing_driver_is_told_of() {
     let Some(driver) = Driver::new() else { return };
-    let mut statuses = BTreeMap::new();
-    for (call, code) in [
-        ("vkCreateDevice", LOST),
-        ("vkQueueSubmit", LOST),
-        ("vkWaitSemaphores", LOST),
-        ("vkAllocateMemory", OUT_OF_MEMORY),
-        ("vkCreateComputePipelines", OUT_OF_MEMORY),
+    let (calls, sound) = driver.sound();
+    for (call, code, expected) in [
+        ("vkCreateDevice", LOST, &[2, 3][..]),
+        ("vkQueueSubmit", LOST, &[3]),
+        ("vkWaitSemaphores", LOST, &[3]),
+        // The allocator may find another way, or training without resident images.
+        ("vkAllocateMemory", OUT_OF_MEMORY, &[0, 2, 3]),
+        ("vkCreateComputePipelines", OUT_OF_MEMORY, &[3]),
     ] {
-        let (calls, sound) = driver.sound(call);
-        if calls == 0 {
-            eprintln!("{call}: never called here");
-            continue;
+        let count = calls[call];
+        assert!(count > 0, "{call} is never called");
+        // In the midst of training, and near its end.
+        for at in [count.div_ceil(2), count - count / 8] {
+            let status = driver.fails(call, at, code, &sound);
+            assert!(expected.contains(&status), "{call} {at}: {status}");
         }
-        // Early, in the midst of training, and near the end.
-        let at = [1, calls / 2, calls - calls / 8].map(|at| at.clamp(1, calls));
-        let found = at.map(|at| driver.fails(call, at, code, &sound));
-        statuses.insert(call, found);
-    }
-    println!("{statuses:?}");
-    if let Some(submits) = statuses.get("vkQueueSubmit") {
-        assert_eq!(submits, &[3, 3, 3]);
     }
 }
 
-/// Minutes: every call, at every few places.
+/// Every call, at a few places.
 #[test]
-#[ignore = "takes minutes; run it after a change of wgpu"]
+#[ignore = "takes minutes: for a change of wgpu"]
 fn every_call_of_the_driver_may_fail() {
     let Some(driver) = Driver::new() else { return };
-    for call in [
-        "vkCreateDevice",
-        "vkAllocateMemory",
-        "vkMapMemory",
-        "vkBindBufferMemory",
-        "vkBindImageMemory",
-        "vkCreateBuffer",
-        "vkCreateImage",
-        "vkCreateImageView",
-        "vkCreateShaderModule",
-        "vkCreatePipelineLayout",
-        "vkCreatePipelineCache",
-        "vkCreateComputePipelines",
-        "vkGetPipelineCacheData",
-        "vkCreateDescriptorSetLayout",
-        "vkCreateDescriptorPool",
-        "vkAllocateDescriptorSets",
-        "vkCreateCommandPool",
-        "vkAllocateCommandBuffers",
-        "vkBeginCommandBuffer",
-        "vkEndCommandBuffer",
-        "vkCreateFence",
-        "vkCreateSemaphore",
-        "vkQueueSubmit",
-        "vkQueueWaitIdle",
-        "vkWaitForFences",
-        "vkWaitSemaphores",
-        "vkGetSemaphoreCounterValue",
-        "vkGetFenceStatus",
-    ] {
-        let (calls, sound) = driver.sound(call);
+    let (calls, sound) = driver.sound();
+    for (call, count) in calls {
         for code in [LOST, OUT_OF_MEMORY] {
             let mut found = BTreeMap::<i32, usize>::new();
-            for at in (1..=calls).step_by((calls / 4).max(1)) {
+            for at in (1..=count).step_by((count / 3).max(1)) {
                 *found
-                    .entry(driver.fails(call, at, code, &sound))
+                    .entry(driver.fails(&call, at, code, &sound))
                     .or_default() += 1;
             }
-            println!("{call}: {calls} calls, {code}: {found:?}");
+            println!("{call}: {count} calls, {code}: {found:?}");
         }
     }
 }
