@@ -5,6 +5,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::PredictError;
 use crate::data::{DataError, Dataset, prefetch};
+use crate::gpu::largest_that_fits;
 use crate::model::{
     Batch, BatchInput, Cut, FrozenNetwork, Graph, Map, View, largest_chunk, prefix,
 };
@@ -44,15 +45,19 @@ impl FeatureCache {
             return Err(PredictError::Empty);
         }
         let map = network.resnet.cut_map(cut, size);
-        let at_once = (ROWS / views.len()).clamp(1, images);
+        let plan = |at_once: usize| {
+            let rows = at_once * views.len();
+            let batch = Batch::new(&network.gpu, BatchInput::Images { side, size }, rows);
+            let mut graph = Graph::new(&network.gpu, network.kernels);
+            let input = batch.prefix_input(&mut graph);
+            let chunk = largest_chunk(&network.gpu, network, size);
+            let out = prefix(&mut graph, network, cut, input, rows, chunk);
+            graph.builder.keep(out.slot);
+            Ok((graph.builder.build()?, batch, out))
+        };
+        let most = (ROWS / views.len()).clamp(1, images);
+        let (at_once, (plan, batch, out)) = largest_that_fits(most, plan)?;
         let rows = at_once * views.len();
-        let batch = Batch::new(&network.gpu, BatchInput::Images { side, size }, rows);
-        let mut graph = Graph::new(&network.gpu, network.kernels);
-        let input = batch.prefix_input(&mut graph);
-        let chunk = largest_chunk(&network.gpu, network, size);
-        let out = prefix(&mut graph, network, cut, input, rows, chunk);
-        graph.builder.keep(out.slot);
-        let plan = graph.builder.build()?;
 
         let mut data = vec![f16::ZERO; map.floats() * images * views.len()];
         let width = map.quads() * 4;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ForwardPlan, ForwardSpec, Source};
 use crate::data::{DataError, Dataset, prefetch};
 use crate::formats::{Adapter, GateDistribution};
-use crate::gpu::{Gpu, GpuError, Reading};
+use crate::gpu::{Gpu, GpuError, Reading, largest_that_fits};
 use crate::metrics::{
     PredictionsError, SampledProbabilities, entropy, log_mean_exp, tempered_log_probs,
 };
@@ -331,24 +331,6 @@ impl Predictor {
         }
     }
 
-    /// The plan of as many examples as the device has memory for, which changes no result.
-    fn fitting_plan(
-        &self,
-        mut examples: usize,
-        spec: impl Fn(usize) -> ForwardSpec,
-    ) -> Result<ForwardPlan, GpuError> {
-        loop {
-            match self.plan(spec(examples)) {
-                Err(GpuError::BufferTooLarge { .. } | GpuError::OutOfMemory { .. })
-                    if examples > 1 =>
-                {
-                    examples /= 2;
-                }
-                plan => return plan,
-            }
-        }
-    }
-
     /// Log probabilities of every sample, `[max(samples, 1), n, classes]`. `progress` is called
     /// with the number of images done.
     ///
@@ -374,10 +356,9 @@ impl Predictor {
             GateDistribution::Weights => 1,
             _ => count.min(rows),
         };
-        let plan = self.fitting_plan((rows / at_once).clamp(1, n), |examples| {
-            self.spec(source, examples, at_once)
-        })?;
-        let examples = plan.spec().examples;
+        let most = (rows / at_once).clamp(1, n);
+        let plan = |examples| self.plan(self.spec(source, examples, at_once));
+        let (examples, plan) = largest_that_fits(most, plan)?;
         let gates = match (samples.count, samples.shared) {
             (0, _) => GateMode::Mean,
             (_, true) => GateMode::Shared,
@@ -444,11 +425,13 @@ impl Predictor {
         if n == 0 {
             return Err(PredictError::Empty);
         }
-        let plan = self.fitting_plan(SOFTWARE_ROWS.min(n), |examples| ForwardSpec {
-            trace: true,
-            ..self.spec(source, examples, 1)
-        })?;
-        let examples = plan.spec().examples;
+        let plan = |examples| {
+            self.plan(ForwardSpec {
+                trace: true,
+                ..self.spec(source, examples, 1)
+            })
+        };
+        let (examples, plan) = largest_that_fits(SOFTWARE_ROWS.min(n), plan)?;
         let indices: Vec<usize> = (0..n).collect();
         let batches: Vec<&[usize]> = indices.chunks(examples).collect();
         let fetch = |number: usize| source.fetch(examples, batches[number], None);

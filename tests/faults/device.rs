@@ -1,10 +1,13 @@
 //! A device that goes away, and memory that it does not have.
 
 use bayeslora::gpu::{Builder, Gpu, GpuError, GpuOptions};
-use bayeslora::train::TrainError;
+use bayeslora::predict::{Predictor, Samples};
+use bayeslora::train::{TrainConfig, TrainError};
+use bayeslora::wgpu;
 
 use super::subject::{config, go_on, images, trainer};
-use crate::common;
+use crate::common::{self, relative_error};
+use crate::properties::tiny_backbone;
 
 fn own() -> Gpu {
     common::gpu(GpuOptions::default())
@@ -82,4 +85,37 @@ fn what_the_device_refuses_is_an_error() {
         assert!(matches!(error, GpuError::Validation { .. }), "{error}");
         assert_eq!(gpu.read::<u32>(&buffer, 0, 16).unwrap(), [0; 4]);
     }
+}
+
+/// Prediction takes as many images at a time as there is memory for, with the same answer.
+#[test]
+fn predictions_fit_themselves_to_the_device() {
+    let roomy = common::gpu(GpuOptions {
+        extras: false,
+        ..Default::default()
+    });
+    let narrow = common::gpu(GpuOptions {
+        extras: false,
+        limits: Some(wgpu::Limits {
+            max_storage_buffer_binding_size: 1 << 20,
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    let config = TrainConfig {
+        targets: vec!["conv1".into()],
+        resolution: 64,
+        ..config()
+    };
+    let adapter = trainer(&roomy, config, images(4))
+        .unwrap()
+        .adapter()
+        .unwrap();
+    let answer = |gpu: &Gpu| {
+        let predictor = Predictor::new(gpu, &tiny_backbone(), &adapter).unwrap();
+        predictor.predict(images(40), Samples::new(3, 1)).unwrap()
+    };
+    let (whole, parts) = (answer(&roomy), answer(&narrow));
+    assert!(relative_error(&whole.mean, &parts.mean) < 1e-5);
+    assert!(relative_error(&whole.covariance_trace, &parts.covariance_trace) < 1e-5);
 }
