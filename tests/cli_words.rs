@@ -194,7 +194,7 @@ fn mistyped_names_are_told_the_nearest() {
         &mut train,
         &[
             "--hold-out-classes",
-            "\"airplan\"",
+            "no class airplan among",
             "the nearest is airplane",
         ],
     );
@@ -242,6 +242,11 @@ fn the_system_is_quoted_once_and_the_file_named() {
     refuses(&mut score, &["p.npy", "No such file or directory"]);
     fs::write(gone.join("results.json"), "{\"study\": 1, \"rows\": []}").unwrap();
     refuses(&mut report, &["results.json", "invalid type: integer `1`"]);
+    #[cfg(unix)]
+    refuses(
+        &mut command(&[&"train", &"--config", &"/dev/zero", &"--out", &run]),
+        &["--config", "a device, expected a regular file"],
+    );
     let config = directory.path().join("deep.toml");
     fs::write(&config, format!("seed = {}", "[".repeat(50_000))).unwrap();
     let mut train = command(&[&"train", &"--config", &config, &"--out", &run]);
@@ -318,4 +323,32 @@ fn paths_need_not_be_text() {
         .assert()
         .code(2)
         .stderr(contains("--data is"));
+}
+
+#[cfg(unix)]
+#[test]
+fn names_do_not_command_the_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let odd = directory.path().join("\u{1b}[2Jred\u{202e}");
+    let run = directory.path().join("run");
+    for (line, says) in [
+        (
+            ["train", "--data", "sample", "--backbone"],
+            "does not exist",
+        ),
+        (
+            ["train", "--backbone", "embedded", "--data"],
+            "no such directory",
+        ),
+    ] {
+        let mut command = bayeslora();
+        command.args(line).arg(&odd).arg("--out").arg(&run);
+        refuses(&mut command, &[says]);
+        let output = command.output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            message.contains("\\u{1b}[2Jred\\u{202e}") && !message.contains('\u{1b}'),
+            "{message}"
+        );
+    }
 }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bayeslora::formats::printable;
 use serde::{Deserialize, Serialize};
 
 /// A path, or a word in its place such as `sample` or `embedded`.
@@ -39,7 +40,7 @@ impl AsRef<Path> for Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.0.display().fmt(f)
+        f.write_str(&printable(self.0.display()))
     }
 }
 

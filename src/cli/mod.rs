@@ -32,6 +32,7 @@ mod tune;
 
 use std::process::ExitCode;
 
+use bayeslora::formats::printable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Bayesian low-rank adapters with rank-wise variational dropout, on any GPU.
@@ -109,7 +110,10 @@ pub fn main() -> ExitCode {
         Ok(()) if context.interrupted() => ExitCode::from(INTERRUPTED),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::note(&format!("error: {error:#}"));
+            // Whatever files are called, an error is text.
+            let text = format!("error: {error:#}");
+            let lines: Vec<_> = text.lines().map(printable).collect();
+            output::note(&lines.join("\n"));
             if failure::is_device_lost(&error) {
                 ExitCode::from(DEVICE_LOST)
             } else if error.is::<bench::Slower>() || error.is::<output::Unkept>() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::data::Dataset;
-use bayeslora::formats::{DataManifest, RunDir};
+use bayeslora::formats::{DataManifest, RunDir, read_regular};
 use bayeslora::gpu::{Gpu, Precision};
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Budget, Evaluated, Samples, Source};
@@ -24,6 +24,9 @@ use super::{ensemble, environment, failure};
 
 /// Gate samples of the closing evaluation.
 const SAMPLES: usize = 8;
+
+/// Bytes that a file of options may have.
+const CONFIG_LIMIT: u64 = 1 << 20;
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -176,8 +179,10 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
     let mut source = "the options".to_owned();
     if let Some(path) = &args.config {
         source = path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(|| format!("--config {source}"))?;
-        table = text.parse().with_context(|| format!("--config {source}"))?;
+        let option = || format!("--config {source}");
+        let bytes = read_regular(path, CONFIG_LIMIT).with_context(option)?;
+        let text = String::from_utf8(bytes).with_context(option)?;
+        table = text.parse().with_context(option)?;
     }
     table.extend(flags);
     let (inputs, config) = parse_config(table, &source)?;
