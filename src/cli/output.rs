@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{ErrorKind, Write};
 
 use anyhow::{Context as _, Result};
+use bayeslora::formats::printable;
 use serde::Serialize;
 
 /// Says of an error what could not be kept or shown because of it: a failure of what is around the program (a
@@ -31,9 +32,11 @@ pub fn text(text: &str) -> Result<()> {
     }
 }
 
-/// A note on standard error, which is nobody's data.
+/// A note on standard error, which is nobody's data. Names in it, of files and of what they hold, reach the
+/// terminal without escape codes.
 pub fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let lines: Vec<_> = text.lines().map(printable).collect();
+    let _ = writeln!(std::io::stderr().lock(), "{}", lines.join("\n"));
 }
 
 /// A size in the largest binary unit that leaves at least 1.

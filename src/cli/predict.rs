@@ -263,7 +263,7 @@ fn describe(report: &Report, classes: usize) -> String {
 
 fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize, &str)) -> String {
     const BAR: usize = 30;
-    let mut text = answer.image.to_string();
+    let mut text = printable(&answer.image);
     for ClassAnswer {
         class,
         probability,
