@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
 use bayeslora::data::reuse::match_classes;
-use bayeslora::formats::{Adapter, DataManifest, FormatError, LayerAdapter, RunDir, printable};
+use bayeslora::formats::{Adapter, DataManifest, FormatError, LayerAdapter, RunDir};
 use bayeslora::model::Backbone;
 use bayeslora::predict::Samples;
 use bayeslora::train::kl::soft_effective_rank;

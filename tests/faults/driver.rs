@@ -66,7 +66,10 @@ impl Driver {
 
     /// The calls of one name in a run without a fault, and what the run says at its end.
     fn sound(&self, call: &str) -> (usize, Vec<u8>) {
-        let (out, total) = (self.folder.path().join("sound"), self.folder.path().join("total"));
+        let (out, total) = (
+            self.folder.path().join("sound"),
+            self.folder.path().join("total"),
+        );
         let _ = fs::remove_dir_all(&out);
         let path = total.display().to_string();
         let output = self.train(&out, &[("FAULT_CALL", call.into()), ("FAULT_TOTAL", path)]);
@@ -121,7 +124,8 @@ fn software_driver() -> Option<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("lvp_icd")
     })?;
-    let manifest: serde_json::Value = serde_json::from_str(&fs::read_to_string(manifest).ok()?).ok()?;
+    let manifest: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(manifest).ok()?).ok()?;
     Some(manifest["ICD"]["library_path"].as_str()?.into())
 }
 
@@ -191,7 +195,9 @@ fn every_call_of_the_driver_may_fail() {
         for code in [LOST, OUT_OF_MEMORY] {
             let mut found = BTreeMap::<i32, usize>::new();
             for at in (1..=calls).step_by((calls / 4).max(1)) {
-                *found.entry(driver.fails(call, at, code, &sound)).or_default() += 1;
+                *found
+                    .entry(driver.fails(call, at, code, &sound))
+                    .or_default() += 1;
             }
             println!("{call}: {calls} calls, {code}: {found:?}");
         }
