@@ -560,9 +560,9 @@ fn prune_reports_and_then_writes() {
     let dry = json(&mut on(&path, "prune --threshold 0 --dry-run --json"));
     assert_keys(
         &dry,
-        "held_out candidates ranks_before ranks_after before after max_log_prob_change \
-         effective_rank_before effective_rank_after adapter_parameters_before \
-         adapter_parameters_after layers written",
+        "gauge by posterior held_out candidates ranks_before ranks_after before after max_log_prob_change kl \
+         nll_before nll_after accuracy_before accuracy_after effective_rank_before effective_rank_after \
+         scalars_before scalars_after layers curve written",
     );
     assert_keys(&dry["layers"][0], "layer before after kept cut");
     assert_keys(&dry["after"], "accuracy nll ece");

@@ -210,7 +210,7 @@ fn eval_says_what_it_scores_and_how_many_of_how_many() {
         .arg(&other)
         .assert()
         .success();
-    text.stdout(contains("cat ").and(contains("ant ").not()));
+    text.stdout(contains("│ cat ").and(contains("│ ant ").not()));
 
     // A set with a test part.
     let divided = run.data.with_file_name("divided");

@@ -82,7 +82,7 @@ fn what_cannot_be_names_the_way_out() {
         ("--structure gates", "take marglik or a number"),
         (
             "--structure last-layer-kron --predictive mc --samples 0",
-            "at least one",
+            "expected 1 to",
         ),
     ] {
         laplace(&run, options)

@@ -390,7 +390,7 @@ fn scores_that_cannot_be_kept_are_printed_first() {
         .stdout(contains("accuracy"))
         .stderr(contains("the scores could not be kept").and(contains("laplace")));
     fs::create_dir(run.join("adapter/temperature.json.partial")).unwrap();
-    bayeslora("eval --temperature --run", &run, test)
+    bayeslora("eval --temperature --force --run", &run, test)
         .assert()
         .code(1)
         .stdout(contains("accuracy"))
@@ -446,7 +446,7 @@ fn a_temperature_speaks_for_its_own_weights_alone() {
     image::RgbImage::new(32, 32).save(&image).unwrap();
     let temperature = run.join("adapter/temperature.json");
     bayeslora(
-        "eval --samples 2 --temperature --run",
+        "eval --samples 2 --temperature --force --run",
         &run,
         "--data sample --limit-test 10",
     )

@@ -185,7 +185,10 @@ fn bad_input_is_named() {
         &["--min-rank is 5", "--rank (4)"],
     );
     refuses("--data sample --lr nan", &["--lr", "above 0"]);
-    refuses("--data sample --validation 0.95", &["--validation is 0.95"]);
+    refuses(
+        "--data sample --validation 0.95",
+        &["--validation", "0 to below 0.9"],
+    );
     refuses(
         "--data sample --method dropout",
         &["--method", "lora", "bayeslora", "mc-dropout"],
@@ -319,12 +322,12 @@ fn ctrl_c_leaves_a_run_that_goes_on() {
 fn a_folder_beyond_the_memory_trains_as_it_does_within() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("photos");
-    for part in ["train", "test"] {
+    for (part, shift) in [("train", 0), ("test", 2)] {
         for (class, level) in [("dark", 40u8), ("light", 200)] {
             let folder = data.join(part).join(class);
             fs::create_dir_all(&folder).unwrap();
             for number in 0..6 {
-                let colour = image::Rgb([level + 5 * number, level, level]);
+                let colour = image::Rgb([level + 5 * number, level + shift, level]);
                 let image = image::RgbImage::from_pixel(40, 36, colour);
                 image.save(folder.join(format!("{number}.jpg"))).unwrap();
             }

@@ -322,7 +322,7 @@ fn paths_need_not_be_text() {
         .arg(place("elsewhere"))
         .assert()
         .code(2)
-        .stderr(contains("--data is"));
+        .stderr(contains("no such directory"));
 }
 
 #[cfg(unix)]

@@ -15,10 +15,10 @@ use bayeslora::wgpu;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-#[cfg(unix)]
-use super::hangup;
 use super::location::Location;
 use super::output;
+#[cfg(unix)]
+use super::signals;
 
 /// `--precision`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -125,13 +125,16 @@ impl Context {
         let handler = move || {
             if stop.swap(true, Ordering::Relaxed) || !graceful.load(Ordering::Relaxed) {
                 output::note("\nstopped");
+                #[cfg(unix)]
+                signals::exit_at_once(super::INTERRUPTED);
+                #[cfg(not(unix))]
                 std::process::exit(super::INTERRUPTED.into());
             }
             output::note("\nstopping; Ctrl-C again stops at once");
         };
         let catch = || ctrlc::set_handler(handler).context("cannot catch Ctrl-C");
         #[cfg(unix)]
-        return hangup::unless_ignored(catch);
+        return signals::unless_ignored(catch);
         #[cfg(not(unix))]
         catch()
     }

@@ -9,8 +9,6 @@ mod ensemble;
 mod environment;
 mod eval;
 mod failure;
-#[cfg(unix)]
-mod hangup;
 mod laplace;
 mod location;
 mod output;
@@ -23,6 +21,8 @@ mod reproduce;
 mod run;
 mod run_images;
 mod score;
+#[cfg(unix)]
+mod signals;
 mod tables;
 mod test_set;
 mod thumbnails;

@@ -230,7 +230,8 @@ pub fn check_backbone(recorded: &DataManifest, backbone: &Backbone) -> Result<()
     let short = |sha: &str| sha.chars().take(12).collect::<String>();
     ensure!(
         recorded.backbone_sha256 == backbone.sha256,
-        "--backbone {}: its weights (SHA-256 {}...) are not those that the run was trained over ({}...)",
+        "--backbone {}: its weights (SHA-256 {}...) are not those that the run was trained over \
+         ({}...); give the backbone of the run with --backbone",
         backbone.name,
         short(&backbone.sha256),
         short(&recorded.backbone_sha256)

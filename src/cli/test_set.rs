@@ -31,7 +31,8 @@ pub struct TestArgs {
     /// Use so many test images, as many of each class
     #[arg(long, value_name = "N")]
     limit_test: Option<usize>,
-    /// Leave out images that do not decode instead of stopping
+    /// Leave out images that do not decode instead of stopping: damaged or cut ones, and those of more than
+    /// 120 million pixels or 256 MiB
     #[arg(long)]
     skip_bad_images: bool,
     /// Leave out images of classes that the run does not know instead of stopping

@@ -313,7 +313,7 @@ pub fn begin(place: &Path, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -
 /// All of a configuration but where images and backbone are.
 fn beside_places(text: &str) -> Result<Table> {
     let mut table: Table = text.parse()?;
-    table.retain(|key, _| !PLACES.iter().any(|place| key == *place));
+    table.retain(|key, _| !PLACES.contains(&key));
     Ok(table)
 }
 
@@ -482,9 +482,7 @@ fn close(
 
 /// Scores on the test set, a line each.
 pub fn print_test_rows(rows: &[(&str, &Evaluated)]) -> Result<()> {
-    output::text(&format!(
-        "\ntest set           acc     NLL     ECE   Brier    AURC"
-    ))?;
+    output::text("\ntest set           acc     NLL     ECE   Brier    AURC")?;
     for (name, Evaluated { scores, .. }) in rows {
         output::text(&format!(
             "{name:<15} {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}",

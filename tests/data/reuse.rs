@@ -98,7 +98,7 @@ fn images_that_went_came_and_changed_are_told_apart() {
     let found = look(dir.path(), &manifest).unwrap();
     let changes = found.changes(&[Part::Train, Part::Test]);
     assert_eq!(changes.removed, [gone.clone(), misfiled.clone()]);
-    assert_eq!(changes.changed, [other.clone()]);
+    assert_eq!(changes.changed, [other.as_str()]);
     assert_eq!(changes.added, ["bee/new.png", "bee/z.png"]);
     let said = changes.to_string();
     assert_says(

@@ -187,7 +187,7 @@ impl<'a> FoundAgain<'a> {
             let chosen = set.subset(&indices).relabel(&labels, classes);
             opened.push(chosen.open(options, &mut memory)?);
         }
-        Ok(opened.try_into().ok().expect("one a part"))
+        Ok(opened.try_into().expect("one a part"))
     }
 
     fn set(&self, part: Part) -> &Unopened {
