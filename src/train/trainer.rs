@@ -59,7 +59,7 @@ const LOOK_EVERY: usize = 8;
 
 /// Refuses labels that no output stands for, which shaders would read past their end with.
 fn check_set(set: &'static str, images: &Dataset, classes: usize) -> Result<(), TrainError> {
-    if images.len() == 0 {
+    if images.is_empty() {
         return Err(TrainError::Empty { set });
     }
     let wrong = |(_, label): &(usize, &u32)| **label as usize >= classes;
