@@ -255,10 +255,20 @@ pub enum DataError {
         classes: usize,
         fraction: f64,
     },
-    #[error("found no class {} among {}; the nearest is {}", printable(name), classes.len(), printable(nearest(name, classes).unwrap_or_default()))]
+    #[error("found no class {} among {}; the nearest is {}", printable(name), some(classes), printable(nearest(name, classes).unwrap_or_default()))]
     NoSuchClass { name: String, classes: Vec<String> },
     #[error("found {left} classes beside those named, expected at least two")]
     TooFewLeft { left: usize },
+}
+
+/// The first few names.
+fn some(names: &[String]) -> String {
+    const NAMED: usize = 20;
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    printable(names[..names.len().min(NAMED)].join(", ")) + &more
 }
 
 fn shown(path: &Path) -> String {
