@@ -234,8 +234,7 @@ fn describe(report: &Report) -> String {
     format!(
         "\n{} validation images; the test set was not looked at\n{}\nNLL is that of the mean weights; \
          accuracy and ECE are those of the samples; fewest ranks: of those whose NLL is within a \
-         standard error of the lowest\n\neach value has a run of its own: bayeslora eval --run {} \
-         --data ...",
+         standard error of the lowest\n\neach value has a run of its own: bayeslora eval --run {}",
         report.validation_images,
         table.trim_fmt(),
         report.fewest_ranks
