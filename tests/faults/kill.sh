@@ -34,7 +34,7 @@ resume() { # as a user does: go on, or start again where the program says so
 tune() { run tune --run whole --out cut --kl-multiplicity 0.1,1; }
 prune() { run prune --run whole --threshold=-4 --out cut; }
 laplace() { run laplace --run cut --structure last-layer-full "${test[@]}"; }
-temperature() { run eval --run cut --samples 2 --temperature "${test[@]}"; }
+temperature() { run eval --run cut --samples 2 --temperature --force "${test[@]}"; }
 predict() { run predict --run cut --samples 2 --temperature pixel.png; }
 
 train whole >/dev/null 2>&1
