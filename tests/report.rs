@@ -336,5 +336,5 @@ fn errors_name_the_file() {
     };
     assert!(read().contains("results.json") && read().contains("reproduce"));
     fs::write(dir.path().join("results.json"), "{\"rows\": 3}").unwrap();
-    assert!(read().contains("results.json") && read().contains("invalid type"));
+    assert!(read().contains("results.json") && read().contains("the results of a study"));
 }

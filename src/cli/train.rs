@@ -224,6 +224,10 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
         }
     }
     let (inputs, config) = parse_config(table, &source)?;
+    if config.method != Method::Ensemble {
+        // Before any work: a run without a sound one cannot go on.
+        run.read_checkpoint()?;
+    }
     Ok(Started {
         run: Some(run),
         inputs,
