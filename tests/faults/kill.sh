@@ -2,9 +2,11 @@
 # Kills `bayeslora` with SIGKILL at random moments and, where there is strace, before each of its renames and
 # fsyncs; whatever is left must go on to the same bits. Minutes: run by hand.
 #
-#   tests/faults/kill.sh target/release/bayeslora [random kills, 20]
+#   tests/faults/kill.sh target/release/bayeslora [random kills, 20 [command ...]]
 set -euo pipefail
 program=$(realpath "$1") count=${2:-20}
+commands=("${@:3}")
+[ $# -gt 2 ] || commands=(train tune prune laplace temperature)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -33,7 +35,7 @@ resume() { # as a user does: go on, or start again where the program says so
 
 tune() { run tune --run whole --out cut --kl-multiplicity 0.1,1; }
 prune() { run prune --run whole --threshold=-4 --out cut; }
-laplace() { run laplace --run cut --structure last-layer-full "${test[@]}"; }
+laplace() { run laplace --run cut --structure last-layer-kron "${test[@]}"; }
 temperature() { run eval --run cut --samples 2 --temperature --force "${test[@]}"; }
 predict() { run predict --run cut --samples 2 --temperature pixel.png; }
 
@@ -76,7 +78,7 @@ judge() { # command, where it was killed
     holds "$1" || fail "$1, killed $2: other bits"
 }
 
-for command in train tune prune laplace temperature; do
+for command in "${commands[@]}"; do
     begin "$command"
     start=$(date +%s%N)
     "$command" cut >/dev/null 2>&1
@@ -94,7 +96,7 @@ done
 
 if command -v strace >/dev/null; then
     for calls in rename,renameat,renameat2 fsync; do
-        for command in train prune laplace temperature; do
+        for command in "${commands[@]}"; do
             for ((n = 1; ; n++)); do
                 begin "$command"
                 launcher=(strace -f -qq -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n)
