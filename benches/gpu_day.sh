@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
-# Everything that a day with a real GPU is for, in one command.
+# What a quarter of an hour with a real GPU is for, in one command and in order of worth.
 #
-#   benches/gpu_day.sh pack DIR     where cargo is: build, strip, and copy what `run` needs into DIR
-#   DIR/gpu_day.sh run [OPTIONS]    on the GPU's machine, which needs a Vulkan driver and no cargo;
-#                                   in the repository itself it packs first
+#   benches/gpu_day.sh pack DIR     where cargo is: build, strip and compress what `run` needs into DIR, below 64 MiB
+#   DIR/gpu_day.sh run [OPTIONS]    on the GPU's machine, which needs a Vulkan driver and no cargo; in the
+#                                   repository itself it packs first
 #     --out DIR      where the results go [default: $OUT, else ./gpu-results]
-#     --data DIR     CIFAR-10 in its binary layout [default: what was packed, else the embedded sample]
-#     --minutes N    for the training run and for the study, each [default: 10]
+#     --minutes N    for all of it [default: 9.5]; every step has a limit of its own too
+#     --data DIR     images of the short training [default: the embedded sample]
 #     --adapter A    as bayeslora's [default: the best one; the tests always take that]
 #     --python P     a Python with PyTorch; without PyTorch its part is skipped [default: python3]
-#     --quick        everything in a few minutes even on a software adapter, to try the script
-#   With `pack`, --data DIR takes the data set along.
+#     --only REGEX   these steps alone
+#     --dry-run      the same steps and limits at sizes that a software adapter can do
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-# They run every variant of every kernel against its twin, and the whole model.
-tests=(operations gradients gates elbo golden merge tuning memory)
+# The kernels a GPU gets against their twins, and the whole model; `more` where time is left.
+tests=(golden operations)
+more=(gradients gates elbo merge tuning memory)
 
 usage() {
     sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p;}' "${BASH_SOURCE[0]}"
@@ -27,47 +28,45 @@ fail() {
     exit 2
 }
 
-pack() { # folder, data set or nothing
-    local folder=$1 data=$2 arguments=() log binary name
+pack() { # folder
+    local folder=$1 arguments=() log binary name bytes
     [ -f "$here/../Cargo.toml" ] || fail "pack works in the repository only"
     command -v cargo >/dev/null || fail "pack needs cargo"
-    mkdir -p "$folder/bin" "$folder/tests/fixtures"
+    rm -rf "$folder/stage"
+    mkdir -p "$folder/stage/bin" "$folder/stage/tests/fixtures"
     folder=$(cd "$folder" && pwd)
     cd "$here/.."
     cargo build --release
-    for name in "${tests[@]}"; do arguments+=(--test "$name"); done
+    for name in "${tests[@]}" "${more[@]}"; do arguments+=(--test "$name"); done
     log=$(cargo test --release --no-run "${arguments[@]}" 2>&1) || {
         echo "$log" >&2
         exit 1
     }
-    for name in "${tests[@]}"; do
+    for name in "${tests[@]}" "${more[@]}"; do
         binary=$(sed -n "s|.*(\(.*/deps/$name-[0-9a-f]*[.exe]*\)).*|\1|p" <<<"$log")
         [ -n "$binary" ] || fail "cargo does not tell where it put the test $name"
-        cp "$binary" "$folder/bin/test-$name"
+        cp "$binary" "$folder/stage/bin/test-$name"
     done
-    cp "${CARGO_TARGET_DIR:-target}/release/bayeslora" "$folder/bin/"
-    strip "$folder"/bin/* || echo "gpu_day: not stripped" >&2
-    cp -r tests/fixtures/golden "$folder/tests/fixtures/"
-    cp benches/peers/pytorch.py "${BASH_SOURCE[0]}" "$folder/"
-    git rev-parse HEAD >"$folder/commit" 2>/dev/null || echo unknown >"$folder/commit"
-    if [ -n "$data" ]; then
-        mkdir -p "$folder/data"
-        cp "$data"/*.bin "$folder/data/"
-    fi
-    echo "packed into $folder ($(du -sh "$folder" | cut -f1))"
+    cp "${CARGO_TARGET_DIR:-target}/release/bayeslora" "$folder/stage/bin/"
+    strip "$folder"/stage/bin/* || echo "gpu_day: not stripped" >&2
+    cp -r tests/fixtures/golden "$folder/stage/tests/fixtures/"
+    cp benches/peers/pytorch.py "$folder/stage/"
+    git rev-parse HEAD >"$folder/stage/commit" 2>/dev/null || echo unknown >"$folder/stage/commit"
+    # Two binaries embed the same weights: one after the other, a window that reaches back stores them once.
+    (cd "$folder/stage" && tar -c bin/bayeslora bin/test-golden --exclude bin/bayeslora --exclude bin/test-golden .) | xz -T1 -4 --lzma2=preset=4,dict=96MiB >"$folder/pack.tar.xz"
+    rm -rf "$folder/stage"
+    [ "$folder" = "$here" ] || cp "${BASH_SOURCE[0]}" "$folder/"
+    bytes=$(wc -c <"$folder/pack.tar.xz")
+    [ "$bytes" -lt $((64 << 20)) ] || fail "the pack has $bytes bytes, over 64 MiB"
+    echo "packed into $folder ($((bytes >> 20)) MiB)"
 }
 
 mode=${1:-}
 [ $# -gt 0 ] && shift
 case $mode in
     pack)
-        folder=${1:-}
-        [ -n "$folder" ] || fail "pack needs a folder"
-        case ${2:-} in
-            --data) pack "$folder" "$(cd "${3:?--data needs a folder}" && pwd)" ;;
-            "") pack "$folder" "" ;;
-            *) fail "unknown option $2" ;;
-        esac
+        [ $# -eq 1 ] || fail "pack needs a folder"
+        pack "$1"
         exit
         ;;
     run) ;;
@@ -78,11 +77,11 @@ case $mode in
 esac
 
 out=${OUT:-./gpu-results}
-data='' minutes=10 adapter='' python=python3 quick=
+data=sample minutes=9.5 adapter='' python=python3 only=. dry_run=
 while [ $# -gt 0 ]; do
     case $1 in
-        --quick) quick=1 ;;
-        --out | --data | --minutes | --adapter | --python)
+        --dry-run) dry_run=1 ;;
+        --out | --data | --minutes | --adapter | --python | --only)
             [ $# -gt 1 ] || fail "$1 needs a value"
             declare "${1#--}=$2"
             shift
@@ -93,103 +92,103 @@ while [ $# -gt 0 ]; do
 done
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-[ -z "$data" ] || data=$(cd "$data" && pwd)
+[ "$data" = sample ] || data=$(cd "$data" && pwd)
 case $python in */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") ;; esac
 
-if [ ! -x "$here/bin/bayeslora" ]; then
+if [ ! -f "$here/pack.tar.xz" ] && [ ! -d "$here/unpacked" ]; then
     # In a process of its own: the script goes on with the packed copies.
     "${BASH_SOURCE[0]}" pack "$here/../target/gpu-day"
     here=$here/../target/gpu-day
 fi
-cd "$here"
-bayeslora=$here/bin/bayeslora
+if [ ! -d "$here/unpacked" ]; then
+    mkdir "$here/unpacked"
+    tar -C "$here/unpacked" -xJf "$here/pack.tar.xz"
+fi
+cd "$here/unpacked"
+bayeslora=$PWD/bin/bayeslora
 [ -z "$adapter" ] || export BAYESLORA_ADAPTER=$adapter
-if [ -z "$data" ] && [ -d data ]; then data=$here/data; fi
 
+seconds=$(awk "BEGIN { print int(60 * $minutes) }")
 summary=$out/summary.md
 failed=0
 
-# Runs a step, its output into NAME.txt and its end into the summary; goes on when it fails.
-step() { # name, command...
-    local name=$1 start=$SECONDS status=0
-    shift
-    echo "== $name" >&2
-    "$@" >"$out/$name.txt" 2>"$out/$name.log" || status=$?
-    if [ "$status" -ne 0 ]; then
-        failed=1
-        tail -n 5 "$out/$name.log" >&2
+# Runs a step: its output into NAME.txt, its end into the summary, at once. Goes on when it fails.
+step() { # name, limit in seconds, command...
+    local name=$1 limit=$2 start=$SECONDS left=$((seconds - SECONDS)) status=0 end="done"
+    shift 2
+    grep -qE "$only" <<<"$name" || return 0
+    if [ "$left" -lt 5 ]; then
+        echo "| $name | no time left | |" >>"$summary"
+        return
     fi
-    local end="done"
-    [ "$status" -eq 0 ] || end="FAILED with status $status"
+    [ "$limit" -lt "$left" ] || limit=$left
+    echo "== $SECONDS s: $name, at most $limit s" >&2
+    timeout --signal INT --kill-after 10 "$limit" "$@" >"$out/$name.txt" 2>"$out/$name.log" || status=$?
+    case $status in
+        0) ;;
+        124) end="stopped at its limit" ;;
+        *)
+            failed=1
+            end="FAILED with status $status"
+            tail -n 5 "$out/$name.log" >&2
+            ;;
+    esac
     echo "| $name | $end | $((SECONDS - start)) s |" >>"$summary"
 }
 
+# shellcheck disable=SC2317 # `step` calls it.
 environment() {
     date -u +%Y-%m-%dT%H:%M:%SZ
     echo "commit $(cat commit)"
     uname -srm
-    command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
+    command -v nvidia-smi >/dev/null &&
+        nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv
     "$bayeslora" --version
-}
-
-# shellcheck disable=SC2317 # `step` calls it.
-# A command until it is over or the time is up; what it wrote until then stays.
-timed() {
-    local status=0
-    timeout --signal INT --kill-after 60 "${minutes}m" "$@" || status=$?
-    # 124: the time was up.
-    [ "$status" -eq 124 ] || return "$status"
-    echo "stopped after $minutes minutes" >&2
 }
 
 fence='```'
 {
-    printf '# bayeslora on %s\n\n%s\n' "$(hostname)" "$fence"
+    printf '# bayeslora on a GPU\n\n%s\n' "$fence"
     environment
     printf '%s\n\n| step | | |\n|---|---|---|\n' "$fence"
 } >"$summary"
-step devices "$bayeslora" devices
-step devices-json "$bayeslora" devices --json
-for name in "${tests[@]}"; do
-    if [ -n "$quick" ] && [ "$name" != golden ] && [ "$name" != merge ]; then
-        step "list-$name" "bin/test-$name" --list
-    else
-        step "test-$name" "bin/test-$name"
-    fi
-done
-if [ -n "$quick" ]; then
-    small=(--batch 4 --size 64 --samples 2)
-    large=(--batch 2 --size 96 --samples 2)
-    step bench-64 "$bayeslora" bench --out "$out/bench-64.json" "${small[@]}"
-    step bench-224 "$bayeslora" bench --out "$out/bench-224.json" --filter train "${large[@]}"
-    small+=(--runs 5) large+=(--runs 5)
+
+if [ -n "$dry_run" ]; then
+    large=(--batch 2 --size 96 --samples 2) small=(--batch 4 --size 64 --samples 2) runs=(--runs 5)
+    tuned=(--batch-size 2 --resolution 96)
     train=(--resolution 64 --limit-train 40 --limit-test 20 --epochs 1 --batch-size 8)
 else
-    small=(--batch 32 --size 64 --samples 8)
-    large=(--batch 256 --size 224 --samples 16)
-    step bench-64 "$bayeslora" bench --out "$out/bench-64.json" "${small[@]}"
-    step bench-224 "$bayeslora" bench --out "$out/bench-224.json" "${large[@]}"
-    # The column beside PyTorch's bf16; it fails on adapters without f16.
-    half=(--precision f16)
-    step bench-64-f16 "$bayeslora" bench --out "$out/bench-64-f16.json" "${half[@]}" "${small[@]}"
-    step bench-224-f16 "$bayeslora" bench --out "$out/bench-224-f16.json" "${half[@]}" "${large[@]}"
-    step devices-tuned "$bayeslora" devices --json
-    train=(--resolution 224 --epochs 5 --batch-size 256)
+    large=(--batch 256 --size 224 --samples 16) small=(--batch 32 --size 64 --samples 8) runs=(--runs 5)
+    tuned=(--batch-size 256 --resolution 224)
+    train=(--resolution 224 --epochs 2 --batch-size 256)
 fi
-if "$python" -c 'import torch' 2>/dev/null; then
-    step pytorch-64 "$python" pytorch.py --out "$out/pytorch-64.json" "${small[@]}"
-    step pytorch-224 "$python" pytorch.py --out "$out/pytorch-224.json" "${large[@]}"
-else
-    echo "| pytorch | skipped: $python has no PyTorch | |" >>"$summary"
-fi
-rm -rf "$out/run"
-step training timed "$bayeslora" train --json --out "$out/run" --data "${data:-sample}" "${train[@]}"
-# The same command goes on where it stopped.
-if [ -n "$quick" ] || [ -z "$data" ]; then scale=(smoke); else scale=(desk --data "$data"); fi
-step study timed "$bayeslora" reproduce --out "$out/study" --scale "${scale[@]}"
+half=(--precision f16)
+torch() { # name, size...
+    local name=$1
+    shift
+    step "$name" 60 "$python" pytorch.py --out "$out/$name.json" "$@" "${runs[@]}"
+}
+"$python" -c 'import torch' 2>/dev/null || {
+    torch() { echo "| $1 | skipped: $python has no PyTorch | |" >>"$summary"; }
+}
 
-for name in devices bench-64 bench-64-f16 pytorch-64 bench-224 bench-224-f16 pytorch-224 training study; do
-    [ -f "$out/$name.txt" ] || continue
+step devices 20 "$bayeslora" devices
+for name in "${tests[@]}"; do step "test-$name" 90 "bin/test-$name"; done
+step tune-224 90 "$bayeslora" devices --tune "${tuned[@]}"
+step bench-224 70 "$bayeslora" bench --out "$out/bench-224.json" "${large[@]}"
+torch pytorch-224 "${large[@]}"
+step bench-224-f16 110 "$bayeslora" bench --out "$out/bench-224-f16.json" "${half[@]}" "${large[@]}"
+step plan-224 30 "$bayeslora" plan --mode train --time "${tuned[@]}"
+step plan-224-f16 30 "$bayeslora" plan --mode train --time "${half[@]}" "${tuned[@]}"
+step bench-64 60 "$bayeslora" bench --out "$out/bench-64.json" "${small[@]}"
+torch pytorch-64 "${small[@]}"
+step bench-64-f16 60 "$bayeslora" bench --out "$out/bench-64-f16.json" "${half[@]}" "${small[@]}"
+step training 60 "$bayeslora" train --json --out "$out/run" --data "$data" "${train[@]}"
+step devices-json 20 "$bayeslora" devices --json
+for name in "${more[@]}"; do step "test-$name" 60 "bin/test-$name"; done
+
+for name in devices bench-224 bench-224-f16 pytorch-224 bench-64 bench-64-f16 pytorch-64; do
+    [ -s "$out/$name.txt" ] || continue
     printf '\n## %s\n\n%s\n%s\n%s\n' "$name" "$fence" "$(cat "$out/$name.txt")" "$fence" >>"$summary"
 done
 echo "results and summary.md in $out" >&2

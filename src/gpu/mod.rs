@@ -33,4 +33,4 @@ pub use plan::{DispatchInfo, Plan, Slot};
 pub use profile::Timing;
 pub use reading::Reading;
 pub use shaders::Variables;
-pub use tuning::{Candidate, Choices, TuningObserver, ranked};
+pub use tuning::{Candidate, Choices, TuningObserver, compared, ranked};

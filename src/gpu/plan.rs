@@ -1,6 +1,7 @@
 //! Plans: a fixed list of dispatches over buffers that share memory by liveness, replayed as often
 //! as wanted without allocating anything. [`Builder`](super::Builder) makes them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::kernel::Kernel;
@@ -98,7 +99,7 @@ impl Plan {
         self.submit(start..self.steps.len())
     }
 
-    fn submit(&self, range: std::ops::Range<usize>) -> wgpu::SubmissionIndex {
+    fn submit(&self, range: Range<usize>) -> wgpu::SubmissionIndex {
         let infos = &self.infos[range.clone()];
         let what = || match infos {
             [] => "an empty plan".into(),
@@ -129,10 +130,21 @@ impl Plan {
 
     /// The contents of a slot, as far as they are still alive ([`Builder::keep`](super::Builder::keep)).
     pub fn read(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
+        self.read_part(slot, 0..self.floats(slot))
+    }
+
+    /// The same for a range of its floats, cut where the contents end.
+    pub fn read_part(&self, slot: Slot, floats: Range<usize>) -> Result<Vec<f32>, GpuError> {
         let location = &self.locations[slot.0];
         let memory = location.memory.as_ref();
         let memory = memory.expect("only slots in use are read back");
-        memory.read(&self.gpu, location.offset, location.bytes)
+        let [start, end] = [floats.start, floats.end].map(|f| (f as u64 * 4).min(location.bytes));
+        memory.read(&self.gpu, location.offset + start, end - start)
+    }
+
+    /// How many floats a slot holds.
+    pub(super) fn floats(&self, slot: Slot) -> usize {
+        self.locations[slot.0].bytes as usize / 4
     }
 
     pub(super) fn poison(&self) {

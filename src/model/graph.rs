@@ -1,7 +1,7 @@
 //! A plan builder that knows maps and kernels; `ops` adds one method an operation.
 
 use super::KernelChoice;
-use crate::gpu::{Builder, Gpu, Slot, TEXTURE_WIDTH, Value, Variables};
+use crate::gpu::{Builder, Gpu, Memory, Slot, Value, Variables};
 
 /// The shape of a feature map. In memory: `[height, width, batch, channels]`, channels padded with
 /// zeros to a multiple of four.
@@ -97,25 +97,17 @@ impl Graph {
 
     /// A feature map of given content, `[position][row][channel]`, in the memory that kernels want it in.
     pub fn constant(&mut self, label: &str, map: Map, rows: usize, data: &[f32]) -> Tensor {
-        let gpu = self.builder.gpu().clone();
-        let textured = self.kernels.textured();
-        let slot = if textured {
-            let texels = TEXTURE_WIDTH as usize * 4;
-            // Whatever a kernel reads behind the end shows.
-            let mut padded = data.to_vec();
-            padded.resize(data.len().next_multiple_of(texels), f32::NAN);
-            let height = (padded.len() / texels) as u32;
-            let texture = gpu.texture_with(label, TEXTURE_WIDTH, height, &padded);
-            self.builder.texture(label, &texture)
-        } else {
-            let buffer = gpu.storage_with(label, data);
-            self.builder.buffer(label, &buffer)
-        };
+        let content = self.kernels.upload(self.builder.gpu(), label, data);
+        self.uploaded(label, map, rows, &content)
+    }
+
+    /// A feature map that is on the GPU already, as [`KernelChoice::upload`] has brought it there.
+    pub fn uploaded(&mut self, label: &str, map: Map, rows: usize, content: &Memory) -> Tensor {
         Tensor {
-            slot,
+            slot: self.builder.memory(label, content),
             map,
             rows,
-            textured,
+            textured: matches!(content, Memory::Texture(_)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{ConvShape, Map, ProductKernel, Tile, tuning};
-use crate::gpu::{Gpu, Precision, largest_texture};
+use crate::gpu::{Gpu, Memory, Precision, TEXTURE_WIDTH, largest_texture};
 
 /// How a convolution runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,6 +135,19 @@ impl KernelChoice {
     /// Whether feature maps and frozen weights live in textures.
     pub fn textured(&self) -> bool {
         self.lanes.is_some()
+    }
+
+    /// A feature map's content, in the memory that kernels want it in.
+    pub fn upload(&self, gpu: &Gpu, label: &str, data: &[f32]) -> Memory {
+        if !self.textured() {
+            return Memory::Buffer(gpu.storage_with(label, data));
+        }
+        // Whatever a kernel reads behind the end shows.
+        let texels = TEXTURE_WIDTH as usize * 4;
+        let mut padded = data.to_vec();
+        padded.resize(data.len().next_multiple_of(texels), f32::NAN);
+        let height = (padded.len() / texels) as u32;
+        Memory::Texture(gpu.texture_with(label, TEXTURE_WIDTH, height, &padded))
     }
 
     /// How a convolution of this shape runs.

@@ -10,10 +10,13 @@ use super::{
     ConvBackward, ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph,
     KernelChoice, LowRank, Map,
 };
-use crate::gpu::{Candidate, Gpu, GpuError, Plan, Slot, ranked};
+use crate::gpu::{Candidate, Gpu, GpuError, Memory, Plan, Slot, compared, ranked};
 
 /// The rank of the adapter that is measured along.
 const RANK: usize = 8;
+
+/// Random numbers before they repeat; a prime, so that no two rows of a map begin alike.
+const BLOCK: usize = 1_048_573;
 
 /// The kernels that can compute a shape and give the plain one's result, with their seconds a run,
 /// fastest first.
@@ -26,12 +29,13 @@ pub fn rank_kernels(
     shape: &ConvShape,
 ) -> Result<Vec<(ConvKernel, f64)>, GpuError> {
     let case = Case::new(gpu, shape);
-    let (plan, result) = case.plan(KernelChoice::PLAIN)?;
+    let (plan, result) = case.plan(KernelChoice::PLAIN, &case.upload(KernelChoice::PLAIN))?;
     plan.run();
-    let expected = plan.read(result)?;
+    let expected = compared(&plan, result)?;
     drop(plan);
+    let input = case.upload(kernels);
     let candidate = |kernel: ConvKernel| {
-        let (plan, result) = case.plan(kernels.with(kernel))?;
+        let (plan, result) = case.plan(kernels.with(kernel), &input)?;
         Ok(Candidate {
             kernel,
             plan,
@@ -49,16 +53,20 @@ struct Case<'a> {
     shape: &'a ConvShape,
     frozen: FrozenConv,
     input: Vec<f32>,
-    low: Vec<f32>,
-    gates: Vec<f32>,
-    up: Vec<f32>,
+    low: wgpu::Buffer,
+    gates: wgpu::Buffer,
+    up: wgpu::Buffer,
 }
 
 impl<'a> Case<'a> {
     fn new(gpu: &'a Gpu, shape: &'a ConvShape) -> Self {
         let mut rng = Pcg64::seed_from_u64(1);
-        let mut random =
-            |len: usize| -> Vec<f32> { (0..len).map(|_| rng.random_range(-1.0..1.0)).collect() };
+        let mut random = |len: usize| -> Vec<f32> {
+            let block: Vec<f32> = (0..len.min(BLOCK))
+                .map(|_| rng.random_range(-1.0..1.0))
+                .collect();
+            block.into_iter().cycle().take(len).collect()
+        };
         let [[.., from], [.., to]] = [shape.input, shape.output];
         let (in_channels, out_channels) = match shape.backward {
             false => (from, to),
@@ -79,6 +87,7 @@ impl<'a> Case<'a> {
             gain: vec![1.0; out_channels],
             bias: vec![0.0; out_channels],
         };
+        let buffer = |data: Vec<f32>| gpu.storage_with("tuning", &data);
         let low_map = Map {
             channels: RANK,
             ..map(match shape.backward {
@@ -94,24 +103,20 @@ impl<'a> Case<'a> {
                 map(shape.input),
                 random(map(shape.input).floats() * shape.rows),
             ),
-            low: random(low_map.floats() * shape.rows),
-            gates: random(RANK * shape.rows),
-            up: random(RANK * taps * to.next_multiple_of(4)),
+            low: buffer(random(low_map.floats() * shape.rows)),
+            gates: buffer(random(RANK * shape.rows)),
+            up: buffer(random(RANK * taps * to.next_multiple_of(4))),
         }
     }
 
-    fn plan(&self, kernels: KernelChoice) -> Result<(Plan, Slot), GpuError> {
+    fn upload(&self, kernels: KernelChoice) -> Memory {
+        kernels.upload(self.gpu, "tuning", &self.input)
+    }
+
+    fn plan(&self, kernels: KernelChoice, input: &Memory) -> Result<(Plan, Slot), GpuError> {
         let mut graph = Graph::new(self.gpu, kernels);
-        let input = graph.constant(
-            "tuning",
-            map(self.shape.input),
-            self.shape.rows,
-            &self.input,
-        );
-        let mut slot = |data: &[f32]| {
-            let buffer = self.gpu.storage_with("tuning", data);
-            graph.builder.buffer("tuning", &buffer)
-        };
+        let input = graph.uploaded("tuning", map(self.shape.input), self.shape.rows, input);
+        let mut slot = |buffer| graph.builder.buffer("tuning", buffer);
         let adapter = self.shape.adapted.then(|| LowRank {
             low: slot(&self.low),
             gates: slot(&self.gates),
