@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use bayeslora::gpu::Variables;
 use bayeslora::gpu::shaders::{SHADERS, render};
-use bayeslora::model::Tile;
+use bayeslora::model::{MatrixTile, Tile};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use rayon::prelude::*;
@@ -76,6 +76,15 @@ impl Needs {
                     | Capabilities::SUBGROUP
                     | Capabilities::COOPERATIVE_MATRIX
             }
+        }
+    }
+
+    /// WebGPU's default limit. Devices with matrix units have two to fourteen times as much; a tile is a
+    /// candidate where it fits what the adapter says.
+    fn workgroup_bytes(self) -> u32 {
+        match self {
+            Self::Matrices => 3 * WORKGROUP_BYTES,
+            _ => WORKGROUP_BYTES,
         }
     }
 
@@ -150,18 +159,26 @@ fn cases() -> Vec<Case> {
             &[&product[..], &plain].concat(),
             Needs::Nothing,
         );
-        for tile in Tile::ALL {
-            let tiled = [&product[..], &tile.variables()].concat();
-            let with = |half| [&tiled[..], &[("half", half)]].concat();
-            push("conv/tiled", &with(0), Needs::Nothing);
-            if product.contains(&("weighted", 1)) && product.contains(&("per_position", 0)) {
-                push("conv/tiled", &with(1), Needs::Halves);
+        let direct = product.contains(&("weighted", 1)) && product.contains(&("per_position", 0));
+        let forward = product.contains(&("backward", 0));
+        for flat in 0..if direct && forward { 2 } else { 1 } {
+            let product = [&product[..], &[("flat", flat)]].concat();
+            for tile in Tile::ALL {
+                let tiled = [&product[..], &tile.variables()].concat();
+                let with = |half| [&tiled[..], &[("half", half)]].concat();
+                push("conv/tiled", &with(0), Needs::Nothing);
+                if direct {
+                    push("conv/tiled", &with(1), Needs::Halves);
+                }
             }
-        }
-        for size in [8, 16] {
-            let matrix = [&product[..], &Tile::matrix_variables(size)].concat();
-            if product.contains(&("weighted", 1)) && product.contains(&("per_position", 0)) {
-                push("conv/matrix", &matrix, Needs::Matrices);
+            for (size, scalars) in [(8, 1), (8, 0), (16, 0)] {
+                for tile in MatrixTile::ALL {
+                    let matrices = [("size", size), ("scalars", scalars)];
+                    let matrix = [&product[..], &tile.variables(), &matrices].concat();
+                    if direct {
+                        push("conv/matrix", &matrix, Needs::Matrices);
+                    }
+                }
             }
         }
         for lanes in LANES {
@@ -353,7 +370,7 @@ fn check(case: &Case) -> Result<[usize; 3], String> {
         .filter(|(_, global)| global.space == naga::AddressSpace::WorkGroup)
         .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
         .sum::<u32>();
-    if staged > WORKGROUP_BYTES {
+    if staged > case.needs.workgroup_bytes() {
         return Err(format!("{staged} bytes of workgroup memory"));
     }
     let invocations: u32 = entry.workgroup_size.iter().product();

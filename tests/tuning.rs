@@ -193,7 +193,7 @@ fn kernels_are_read_as_they_are_written() {
     let gpu = gpu(None);
     let mut products = ProductKernel::candidates(&gpu, true, 4096, 64);
     products.extend(ProductKernel::candidates(&gpu, false, 4096, 64));
-    products.extend([8, 16].map(|size| ProductKernel::Matrix { size }));
+    products.extend([8, 16].into_iter().flat_map(ProductKernel::matrices));
     for product in products {
         for kernel in [ConvKernel::Direct(product), ConvKernel::Winograd(product)] {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));

@@ -1,56 +1,73 @@
-// Convolution for GPUs with matrix units: {{ rows }} lines x {{ cols }} columns a workgroup, a block of 32 x 32 a
+// Convolution for GPUs with matrix units: {{ rows }} lines x {{ cols }} columns a workgroup, {{ tall }} x {{ wide }} of them a
 // subgroup, of cooperative matrices of {{ size }} x {{ size }}: f16 operands staged in workgroup memory, f32 sums.
-// The staged arrays are of scalars, since Metal loads its matrices through scalar pointers only.
+// Staged lines are two quads longer than what they hold, so that the lines of a matrix lie in different
+// banks. `scalars`: Metal loads its matrices through pointers to scalars only.
 
 enable f16;
 enable wgpu_cooperative_matrix;
 
 //# set textured = false
 //# set half = true
-//# set blocks = rows * cols // 1024
+//# set across = cols // wide
+//# set blocks = rows // tall * across
 //# set threads = 32 * blocks
-//# set width = 4 * depth
 //# include "conv/interface"
 //# include "common/taps"
 //# include "conv/tiles"
 
-var<workgroup> left: array<f16, {{ rows * width }}>;
-var<workgroup> right: array<f16, {{ width * cols }}>;
-// {{ size }} lines of each block's sums on their way to the epilogue.
-var<workgroup> sums: array<f32, {{ blocks * size * 32 }}>;
+//# set pad = 2
+//# set left_stride = depth + pad
+//# set right_stride = col_quads + pad
+//# set lanes = 4 if scalars else 1
+//# set element = "f16" if scalars else "vec4h"
+var<workgroup> left: array<{{ element }}, {{ rows * left_stride * lanes }}>;
+var<workgroup> right: array<{{ element }}, {{ 4 * depth * right_stride * lanes }}>;
+// A matrix of each block's sums on its way to the epilogue.
+//# set matrix_quads = size * size // 4
+var<workgroup> sums: array<f32, {{ blocks * size * size }}>;
+
+//# macro write_quad(array, index, value)
+//# if scalars
+//# for i in range(4)
+    {{ array }}[{{ index }} * 4u + {{ i }}u] = {{ value }}[{{ i }}];
+//# endfor
+//# else
+    {{ array }}[{{ index }}] = {{ value }};
+//# endif
+//# endmacro
 
 fn set_left(index: u32, value: vec4f) {
-//# for i in range(4)
-    left[index * 4u + {{ i }}u] = f16(value[{{ i }}]);
-//# endfor
+    let place = index / {{ depth }}u * {{ left_stride }}u + index % {{ depth }}u;
+    let halves = vec4h(value);
+    {{ write_quad("left", "place", "halves") }}
 }
-fn set_right(index: u32, value: vec4f) {
-//# for i in range(4)
-    right[index * 4u + {{ i }}u] = f16(value[{{ i }}]);
-//# endfor
+fn set_right(index: u32, value: vec4h) {
+    let place = index / {{ col_quads }}u * {{ right_stride }}u + index % {{ col_quads }}u;
+    {{ write_quad("right", "place", "value") }}
 }
 
-//# macro matrix(number, role)
+//# macro matrix_of(number, role)
 coop_mat{{ size }}x{{ size }}<{{ number }}, {{ role }}>
 //# endmacro
 
-//# set across = 32 // size
+//# set down = tall // size
+//# set over = wide // size
 //# macro multiply_accumulate()
-    for (var k = 0u; k < {{ width }}u; k += {{ size }}u) {
-//# for i in range(across)
-        let a{{ i }} = coopLoadT<{{ matrix("f16", "A") }}>(&left[(block_line + {{ i * size }}u) * {{ width }}u + k], {{ width }}u);
-        let b{{ i }} = coopLoadT<{{ matrix("f16", "B") }}>(&right[k * {{ cols }}u + block_col + {{ i * size }}u], {{ cols }}u);
+//# for k in range(0, 4 * depth, size)
+        {
+//# for i in range(down)
+        let a{{ i }} = coopLoadT<{{ matrix_of("f16", "A") }}>(&left[((block_line + {{ i * size }}u) * {{ left_stride }}u + {{ k // 4 }}u) * {{ lanes }}u], {{ left_stride * lanes }}u);
 //# endfor
-//# for i in range(across)
-//# for j in range(across)
+//# for j in range(over)
+        let b{{ j }} = coopLoadT<{{ matrix_of("f16", "B") }}>(&right[({{ k * right_stride + j * size // 4 }}u + block_col) * {{ lanes }}u], {{ right_stride * lanes }}u);
+//# endfor
+//# for i in range(down)
+//# for j in range(over)
         acc{{ i }}_{{ j }} = coopMultiplyAdd(a{{ i }}, b{{ j }}, acc{{ i }}_{{ j }});
 //# endfor
 //# endfor
-    }
-//# endmacro
-
-//# macro sources()
-{% for j in range(rows * depth // threads) %}, source{{ j }}{% endfor %}
+        }
+//# endfor
 //# endmacro
 
 @compute @workgroup_size({{ threads }})
@@ -60,66 +77,37 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let number = group.x + group.y * groups.x;
     if (number >= params.tiles) { return; }
     let tile = tile_of(number);
-//# for j in range(left_loads)
-    let staged{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
-//# endfor
     // Subgroups of more than 32 invocations are too few for all blocks at once.
     for (var first_block = 0u; first_block < {{ blocks }}u; first_block += subgroups) {
         let block = min(first_block + subgroup, {{ blocks - 1 }}u);
-        let block_line = block / {{ cols // 32 }}u * 32u;
-        let block_col = block % {{ cols // 32 }}u * 32u;
-//# for i in range(across)
-//# for j in range(across)
-        var acc{{ i }}_{{ j }} = {{ matrix("f32", "C") }}();
+        let block_line = block / {{ across }}u * {{ tall }}u;
+        let block_col = block % {{ across }}u * {{ wide // 4 }}u;
+//# for i in range(down)
+//# for j in range(over)
+        var acc{{ i }}_{{ j }} = {{ matrix_of("f32", "C") }}();
 //# endfor
 //# endfor
-        for (var ky = 0u; ky < params.kernel; ky++) {
-            for (var kx = 0u; kx < params.kernel; kx++) {
-                if (!reached(tile, ky, kx)) { continue; }
-//# for j in range(left_loads)
-                let source{{ j }} = source_of(tile, staged{{ j }}, ky, kx);
-//# endfor
-                let tap = ky * params.kernel + kx;
-                for (var c = 0u; c < params.in_quads; c += {{ depth }}u) {
-                    stage_weighted(tile, local, tap, c{{ sources() }});
-                    {{ multiply_accumulate() }}
-                }
-//# if adapter and backward
-                for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
-                    stage_adapter(tile, local, tap, i{{ sources() }});
-                    {{ multiply_accumulate() }}
-                }
-//# endif
-            }
-        }
-//# if adapter and not backward
-//# for j in range(left_loads)
-        let source{{ j }} = select(-1, i32(staged{{ j }}), staged{{ j }} < tile.end);
-//# endfor
-        for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
-            stage_adapter(tile, local, 0u, i{{ sources() }});
-            {{ multiply_accumulate() }}
-        }
-//# endif
-//# for i in range(across)
+        {{ sum_products(multiply_accumulate()) }}
+//# for i in range(down)
+//# for j in range(over)
         workgroupBarrier();
         if (first_block + subgroup < {{ blocks }}u) {
-//# for j in range(across)
-            coopStoreT(acc{{ i }}_{{ j }}, &sums[block * {{ size * 32 }}u + {{ j * size }}u], 32u);
-//# endfor
+            coopStoreT(acc{{ i }}_{{ j }}, &sums[block * {{ size * size }}u], {{ size }}u);
         }
         workgroupBarrier();
-        store_sums(tile, local, first_block, min(first_block + subgroups, {{ blocks }}u), {{ i * size }}u);
+        store_sums(tile, local, first_block, min(first_block + subgroups, {{ blocks }}u), {{ i * size }}u, {{ j * size // 4 }}u);
+//# endfor
 //# endfor
     }
 }
 
-// {{ size }} lines of blocks from `first` to before `end`, `line0` lines into each.
-fn store_sums(tile: Tile, local: u32, first: u32, end: u32, line0: u32) {
-    for (var quad = first * {{ size * 8 }}u + local; quad < end * {{ size * 8 }}u; quad += {{ threads }}u) {
-        let block = quad / {{ size * 8 }}u;
-        let line = tile.first + block / {{ cols // 32 }}u * 32u + line0 + quad / 8u % {{ size }}u;
-        let col = tile.col + block % {{ cols // 32 }}u * 8u + quad % 8u;
+// The matrices of the blocks from `first` to before `end` that lie `line0` lines and `col0` quads of columns
+// into each.
+fn store_sums(tile: Tile, local: u32, first: u32, end: u32, line0: u32, col0: u32) {
+    for (var quad = first * {{ matrix_quads }}u + local; quad < end * {{ matrix_quads }}u; quad += {{ threads }}u) {
+        let block = quad / {{ matrix_quads }}u;
+        let line = tile.first + block / {{ across }}u * {{ tall }}u + line0 + quad / {{ size // 4 }}u % {{ size }}u;
+        let col = tile.col + block % {{ across }}u * {{ wide // 4 }}u + col0 + quad % {{ size // 4 }}u;
         let sum = vec4f(sums[quad * 4u], sums[quad * 4u + 1u], sums[quad * 4u + 2u], sums[quad * 4u + 3u]);
         if (line < tile.end && col < params.out_quads) {
             store(line / params.batch, line % params.batch, col, sum / params.lift);

@@ -14,12 +14,11 @@ enable f16;
 //# include "common/taps"
 //# include "conv/tiles"
 
-//# set quad = "vec4h" if half else "vec4f"
 var<workgroup> left: array<{{ quad }}, {{ rows * depth }}>;
 var<workgroup> right: array<{{ quad }}, {{ depth * cols }}>;
 
 fn set_left(index: u32, value: vec4f) { left[index] = {{ quad }}(value); }
-fn set_right(index: u32, value: vec4f) { right[index] = {{ quad }}(value); }
+fn set_right(index: u32, value: {{ quad }}) { right[index] = value; }
 
 //# macro multiply_accumulate()
 //# for q in range(depth)
@@ -41,19 +40,12 @@ fn set_right(index: u32, value: vec4f) { right[index] = {{ quad }}(value); }
 //# endfor
 //# endmacro
 
-//# macro sources()
-{% for j in range(rows * depth // threads) %}, source{{ j }}{% endfor %}
-//# endmacro
-
 @compute @workgroup_size({{ threads }})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) local: u32) {
     let number = group.x + group.y * groups.x;
     if (number >= params.tiles) { return; }
     let tile = tile_of(number);
-//# for j in range(left_loads)
-    let staged{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
-//# endfor
     let col_thread = local % {{ col_threads }}u;
     let row_thread = local / {{ col_threads }}u;
 //# for r in range(tall)
@@ -68,42 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 //# endfor
 //# endfor
 
-//# if weighted or backward
-    for (var ky = 0u; ky < params.kernel; ky++) {
-        for (var kx = 0u; kx < params.kernel; kx++) {
-            if (!reached(tile, ky, kx)) { continue; }
-//# for j in range(left_loads)
-            let source{{ j }} = source_of(tile, staged{{ j }}, ky, kx);
-//# endfor
-//# if weighted and per_position
-            let tap = tile.first / params.batch;
-//# else
-            let tap = ky * params.kernel + kx;
-//# endif
-//# if weighted
-            for (var c = 0u; c < params.in_quads; c += {{ depth }}u) {
-                stage_weighted(tile, local, tap, c{{ sources() }});
-                {{ multiply_accumulate() }}
-            }
-//# endif
-//# if adapter and backward
-            for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
-                stage_adapter(tile, local, tap, i{{ sources() }});
-                {{ multiply_accumulate() }}
-            }
-//# endif
-        }
-    }
-//# endif
-//# if adapter and not backward
-//# for j in range(left_loads)
-    let source{{ j }} = select(-1, i32(staged{{ j }}), staged{{ j }} < tile.end);
-//# endfor
-    for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
-        stage_adapter(tile, local, 0u, i{{ sources() }});
-        {{ multiply_accumulate() }}
-    }
-//# endif
+    {{ sum_products(multiply_accumulate()) }}
 
 //# for r in range(tall)
     if (line{{ r }} < tile.end) {

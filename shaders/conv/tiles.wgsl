@@ -2,8 +2,10 @@
 // many values x {{ cols }} columns. A line is one row of one position: line = position batch + row, so where
 // the batch is a multiple of {{ rows }} a tile has one position, and its taps in the padding are skipped
 // for all of it; elsewhere a tile's lines have taps of their own, which are zeros in the padding.
-// The includer gives set_left(index, vec4f) and set_right(index, vec4f): element [line][quad of values]
-// and [value][quad of columns].
+// What is staged next is fetched into registers before what is staged is multiplied, so that it comes in the
+// meantime. `flat`, taps and channels are one dimension of the sum: for inputs of fewer channels than are
+// staged at once. The includer gives set_left(index, vec4f) and set_right(index, quad): element [line][quad
+// of values] and [value][quad of columns].
 
 //# set col_quads = cols // 4
 //# set left_loads = rows * depth // threads
@@ -29,76 +31,166 @@ fn tile_of(number: u32) -> Tile {
 //# endif
 }
 
-// Whether a tap leaves the padding for any line of a tile; exact for up to two positions.
-fn reached(tile: Tile, ky: u32, kx: u32) -> bool {
+// The next tap from `first` on that leaves the padding for any line of a tile; exact for up to two positions.
+fn reached(tile: Tile, first: u32) -> u32 {
     let low = tile.first / params.batch;
     let high = (min(tile.first + {{ rows }}u, tile.end) - 1u) / params.batch;
-    return high - low > 1u || landing(low, ky, kx) >= 0 || landing(high, ky, kx) >= 0;
+    var tap = first;
+    while (tap < params.kernel * params.kernel && high - low <= 1u) {
+        let ky = tap / params.kernel;
+        let kx = tap % params.kernel;
+        if (landing(low, ky, kx) >= 0 || landing(high, ky, kx) >= 0) { break; }
+        tap++;
+    }
+    return tap;
 }
 
 // The line of the input that a tap leads a line to, or -1.
-fn source_of(tile: Tile, line: u32, ky: u32, kx: u32) -> i32 {
-    let pixel = landing(line / params.batch, ky, kx);
+fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
+    let pixel = landing(line / params.batch, tap / params.kernel, tap % params.kernel);
     let row = i32(line % params.batch);
     return select(-1, pixel * i32(params.batch) + row, line < tile.end && pixel >= 0);
 }
 
-//# if weighted
-// Quads `c` and on of x at each loaded line's source, and the rows of the weight that meet them.
-fn stage_weighted(tile: Tile, local: u32, matrix: u32, c: u32{% for j in range(left_loads) %}, source{{ j }}: i32{% endfor %}) {
-    workgroupBarrier();
-//# for j in range(left_loads)
-    let left{{ j }} = local + {{ j * threads }}u;
-    let quad{{ j }} = c + left{{ j }} % {{ depth }}u;
-    var x{{ j }} = vec4f();
-    if (source{{ j }} >= 0 && quad{{ j }} < params.in_quads) {
-        x{{ j }} = x_at(u32(source{{ j }}) * params.in_quads + quad{{ j }});
-    }
-//# if half
-    set_left(left{{ j }}, params.lift * x{{ j }});
-//# else
-    set_left(left{{ j }}, x{{ j }});
-//# endif
-//# endfor
-//# for j in range(right_loads)
-    let right{{ j }} = local + {{ j * threads }}u;
-    let k{{ j }} = c * 4u + right{{ j }} / {{ col_quads }}u;
-    let col{{ j }} = tile.col + right{{ j }} % {{ col_quads }}u;
-    var w{{ j }} = vec4{{ "h" if half else "f" }}();
-    if (k{{ j }} < params.in_quads * 4u && col{{ j }} < params.out_quads) {
-        w{{ j }} = weight[(matrix * params.in_quads * 4u + k{{ j }}) * params.out_quads + col{{ j }}];
-    }
-    set_right(right{{ j }}, vec4f(w{{ j }}));
-//# endfor
-    workgroupBarrier();
-}
-//# endif
+//# set quad = "vec4h" if half else "vec4f"
+//# set matrix = "0u" if flat else "(tile.first / params.batch)" if weighted and per_position else "tap"
 
-//# if adapter
-// Quads `i` and on of the gated low-rank activations, and the rows of `up` that meet them.
-fn stage_adapter(tile: Tile, local: u32, tap: u32, i: u32{% for j in range(left_loads) %}, source{{ j }}: i32{% endfor %}) {
-    workgroupBarrier();
+//# macro fetch_weighted()
 //# for j in range(left_loads)
-    let left{{ j }} = local + {{ j * threads }}u;
-    let quad{{ j }} = i + left{{ j }} % {{ depth }}u;
-    var low{{ j }} = vec4f();
-    if (source{{ j }} >= 0 && quad{{ j }} * 4u < params.rank) {
-        low{{ j }} = gated(u32(source{{ j }}) / params.batch, u32(source{{ j }}) % params.batch, quad{{ j }});
-    }
-//# if half
-    set_left(left{{ j }}, params.lift * low{{ j }});
+//# if flat
+        let value{{ j }} = c + left_quad;
+        let source{{ j }} = source_of(tile, staged{{ j }}, value{{ j }} / params.in_quads);
+        left{{ j }} = vec4f();
+        if (source{{ j }} >= 0 && value{{ j }} < span) {
+            left{{ j }} = x_at(u32(source{{ j }}) * params.in_quads + value{{ j }} % params.in_quads);
+        }
 //# else
-    set_left(left{{ j }}, low{{ j }});
+        left{{ j }} = vec4f();
+        if (source{{ j }} >= 0 && c + left_quad < params.in_quads) {
+            left{{ j }} = x_at(u32(source{{ j }}) * params.in_quads + c + left_quad);
+        }
 //# endif
 //# endfor
 //# for j in range(right_loads)
-    let right{{ j }} = local + {{ j * threads }}u;
-    let rank{{ j }} = i * 4u + right{{ j }} / {{ col_quads }}u;
-    let col{{ j }} = tile.col + right{{ j }} % {{ col_quads }}u;
-    var up{{ j }} = vec4f();
-    if (col{{ j }} < params.out_quads) { up{{ j }} = raised(rank{{ j }}, tap, col{{ j }}); }
-    set_right(right{{ j }}, up{{ j }});
+        let k{{ j }} = c * 4u + right_value + {{ j * threads // col_quads }}u;
+        right{{ j }} = {{ quad }}();
+        if (k{{ j }} < {{ "span" if flat else "params.in_quads" }} * 4u && right_col < params.out_quads) {
+            right{{ j }} = weight[({{ matrix }} * params.in_quads * 4u + k{{ j }}) * params.out_quads + right_col];
+        }
+//# endfor
+//# endmacro
+
+//# macro fetch_adapter(tap)
+//# for j in range(left_loads)
+        left{{ j }} = vec4f();
+        if (source{{ j }} >= 0 && (i + left_quad) * 4u < params.rank) {
+            left{{ j }} = gated(u32(source{{ j }}) / params.batch, u32(source{{ j }}) % params.batch, i + left_quad);
+        }
+//# endfor
+//# for j in range(right_loads)
+        right{{ j }} = {{ quad }}();
+        if (right_col < params.out_quads) {
+            right{{ j }} = {{ quad }}(raised(i * 4u + right_value + {{ j * threads // col_quads }}u, {{ tap }}, right_col));
+        }
+//# endfor
+//# endmacro
+
+// What meets at `c` of `span`: channels, and behind them the ranks of the adapter's term going back.
+//# macro fetch()
+//# if weighted and adapter and backward
+    if (c < channels) {
+        {{ fetch_weighted() }}
+    } else {
+        let i = c - channels;
+        {{ fetch_adapter("tap") }}
+    }
+//# elif weighted
+        {{ fetch_weighted() }}
+//# else
+        let i = c;
+        {{ fetch_adapter("tap") }}
+//# endif
+//# endmacro
+
+//# macro put()
+    workgroupBarrier();
+//# for j in range(left_loads)
+    set_left(local + {{ j * threads }}u, {{ "params.lift * " if half else "" }}left{{ j }});
+//# endfor
+//# for j in range(right_loads)
+    set_right(local + {{ j * threads }}u, right{{ j }});
 //# endfor
     workgroupBarrier();
-}
+//# endmacro
+
+// All products of a tile; `multiply` is done with each part that has been staged.
+//# macro sum_products(multiply)
+    let left_quad = local % {{ depth }}u;
+    let right_value = local / {{ col_quads }}u;
+    let right_col = tile.col + local % {{ col_quads }}u;
+//# for j in range(left_loads)
+    let staged{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
+    var left{{ j }} = vec4f();
+//# endfor
+//# for j in range(right_loads)
+    var right{{ j }} = {{ quad }}();
+//# endfor
+//# if flat
+    let span = params.kernel * params.kernel * params.in_quads;
+    var c = 0u;
+    {{ fetch() }}
+    while (c < span) {
+        {{ put() }}
+        c += {{ depth }}u;
+        {
+        {{ fetch() }}
+        }
+        {{ multiply }}
+    }
+//# elif weighted or adapter and backward
+    let taps = params.kernel * params.kernel;
+//# if weighted
+    let channels = (params.in_quads + {{ depth - 1 }}u) / {{ depth }}u * {{ depth }}u;
+//# else
+    let channels = 0u;
 //# endif
+//# if adapter and backward
+    let span = channels + (params.rank + 3u) / 4u;
+//# else
+    let span = channels;
+//# endif
+    var c = 0u;
+    var tap = reached(tile, 0u);
+//# for j in range(left_loads)
+    var source{{ j }} = source_of(tile, staged{{ j }}, tap);
+//# endfor
+    if (tap < taps) {
+        {{ fetch() }}
+    }
+    while (tap < taps) {
+        {{ put() }}
+        c += {{ depth }}u;
+        if (c >= span) {
+            c = 0u;
+            tap = reached(tile, tap + 1u);
+//# for j in range(left_loads)
+            source{{ j }} = source_of(tile, staged{{ j }}, tap);
+//# endfor
+        }
+        if (tap < taps) {
+            {{ fetch() }}
+        }
+        {{ multiply }}
+    }
+//# endif
+//# if adapter and not backward
+    for (var i = 0u; i * 4u < params.rank; i += {{ depth }}u) {
+//# for j in range(left_loads)
+        let source{{ j }} = select(-1, i32(staged{{ j }}), staged{{ j }} < tile.end);
+//# endfor
+        {{ fetch_adapter("0u") }}
+        {{ put() }}
+        {{ multiply }}
+    }
+//# endif
+//# endmacro

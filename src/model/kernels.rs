@@ -87,9 +87,9 @@ impl KernelChoice {
         if gpu.has(wgpu::Features::SHADER_F16) {
             all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Half(small))));
         }
-        if let Some(size) = gpu.cooperative_matrix() {
-            all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Matrix { size })));
-        }
+        let matrices = ProductKernel::matrices_of(gpu).into_iter();
+        let matrices = matrices.map(ConvKernel::Direct);
+        all.extend(matrices.map(|kernel| Self::PLAIN.with(kernel)));
         if let Some(textures) = Self::textures(gpu) {
             let product = |rows, vecs| ProductKernel::Texture { rows, vecs };
             all.push(textures.with(ConvKernel::Direct(product(64, 1))));

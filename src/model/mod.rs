@@ -28,7 +28,7 @@ pub use graph::{Graph, Map, Tensor, u};
 pub use images::ResidentImages;
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
 pub use ops::{
-    ConvBackward, ConvForward, ConvShape, GateTable, ImageChunk, LowRank, Outer, Prior,
+    ConvBackward, ConvForward, ConvShape, GateTable, ImageChunk, LowRank, MatrixTile, Outer, Prior,
     ProductKernel, Tile, Up, WeightTable,
 };
 pub use prefix::{PrefixInput, check_fit, largest_chunk, prefix};

@@ -8,7 +8,7 @@ mod low_rank;
 mod pool;
 mod weights;
 
-pub use conv::{ConvBackward, ConvForward, ConvShape, ProductKernel, Tile};
+pub use conv::{ConvBackward, ConvForward, ConvShape, MatrixTile, ProductKernel, Tile};
 pub use gates::{GateTable, Prior};
 pub use input::ImageChunk;
 pub use low_rank::{LowRank, Outer, Up};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::tile::Tile;
+use super::tile::{Area, DEPTH, MatrixTile, Tile};
 use crate::gpu::Gpu;
 use crate::model::frozen::WeightStorage;
 
@@ -20,7 +20,7 @@ pub enum ProductKernel {
     /// The same with operands of f16, summed in f32.
     Half(Tile),
     /// The same on matrix units, in cooperative matrices of `size` x `size`.
-    Matrix { size: u32 },
+    Matrix { size: u32, tile: MatrixTile },
 }
 
 impl fmt::Display for ProductKernel {
@@ -30,7 +30,7 @@ impl fmt::Display for ProductKernel {
             Self::Texture { rows, vecs } => write!(f, "texture {rows}x{vecs}"),
             Self::Tiled(tile) => write!(f, "tiled {tile}"),
             Self::Half(tile) => write!(f, "f16 tiled {tile}"),
-            Self::Matrix { size } => write!(f, "f16 matrix {size}x{size}"),
+            Self::Matrix { size, tile } => write!(f, "f16 matrix {size}x{size}, {tile}"),
         }
     }
 }
@@ -41,8 +41,8 @@ impl FromStr for ProductKernel {
     /// Reads what [`Display`](fmt::Display) writes.
     fn from_str(text: &str) -> Result<Self, ()> {
         let textures = TEXTURE_TILES.map(|(rows, vecs)| Self::Texture { rows, vecs });
-        let matrices = [8, 16].map(|size| Self::Matrix { size });
-        let mut all = [&[Self::Plain], &textures[..], &matrices].concat();
+        let mut all = [&[Self::Plain], &textures[..]].concat();
+        all.extend([8, 16].into_iter().flat_map(Self::matrices));
         all.extend(Tile::ALL.map(Self::Tiled));
         all.extend(Tile::ALL.map(Self::Half));
         all.into_iter()
@@ -52,6 +52,30 @@ impl FromStr for ProductKernel {
 }
 
 impl ProductKernel {
+    /// On cooperative matrices of `size` x `size`.
+    pub fn matrices(size: u32) -> impl Iterator<Item = Self> {
+        MatrixTile::ALL
+            .into_iter()
+            .map(move |tile| Self::Matrix { size, tile })
+    }
+
+    /// On the matrices that a device has: the tiles that fit its workgroup memory. Software adapters, which take
+    /// minutes to compile the others, get the smallest.
+    pub fn matrices_of(gpu: &Gpu) -> Vec<Self> {
+        let Some(size) = gpu.cooperative_matrix() else {
+            return Vec::new();
+        };
+        let memory = gpu.limits().max_compute_workgroup_storage_size;
+        let least = if gpu.is_software() {
+            MatrixTile::ALL.len() - 1
+        } else {
+            0
+        };
+        let tiles = MatrixTile::ALL.into_iter().skip(least);
+        let fits = tiles.filter(|tile| tile.workgroup_bytes(size) <= memory);
+        fits.map(|tile| Self::Matrix { size, tile }).collect()
+    }
+
     /// What a device can run for products of `lines` lines, which are rows of all positions that
     /// share a matrix, and `cols` quads of columns.
     pub fn candidates(gpu: &Gpu, textured: bool, lines: usize, cols: usize) -> Vec<Self> {
@@ -63,10 +87,20 @@ impl ProductKernel {
         let tiled = tiles.clone().copied().map(Self::Tiled);
         let half = gpu.has(wgpu::Features::SHADER_F16);
         let halves = tiles.copied().map(Self::Half).filter(|_| half);
-        let matrix = gpu.cooperative_matrix().map(|size| Self::Matrix { size });
-        let matrix = matrix.filter(|_| Tile::MATRIX.suits(lines, cols));
+        let limits = gpu.limits();
+        let memory = limits.max_compute_workgroup_storage_size;
+        let matrices = gpu
+            .cooperative_matrix()
+            .into_iter()
+            .flat_map(Self::matrices);
+        let matrices = matrices.filter(|kernel| match kernel {
+            Self::Matrix { size, tile } => {
+                tile.suits(lines, cols) && tile.workgroup_bytes(*size) <= memory
+            }
+            _ => false,
+        });
         let exact = [Self::Plain].into_iter().chain(tiled);
-        exact.chain(halves).chain(matrix).collect()
+        exact.chain(halves).chain(matrices).collect()
     }
 
     /// What suits a GPU, unmeasured, for sums of `depth` quads a tap: the largest tile that gives it
@@ -83,16 +117,20 @@ impl ProductKernel {
     /// The same with operands of f16; `None` where the device has no such kernel or the shape is small.
     pub(in crate::model) fn unmeasured_half(gpu: &Gpu, lines: usize, cols: usize) -> Option<Self> {
         let candidates = Self::candidates(gpu, false, lines, cols);
-        let matrix = |kernel: &&Self| matches!(kernel, Self::Matrix { .. });
-        let half = |kernel: &&Self| kernel.roundoff().is_some();
-        let busy = |kernel: &&Self| match kernel {
-            Self::Half(tile) => tile.workgroups(lines, cols) >= BUSY_WORKGROUPS,
-            _ => false,
-        };
+        let busy = |workgroups: usize| workgroups >= BUSY_WORKGROUPS;
         let choose = |wanted: &dyn Fn(&&Self) -> bool| candidates.iter().find(wanted).copied();
-        choose(&matrix)
-            .or_else(|| choose(&busy))
-            .or_else(|| choose(&half))
+        choose(&|kernel| match kernel {
+            Self::Matrix { tile, .. } => busy(tile.workgroups(lines, cols)),
+            _ => false,
+        })
+        .or_else(|| choose(&|kernel| matches!(kernel, Self::Matrix { .. })))
+        .or_else(|| {
+            choose(&|kernel| match kernel {
+                Self::Half(tile) => busy(tile.workgroups(lines, cols)),
+                _ => false,
+            })
+        })
+        .or_else(|| choose(&|kernel| kernel.roundoff().is_some()))
     }
 
     /// The unit roundoff of operands, where they are rounded at all.
@@ -100,6 +138,15 @@ impl ProductKernel {
         match self {
             Self::Plain | Self::Texture { .. } | Self::Tiled(_) => None,
             Self::Half(_) | Self::Matrix { .. } => Some(F16_ROUNDOFF),
+        }
+    }
+
+    /// Quads of a sum that are staged at once, where any are.
+    pub(super) fn depth(self) -> Option<u32> {
+        match self {
+            Self::Plain | Self::Texture { .. } => None,
+            Self::Tiled(_) | Self::Half(_) => Some(DEPTH),
+            Self::Matrix { tile, .. } => Some(tile.depth),
         }
     }
 

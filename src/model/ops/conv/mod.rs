@@ -9,7 +9,7 @@ mod winograd;
 
 pub use kernel::ProductKernel;
 pub use shape::ConvShape;
-pub use tile::Tile;
+pub use tile::{MatrixTile, Tile};
 
 use self::product::Epilogue;
 use super::low_rank::LowRank;

@@ -3,7 +3,7 @@
 
 use super::super::low_rank::LowRank;
 use super::kernel::ProductKernel;
-use super::tile::Tile;
+use super::tile::Area;
 use crate::gpu::{Dispatch, Slot, Value, Variables};
 use crate::model::graph::{Graph, Map, Tensor, u};
 
@@ -145,6 +145,17 @@ impl Graph {
             }
         };
         let weighted = matches!(start, Start::Weighted { .. });
+        if let Some(staged) = kernel.depth() {
+            let flat = match start {
+                Start::Weighted {
+                    input,
+                    per_position: false,
+                    ..
+                } => !backward && input.map.quads() < staged as usize,
+                _ => false,
+            };
+            variables.push(("flat", u32::from(flat)));
+        }
         if product.adapter.is_some() || !weighted {
             params.push(("share", u(product.share)));
         }
@@ -185,10 +196,12 @@ impl Graph {
                 params.push(("positions", u(positions)));
                 ("conv/tiled", tiles(tile, start, out))
             }
-            ProductKernel::Matrix { size } => {
-                variables.extend(Tile::matrix_variables(size));
+            ProductKernel::Matrix { size, tile } => {
+                let metal = self.builder.gpu().info().backend == wgpu::Backend::Metal;
+                variables.extend(tile.variables());
+                variables.extend([("size", size), ("scalars", u32::from(metal))]);
                 params.push(("positions", u(positions)));
-                ("conv/matrix", tiles(Tile::MATRIX, start, out))
+                ("conv/matrix", tiles(tile, start, out))
             }
         };
         let kernel = self
@@ -208,7 +221,7 @@ impl Graph {
 
 /// Workgroups that compute a product by tiles of lines, which positions share unless each has a
 /// matrix of its own.
-fn tiles(tile: Tile, start: Start, out: Tensor) -> usize {
+fn tiles(tile: impl Area, start: Start, out: Tensor) -> usize {
     let (rows, cols, positions) = (out.rows, out.map.quads(), out.map.positions());
     match start {
         Start::Weighted {

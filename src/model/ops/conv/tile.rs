@@ -14,7 +14,7 @@ pub struct Tile {
 }
 
 /// Quads of summed values that are staged at once.
-const DEPTH: u32 = 4;
+pub(super) const DEPTH: u32 = 4;
 
 impl Tile {
     /// From the one that reuses its operands most to the one that makes most workgroups. Each
@@ -26,9 +26,6 @@ impl Tile {
         Self::new(32, 32, 4, 1),
     ];
 
-    /// What a workgroup of matrix units computes, a subgroup a block of 32 x 32.
-    pub const MATRIX: Self = Self::new(64, 64, 32, 8);
-
     const fn new(rows: u32, cols: u32, tall: u32, vecs: u32) -> Self {
         Self {
             rows,
@@ -36,27 +33,6 @@ impl Tile {
             tall,
             vecs,
         }
-    }
-
-    /// Workgroups of a product of `lines` lines and `cols` quads of columns.
-    pub(super) fn workgroups(self, lines: usize, cols: usize) -> usize {
-        lines.div_ceil(self.rows as usize) * cols.div_ceil(self.cols as usize / 4)
-    }
-
-    /// Whether no side of the tile is more than twice what there is.
-    pub(super) fn suits(self, lines: usize, cols: usize) -> bool {
-        self.rows as usize <= 2 * lines && self.cols as usize <= 8 * cols
-    }
-
-    /// As the kernels of cooperative matrices name it; they stage twice as much at once.
-    pub fn matrix_variables(size: u32) -> [(&'static str, u32); 4] {
-        let Self { rows, cols, .. } = Self::MATRIX;
-        [
-            ("rows", rows),
-            ("cols", cols),
-            ("depth", 2 * DEPTH),
-            ("size", size),
-        ]
     }
 
     /// As the tiled kernels name it.
@@ -68,6 +44,105 @@ impl Tile {
             ("vecs", self.vecs),
             ("depth", DEPTH),
         ]
+    }
+}
+
+/// Lines x columns a workgroup of matrix units, and of them a subgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MatrixTile {
+    pub rows: u32,
+    pub cols: u32,
+    pub tall: u32,
+    pub wide: u32,
+    /// Quads of summed values that are staged at once.
+    pub depth: u32,
+}
+
+impl MatrixTile {
+    /// From the one that reuses its operands most; the last one is within WebGPU's default limits.
+    pub const ALL: [Self; 5] = [
+        Self::new(128, 128, 64, 32, 16),
+        Self::new(128, 128, 64, 32, 8),
+        Self::new(128, 64, 64, 32, 8),
+        Self::new(64, 64, 32, 32, 16),
+        Self::new(64, 64, 32, 32, 8),
+    ];
+
+    const fn new(rows: u32, cols: u32, tall: u32, wide: u32, depth: u32) -> Self {
+        Self {
+            rows,
+            cols,
+            tall,
+            wide,
+            depth,
+        }
+    }
+
+    /// Bytes of workgroup memory for matrices of `size` x `size`: both operands in f16, their lines two
+    /// quads longer, and a matrix of f32 sums a subgroup.
+    pub(super) fn workgroup_bytes(self, size: u32) -> u32 {
+        let Self { rows, cols, .. } = self;
+        let (depth, blocks) = (4 * self.depth, rows / self.tall * (cols / self.wide));
+        2 * (rows * (depth + 8) + depth * (cols + 8)) + 4 * blocks * size * size
+    }
+
+    /// As the kernels of cooperative matrices name it.
+    pub fn variables(self) -> [(&'static str, u32); 5] {
+        [
+            ("rows", self.rows),
+            ("cols", self.cols),
+            ("tall", self.tall),
+            ("wide", self.wide),
+            ("depth", self.depth),
+        ]
+    }
+}
+
+impl fmt::Display for MatrixTile {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self {
+            rows,
+            cols,
+            tall,
+            wide,
+            depth,
+        } = self;
+        write!(f, "{rows}x{cols}/{tall}x{wide}x{}", 4 * depth)
+    }
+}
+
+/// What a kernel computes at a time: lines x columns.
+pub(super) trait Area {
+    fn area(self) -> [usize; 2];
+
+    /// Workgroups of a product of `lines` lines and `cols` quads of columns.
+    fn workgroups(self, lines: usize, cols: usize) -> usize
+    where
+        Self: Sized,
+    {
+        let [tall, wide] = self.area();
+        lines.div_ceil(tall) * cols.div_ceil(wide / 4)
+    }
+
+    /// Whether no side is more than twice what there is.
+    fn suits(self, lines: usize, cols: usize) -> bool
+    where
+        Self: Sized,
+    {
+        let [tall, wide] = self.area();
+        tall <= 2 * lines && wide <= 8 * cols
+    }
+}
+
+impl Area for Tile {
+    fn area(self) -> [usize; 2] {
+        [self.rows as usize, self.cols as usize]
+    }
+}
+
+impl Area for MatrixTile {
+    fn area(self) -> [usize; 2] {
+        [self.rows as usize, self.cols as usize]
     }
 }
 
