@@ -85,7 +85,7 @@ fn trainer(gpu: &Gpu, (train, test): (Dataset, Dataset), config: TrainConfig) ->
 
 /// The bits of a run: losses and validation scores of its epochs, the adapter, and a prediction.
 fn bits(gpu: &Gpu, root: &Path, host_memory: u64, config: TrainConfig) -> (Vec<u64>, Vec<u32>) {
-    let resident = config.resident_images > 0 && config.prefix_cache == 0;
+    let resident = config.resident_images > 0;
     let cached = config.prefix_cache > 0;
     let mut trainer = trainer(gpu, open(root, host_memory), config);
     assert_eq!(trainer.training_set().is_resident(), resident);
@@ -119,11 +119,14 @@ fn the_place_of_the_images_changes_no_bit() {
         let found = bits(&GPU, root, host_memory, config(0, resident));
         assert!(found == expected, "host {host_memory}, GPU {resident}");
     }
-    let cached = bits(&GPU, root, 1 << 20, config(1 << 20, 0));
-    assert!(
-        cached == bits(&GPU, root, 0, config(1 << 20, 0)),
-        "cached features"
-    );
+    let expected = bits(&GPU, root, 1 << 20, config(1 << 20, 0));
+    for (host_memory, resident) in [(0, 0), (1 << 20, 1 << 20), (0, 1 << 20)] {
+        let found = bits(&GPU, root, host_memory, config(1 << 20, resident));
+        assert!(
+            found == expected,
+            "cached features, host {host_memory}, GPU {resident}"
+        );
+    }
 }
 
 #[test]
@@ -147,6 +150,68 @@ fn images_in_several_buffers_change_no_bit() {
     assert_eq!(prepare.count(), 2);
     let expected = bits(&gpu, root, 1 << 20, config(0, 0));
     assert!(expected == bits(&gpu, root, 0, config(0, 1 << 20)));
+}
+
+#[test]
+fn features_in_several_buffers_change_no_bit() {
+    // The largest tensor of a batch just fits.
+    let largest = 32 * 32 * 16 * BATCH;
+    let limits = wgpu::Limits {
+        max_storage_buffer_binding_size: largest as u64,
+        ..Default::default()
+    };
+    let gpu = common::gpu(GpuOptions {
+        extras: false,
+        limits: Some(limits),
+        ..Default::default()
+    });
+    let directory = tempfile::tempdir().unwrap();
+    write_folder(directory.path());
+    let root = directory.path();
+    let trainer = trainer(&gpu, open(root, 1 << 20), config(1 << 20, 1 << 20));
+    let cut = trainer.predictor().cut();
+    let bytes = 2 * trainer.network().resnet.cut_map(cut, 32).floats();
+    // Of 43 images under two views.
+    let pieces = (43usize * 2).div_ceil(largest / bytes);
+    assert!(pieces > 1, "{pieces} of {bytes} bytes a row");
+    let dispatches = trainer.step().plan().dispatches().iter();
+    let unpack = dispatches.filter(|dispatch| dispatch.label == "unpack features");
+    assert_eq!(unpack.count(), pieces);
+    let expected = bits(&gpu, root, 1 << 20, config(1 << 20, 0));
+    assert!(expected == bits(&gpu, root, 0, config(1 << 20, 1 << 20)));
+}
+
+#[test]
+fn features_lie_where_there_is_room_for_them() {
+    let directory = tempfile::tempdir().unwrap();
+    write_folder(directory.path());
+    let start = |host: u64, gpu: u64| {
+        let sets = open(directory.path(), 1 << 20);
+        trainer(&GPU, sets, config(host, gpu))
+    };
+    let trainer = start(0, 0);
+    let cut = trainer.predictor().cut();
+    let map = trainer.network().resnet.cut_map(cut, 32);
+    // Training images under two views, those for validation under one.
+    let [train, validation] = [43 * 2, 7].map(|rows| 2 * (map.floats() * rows) as u64);
+    let images = (43 * SIDE * SIDE * 3) as u64;
+    let place = |set: &Source| (set.is_cached(), set.is_resident());
+    let (on_gpu, on_host, uploaded) = ((true, true), (true, false), (false, false));
+    for (host, gpu, expected) in [
+        (1, train + validation, [on_gpu, on_gpu]),
+        (validation, train + validation - 1, [on_gpu, on_host]),
+        (validation - 1, train, [on_gpu, uploaded]),
+        (train + validation, validation - 1, [on_host, on_host]),
+        (train, validation, [on_host, on_gpu]),
+        (train - 1, images, [(false, true), on_host]),
+        // Nothing is cached, whatever room there is.
+        (0, 1 << 30, [(false, true), (false, true)]),
+    ] {
+        let trainer = start(host, gpu);
+        let sets = [Some(trainer.training_set()), trainer.validation_set()];
+        let found = sets.map(|set| place(set.unwrap()));
+        assert_eq!(found, expected, "host {host}, GPU {gpu}");
+    }
 }
 
 #[test]
@@ -218,7 +283,7 @@ fn resident_images_are_predicted_as_uploaded_ones() {
         |_| (),
     );
     let [resident, uploaded] = [resident.unwrap(), Source::images(set, 32)];
-    assert!(resident.is_resident() && budget.images < 1 << 20);
+    assert!(resident.is_resident() && budget.resident < 1 << 20);
     let answer = |source| {
         predictor
             .log_probs(source, Samples::new(2, 1), &mut |_| ())

@@ -2,10 +2,8 @@
 
 use super::measure::Row;
 use super::{BenchError, Step, Subject, Work};
-use crate::model::BatchInput;
-use crate::predict::FeatureCache;
 
-/// Plans, weights, parameters and data apart; the host's cached features an image.
+/// Plans, weights, parameters and data apart; cached features an image and where they are.
 pub(super) fn rows(subject: &Subject) -> Result<Vec<Row>, BenchError> {
     let mut rows = Vec::new();
     for work in Work::ALL {
@@ -18,12 +16,17 @@ pub(super) fn rows(subject: &Subject) -> Result<Vec<Row>, BenchError> {
     rows.push(Row::memory("memory/weights", subject.network.bytes()));
     // Values, gradients, two moments.
     rows.push(Row::memory("memory/parameters", 4 * 4 * floats));
-    if let BatchInput::Features { map } = subject.features()?.input() {
-        let bytes = FeatureCache::bytes(map, 1, 1);
-        rows.push(Row::memory(
-            "memory/cached features on the host, an image",
-            bytes,
-        ));
-    }
+    let place = match subject.features()?.is_resident() {
+        true => "GPU",
+        false => "host",
+    };
+    let map = subject
+        .network
+        .resnet
+        .cut_map(subject.cut, subject.settings.size);
+    rows.push(Row::memory(
+        format!("memory/cached features on the {place}, an image"),
+        2 * map.floats() as u64,
+    ));
     Ok(rows)
 }

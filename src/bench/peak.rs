@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use half::f16;
-
 use super::measure::{Better, Effort, Row};
 use super::{BenchError, Subject};
 use crate::gpu::GpuError;
@@ -60,13 +58,9 @@ fn product(subject: &Subject) -> Result<Row, BenchError> {
         bias: vec![0.0; CHANNELS],
     };
     let frozen = FrozenConv::new(gpu, &spec, Arc::new(weights));
-    let halves: Vec<f16> = (0..map.floats() * rows)
-        .map(|i| f16::from_f32(value(i)))
-        .collect();
-    let halves = gpu.storage_with("rows", &halves);
+    let values: Vec<f32> = (0..map.floats() * rows).map(value).collect();
     let mut graph = Graph::new(gpu, subject.network.kernels);
-    let halves = graph.builder.buffer("rows", &halves);
-    let input = graph.unpack(halves, map, rows);
+    let input = graph.constant("rows", map, rows, &values);
     let out = graph.conv_forward(ConvForward {
         frozen: &frozen,
         input,

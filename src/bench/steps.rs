@@ -207,8 +207,7 @@ impl<'a> Step<'a> {
             Planned::Train(step) => &step.batch,
             Planned::Forward(forward) => &forward.batch,
         };
-        let rows = self.indices.len();
-        self.source.fetch(rows, &self.indices, None)?.write(batch);
+        self.source.fetch(&self.indices, None)?.write(batch);
         Ok(())
     }
 }

@@ -95,15 +95,15 @@ impl Subject {
         Source::images(self.images.clone(), self.settings.size)
     }
 
-    /// The batch as cached features.
+    /// The batch as cached features, on the GPU where it has the memory, as in training.
     ///
     /// # Errors
     /// The GPU fails.
     pub fn features(&self) -> Result<Source, BenchError> {
         Ok(Source::within(
             &mut Budget {
-                features: u64::MAX,
-                images: 0,
+                features: Some(u64::MAX),
+                resident: u64::MAX,
             },
             &self.network,
             self.cut,

@@ -13,6 +13,7 @@ use bayeslora::model::{
 use bayeslora::predict::{ForwardPlan, ForwardSpec, fitted};
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state};
 use clap::{Args, ValueEnum};
+use half::f16;
 use serde::Serialize;
 
 use super::context::{self, Context};
@@ -265,10 +266,16 @@ impl Built {
     }
 }
 
-/// Grey images under the plain view. (Cached features stay zero; times do not depend on values.)
+/// Grey images under the plain view, or zero features; times do not depend on values.
 fn fill(batch: &Batch, input: &BatchInput, rows: usize) {
-    if let BatchInput::Images { side, .. } = input {
-        batch.write_images(&vec![128; rows * side * side * 3], &vec![PLAIN_VIEW; rows]);
+    match input {
+        BatchInput::Images { side, .. } => {
+            batch.write_images(&vec![128; rows * side * side * 3], &vec![PLAIN_VIEW; rows]);
+        }
+        BatchInput::Features { map } => {
+            batch.write_features(&vec![&vec![f16::ZERO; map.floats()][..]; rows]);
+        }
+        _ => unreachable!("a plan has inputs of its own"),
     }
 }
 

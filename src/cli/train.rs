@@ -438,7 +438,8 @@ fn method_line(trainer: &Trainer) -> String {
     }
     let train = trainer.training_set();
     let cached = match (train.is_cached(), train.is_resident()) {
-        (true, _) => "frozen layers computed once",
+        (true, true) => "frozen layers computed once, features on the GPU",
+        (true, false) => "frozen layers computed once, features uploaded with each step",
         (_, true) => "frozen layers computed every step, images on the GPU",
         _ if train.dataset.is_in_memory() => {
             "frozen layers computed every step, images uploaded with it"
@@ -505,7 +506,7 @@ pub fn test_source(
     let (cut, total) = (trainer.predictor().cut(), test.len());
     // Gone through at most twice: not worth a place on the GPU.
     let mut budget = Budget {
-        images: 0,
+        resident: 0,
         ..trainer.config().budget()
     };
     let size = trainer.config().resolution;

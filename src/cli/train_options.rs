@@ -149,12 +149,13 @@ pub struct Options {
     #[arg(long, value_parser = name::<Augment>, value_name = "none|flip|standard")]
     #[serde(skip_serializing_if = "Option::is_none")]
     augment: Option<Augment>,
-    /// Host memory for the frozen layers' features, as in 500MB or 2GiB; 0 for none [default: 2GiB]
+    /// Host memory for the frozen layers' features that do not fit on the GPU, as in 500MB or 2GiB; 0 caches
+    /// none anywhere [default: 2GiB]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_cache: Option<u64>,
-    /// GPU memory for the images where their features are not cached; larger sets are uploaded batch
-    /// by batch [default: 1GiB]
+    /// GPU memory for the images, as cached features or else as bytes; what does not fit is uploaded batch
+    /// by batch [default: 2GiB]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     resident_images: Option<u64>,

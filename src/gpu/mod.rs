@@ -18,6 +18,7 @@ mod profile;
 mod reading;
 pub mod shaders;
 mod tuning;
+mod writing;
 
 pub use adapter::{AdapterChoice, Adapters, install_hint, prepare_environment};
 pub use builder::{Builder, Dispatch, largest_texture};

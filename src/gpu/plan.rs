@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use super::kernel::Kernel;
 use super::memory::Memory;
-use super::{Gpu, GpuError, Timing};
+use super::{Gpu, GpuError, Reading, Timing};
 
 /// Work a submission may hold, in FLOPs: some systems reset a device that is busy for seconds.
 const SUBMISSION_FLOPS: u64 = 40_000_000_000;
+
+/// Why a slot has memory that is read.
+const READ_BACK: &str = "only slots in use are read back";
 
 /// A buffer or texture as a dispatch sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,11 +136,21 @@ impl Plan {
         self.read_part(slot, 0..self.floats(slot))
     }
 
+    /// The same, copied after the work submitted before, for whoever waits for it later; what is past
+    /// the slot's floats is of no use.
+    pub fn read_later(&self, slot: Slot) -> Reading<f32> {
+        let location = &self.locations[slot.0];
+        match location.memory.as_ref().expect(READ_BACK) {
+            Memory::Buffer(buffer) => self.gpu.read_later(buffer, location.offset, location.bytes),
+            Memory::Texture(texture) => self.gpu.read_texture_later(texture),
+        }
+    }
+
     /// The same for a range of its floats, cut where the contents end.
     pub fn read_part(&self, slot: Slot, floats: Range<usize>) -> Result<Vec<f32>, GpuError> {
         let location = &self.locations[slot.0];
         let memory = location.memory.as_ref();
-        let memory = memory.expect("only slots in use are read back");
+        let memory = memory.expect(READ_BACK);
         let [start, end] = [floats.start, floats.end].map(|f| (f as u64 * 4).min(location.bytes));
         memory.read(&self.gpu, location.offset + start, end - start)
     }

@@ -45,10 +45,19 @@ impl Gpu {
 
     /// Copies a texture made by [`Gpu::texture_with`] back to the host.
     pub fn read_texture(&self, texture: &wgpu::Texture) -> Result<Vec<f32>, GpuError> {
-        let row = texture.width() * 16;
-        let pitch = row.next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
+        let padded = self.read_texture_later(texture).wait()?;
+        let rows = padded.chunks_exact(pitch(texture) as usize / 4);
+        Ok(rows
+            .flat_map(|texels| &texels[..texture.width() as usize * 4])
+            .copied()
+            .collect())
+    }
+
+    /// Starts to copy such a texture, row by row, each padded to a copy's alignment.
+    pub(super) fn read_texture_later(&self, texture: &wgpu::Texture) -> Reading<f32> {
+        let pitch = pitch(texture);
         let bytes = u64::from(pitch) * u64::from(texture.height());
-        let reading = self.read_through(bytes, |encoder, buffer| {
+        self.read_through(bytes, |encoder, buffer| {
             encoder.copy_texture_to_buffer(
                 texture.as_image_copy(),
                 wgpu::TexelCopyBufferInfo {
@@ -61,13 +70,7 @@ impl Gpu {
                 },
                 texture.size(),
             );
-        });
-        let padded: Vec<f32> = reading.wait()?;
-        let rows = padded.chunks_exact(pitch as usize / 4);
-        Ok(rows
-            .flat_map(|texels| &texels[..row as usize / 4])
-            .copied()
-            .collect())
+        })
     }
 
     fn read_through<T>(
@@ -100,6 +103,11 @@ impl Gpu {
             kind: PhantomData,
         }
     }
+}
+
+/// Bytes from row to row of a copy of a texture.
+fn pitch(texture: &wgpu::Texture) -> u32 {
+    (texture.width() * 16).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT)
 }
 
 impl<T: bytemuck::Pod> Reading<T> {

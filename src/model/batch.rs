@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use half::f16;
 
-use super::images::write_bytes;
-use super::{Graph, ImageChunk, Map, PrefixInput, ResidentImages};
+use super::resident::write_bytes;
+use super::{Graph, Map, Piece, PrefixInput, ResidentFeatures, ResidentImages};
 use crate::gpu::Gpu;
 
 /// What the rows of a batch are.
@@ -18,12 +18,14 @@ pub enum BatchInput {
         images: Arc<ResidentImages>,
         size: usize,
     },
-    /// f16 features at the cut.
+    /// f16 features at the cut, uploaded with each batch.
     Features { map: Map },
+    /// f16 features at the cut that lie on the GPU.
+    ResidentFeatures(Arc<ResidentFeatures>),
 }
 
 /// How an image is looked at, before resizing: crop offset (x, y), whether it is flipped, and room for
-/// the number of the image, which the batch fills in.
+/// the number of the image, or of the features of a view, which the batch fills in.
 pub type View = [i32; 4];
 
 /// The view that changes nothing.
@@ -46,8 +48,8 @@ impl Batch {
     pub fn new(gpu: &Gpu, kind: BatchInput, rows: usize) -> Self {
         let bytes = match &kind {
             BatchInput::Images { side, .. } => rows * side * side * 3,
-            BatchInput::Resident { .. } => 0,
             BatchInput::Features { map } => rows * map.floats() * 2,
+            BatchInput::Resident { .. } | BatchInput::ResidentFeatures(_) => 0,
         };
         Self {
             gpu: gpu.clone(),
@@ -66,26 +68,35 @@ impl Batch {
 
     /// Where a plan starts.
     pub fn prefix_input(&self, graph: &mut Graph) -> PrefixInput {
-        let (images, side, size) = match &self.kind {
-            BatchInput::Features { map } => {
-                let halves = graph.builder.buffer("input", &self.input);
-                return PrefixInput::Features { halves, map: *map };
-            }
-            BatchInput::Images { side, size } => {
-                let chunk = ImageChunk {
-                    slot: graph.builder.buffer("input", &self.input),
-                    first: 0,
-                    images: self.rows,
-                };
-                (vec![chunk], *side, *size)
-            }
-            BatchInput::Resident { images, size } => (images.chunks(graph), images.side(), *size),
+        let views = graph.builder.buffer("views", &self.views);
+        let own = |graph: &mut Graph| {
+            let slot = graph.builder.buffer("input", &self.input);
+            let (first, count) = (0, self.rows);
+            vec![Piece { slot, first, count }]
         };
-        PrefixInput::Images {
-            images,
-            views: graph.builder.buffer("views", &self.views),
-            side,
-            size,
+        match &self.kind {
+            BatchInput::Images { side, size } => PrefixInput::Images {
+                images: own(graph),
+                views,
+                side: *side,
+                size: *size,
+            },
+            BatchInput::Resident { images, size } => PrefixInput::Images {
+                images: images.record(graph),
+                views,
+                side: images.side(),
+                size: *size,
+            },
+            BatchInput::Features { map } => PrefixInput::Features {
+                features: own(graph),
+                views,
+                map: *map,
+            },
+            BatchInput::ResidentFeatures(features) => PrefixInput::Features {
+                features: features.record(graph),
+                views,
+                map: features.map(),
+            },
         }
     }
 
@@ -108,10 +119,22 @@ impl Batch {
         self.gpu.write(&self.views, 0, bytemuck::cast_slice(&views));
     }
 
-    /// Uploads features at the cut, `[position, row, channel]`.
-    pub fn write_features(&self, features: &[f16]) {
-        self.gpu
-            .write(&self.input, 0, bytemuck::cast_slice(features));
+    /// Uploads features at the cut, `[position, channel]` a row; rows beyond them are zero.
+    pub fn write_features(&self, rows: &[&[f16]]) {
+        let parts: Vec<&[u8]> = rows.iter().map(|row| bytemuck::cast_slice(row)).collect();
+        self.gpu.write_parts(&self.input, &parts);
+        let numbers: Vec<usize> = (0..rows.len()).collect();
+        self.write_feature_picks(&numbers);
+    }
+
+    /// Uploads which of the features on the GPU the rows have; rows beyond them are zero.
+    pub fn write_feature_picks(&self, numbers: &[usize]) {
+        let [x, y, flip, _] = PLAIN_VIEW;
+        let mut views = vec![[x, y, flip, -1]; self.rows];
+        for (view, number) in views.iter_mut().zip(numbers) {
+            view[3] = *number as i32;
+        }
+        self.gpu.write(&self.views, 0, bytemuck::cast_slice(&views));
     }
 
     /// Uploads the examples' numbers, which key their gates.

@@ -6,11 +6,11 @@ mod batch;
 pub mod exchange;
 mod frozen;
 mod graph;
-mod images;
 mod kernels;
 mod merge;
 mod ops;
 mod prefix;
+mod resident;
 mod resnet;
 mod step;
 mod suffix;
@@ -25,13 +25,13 @@ pub use backbone::{Backbone, BackboneError, ConvWeights};
 pub use batch::{Batch, BatchInput, FLIPPED_VIEW, PLAIN_VIEW, View};
 pub use frozen::{FrozenConv, FrozenNetwork};
 pub use graph::{Graph, Map, Tensor, u};
-pub use images::ResidentImages;
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
 pub use ops::{
-    ConvBackward, ConvForward, ConvShape, GateTable, ImageChunk, LowRank, MatrixTile, Outer, Prior,
+    ConvBackward, ConvForward, ConvShape, GateTable, LowRank, MatrixTile, Outer, Piece, Prior,
     ProductKernel, Tile, Up, WeightTable,
 };
 pub use prefix::{PrefixInput, check_fit, largest_chunk, prefix};
+pub use resident::{ResidentFeatures, ResidentImages};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};
 pub use step::{GateMode, Purpose, StepValues};
 pub use suffix::{Activations, AdapterFactors, AdapterSlots, LayerSlots, backward, forward};

@@ -3,7 +3,7 @@
 use super::KernelChoice;
 use super::frozen::FrozenNetwork;
 use super::graph::{Graph, Map, Tensor};
-use super::ops::{ConvForward, ImageChunk};
+use super::ops::{ConvForward, Piece};
 use super::resnet::{Cut, ResNet};
 use crate::formats::Stem;
 use crate::gpu::{Gpu, GpuError, Slot};
@@ -14,13 +14,17 @@ pub enum PrefixInput {
     /// u8 images of `side` pixels and what each row is a view of (crop x, crop y, flip, image), to be
     /// resized to `size`.
     Images {
-        images: Vec<ImageChunk>,
+        images: Vec<Piece>,
         views: Slot,
         side: usize,
         size: usize,
     },
-    /// f16 features at the cut, `[position, row, channel]`, computed before.
-    Features { halves: Slot, map: Map },
+    /// f16 features at the cut, computed before; the fourth place of a row's view has their number.
+    Features {
+        features: Vec<Piece>,
+        views: Slot,
+        map: Map,
+    },
 }
 
 /// The tensor at the cut for a batch of `rows`, computed `chunk` rows at a time.
@@ -33,7 +37,11 @@ pub fn prefix(
     chunk: usize,
 ) -> Tensor {
     let (images, views, side, size) = match input {
-        PrefixInput::Features { halves, map } => return graph.unpack(halves, map, rows),
+        PrefixInput::Features {
+            features,
+            views,
+            map,
+        } => return graph.unpack(&features, views, map, rows),
         PrefixInput::Images {
             images,
             views,

@@ -81,8 +81,8 @@ impl Ensemble {
             return Ok(source.clone());
         }
         let mut budget = Budget {
-            features: FEATURES,
-            images: 0,
+            features: Some(FEATURES),
+            resident: 0,
         };
         Source::within(
             &mut budget,

@@ -95,7 +95,7 @@ impl ForwardPlan {
             BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
                 largest_chunk(gpu, network, size)
             }
-            BatchInput::Features { .. } => spec.examples,
+            BatchInput::Features { .. } | BatchInput::ResidentFeatures(_) => spec.examples,
         };
         let x = model::prefix(&mut graph, network, spec.cut, input, spec.examples, chunk);
         let activations = model::forward(&mut graph, network, spec.cut, layout, &slots, x, rows);

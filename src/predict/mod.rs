@@ -11,7 +11,6 @@ mod source;
 
 pub use ensemble::Ensemble;
 pub use evaluate::{Evaluated, evaluate};
-pub use features::FeatureCache;
 pub use forward::{ForwardPlan, ForwardSpec};
 pub use predictor::{PredictError, Prediction, Predictive, Predictor, Samples, fitted};
 pub use source::{Budget, Inputs, Source};

@@ -380,7 +380,7 @@ impl Predictor {
             }
             Ok(())
         };
-        let fetch = |number: usize| source.fetch(examples, batches[number], None);
+        let fetch = |number: usize| source.fetch(batches[number], None);
         prefetch(batches.len(), fetch, |ahead| {
             // One answer is on its way while the GPU computes the next.
             let mut last: Option<Answer> = None;
@@ -434,7 +434,7 @@ impl Predictor {
         let (examples, plan) = largest_that_fits(SOFTWARE_ROWS.min(n), plan)?;
         let indices: Vec<usize> = (0..n).collect();
         let batches: Vec<&[usize]> = indices.chunks(examples).collect();
-        let fetch = |number: usize| source.fetch(examples, batches[number], None);
+        let fetch = |number: usize| source.fetch(batches[number], None);
         prefetch(batches.len(), fetch, |ahead| {
             let mut all = Vec::new();
             for batch in &batches {

@@ -1,24 +1,27 @@
-//! Where the rows of a batch come from: images, on the host or on the GPU, or their cached features.
+//! Where the rows of a batch come from: images or their cached features, on the host or on the GPU.
 
 use std::sync::Arc;
 
 use half::f16;
 
-use super::{FeatureCache, PredictError};
+use super::PredictError;
+use super::features::{FeatureSet, HostFeatures};
 use crate::data::{DataError, Dataset, prefetch};
 use crate::gpu::Gpu;
-use crate::model::{Batch, BatchInput, Cut, FrozenNetwork, PLAIN_VIEW, ResidentImages, View};
+use crate::model::{
+    Batch, BatchInput, Cut, FrozenNetwork, PLAIN_VIEW, ResidentFeatures, ResidentImages, View,
+};
 
 /// Bytes that sources may still take.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Host memory for cached features.
-    pub features: u64,
-    /// GPU memory for images.
-    pub images: u64,
+    /// Host memory for cached features; `None` caches none, on the GPU neither.
+    pub features: Option<u64>,
+    /// GPU memory for cached features or images.
+    pub resident: u64,
 }
 
-/// A set of labelled images, with its features or the images themselves on the GPU where they fit a
+/// A set of labelled images, with its features, or the images themselves on the GPU, where they fit a
 /// budget. Cheap to clone.
 #[derive(Clone)]
 pub struct Source {
@@ -33,7 +36,14 @@ enum Rows {
     /// Uploaded with each batch.
     Images,
     Resident(Arc<ResidentImages>),
-    Features(Arc<(FeatureCache, Vec<View>)>),
+    /// Of every image under each of the views.
+    Features(Features, Arc<[View]>),
+}
+
+#[derive(Clone)]
+enum Features {
+    Resident(Arc<ResidentFeatures>),
+    Host(Arc<HostFeatures>),
 }
 
 /// The inputs of one batch on the host.
@@ -46,7 +56,11 @@ pub enum Inputs {
         images: Vec<usize>,
         views: Vec<View>,
     },
-    Features(Vec<f16>),
+    FeaturePicks(Vec<usize>),
+    Features {
+        set: Arc<HostFeatures>,
+        rows: Vec<usize>,
+    },
 }
 
 /// Images of an upload, a multiple of four.
@@ -62,9 +76,9 @@ impl Source {
         }
     }
 
-    /// The features under each of `views`, where there are views to cache and the features fit the
-    /// budget; else the images on the GPU, where they fit; else images uploaded with each batch.
-    /// What is taken goes off the budget.
+    /// Where there are views to cache, the features under each of them, on the GPU or else in host
+    /// memory, where they fit the budget; else the images on the GPU, where they fit; else images
+    /// uploaded with each batch. What is taken goes off the budget.
     ///
     /// # Errors
     /// The GPU fails, or an image file has changed since the set was opened.
@@ -75,21 +89,21 @@ impl Source {
         dataset: Dataset,
         size: usize,
         views: &[View],
-        progress: impl FnMut(usize),
+        mut progress: impl FnMut(usize),
     ) -> Result<Self, PredictError> {
-        let map = network.resnet.cut_map(cut, size);
-        let features = FeatureCache::bytes(map, dataset.len(), views.len());
-        let images = (dataset.len() * dataset.image_bytes()) as u64;
-        let rows = if !views.is_empty() && features <= budget.features {
-            budget.features -= features;
-            let cache = FeatureCache::compute(network, cut, &dataset, size, views, progress)?;
-            Rows::Features(Arc::new((cache, views.to_vec())))
-        } else if images <= budget.images {
-            let resident = resident(&network.gpu, &dataset, progress)?;
-            budget.images -= resident.as_ref().map_or(0, |_| images);
-            resident.map_or(Rows::Images, |images| Rows::Resident(Arc::new(images)))
-        } else {
-            Rows::Images
+        let set = FeatureSet {
+            network,
+            cut,
+            dataset: &dataset,
+            size,
+            views,
+        };
+        let rows = match features(budget, set, &mut progress)? {
+            Some(features) => Rows::Features(features, views.into()),
+            None => match resident(budget, &network.gpu, &dataset, progress)? {
+                Some(images) => Rows::Resident(Arc::new(images)),
+                None => Rows::Images,
+            },
         };
         Ok(Self {
             dataset: Arc::new(dataset),
@@ -109,18 +123,26 @@ impl Source {
 
     /// Whether batches are features.
     pub fn is_cached(&self) -> bool {
-        matches!(self.rows, Rows::Features(_))
+        matches!(self.rows, Rows::Features(..))
     }
 
-    /// Whether the images lie on the GPU.
+    /// Whether the images or their features lie on the GPU.
     pub fn is_resident(&self) -> bool {
-        matches!(self.rows, Rows::Resident(_))
+        matches!(
+            self.rows,
+            Rows::Resident(_) | Rows::Features(Features::Resident(_), _)
+        )
     }
 
     /// What its batches are.
     pub fn input(&self) -> BatchInput {
         match &self.rows {
-            Rows::Features(cache) => BatchInput::Features { map: cache.0.map() },
+            Rows::Features(Features::Resident(features), _) => {
+                BatchInput::ResidentFeatures(features.clone())
+            }
+            Rows::Features(Features::Host(features), _) => BatchInput::Features {
+                map: features.map(),
+            },
             Rows::Resident(images) => BatchInput::Resident {
                 images: images.clone(),
                 size: self.size,
@@ -132,20 +154,15 @@ impl Source {
         }
     }
 
-    /// The inputs of a batch of `rows`: some images under the given views (the plain one where none
-    /// are given). Reads and decodes what is not in memory.
+    /// The inputs of a batch: some images under the given views (the plain one where none are given).
+    /// Reads and decodes what is not in memory.
     ///
     /// # Errors
     /// An image file has changed since the set was opened.
     ///
     /// # Panics
     /// When the features of a view are not cached: augmentations that move pixels are not.
-    pub fn fetch(
-        &self,
-        rows: usize,
-        indices: &[usize],
-        views: Option<&[View]>,
-    ) -> Result<Inputs, DataError> {
+    pub fn fetch(&self, indices: &[usize], views: Option<&[View]>) -> Result<Inputs, DataError> {
         let views = match views {
             Some(views) => views.to_vec(),
             None => vec![PLAIN_VIEW; indices.len()],
@@ -159,18 +176,23 @@ impl Source {
                 images: indices.to_vec(),
                 views,
             },
-            Rows::Features(cache) => {
-                let (cache, known) = &**cache;
+            Rows::Features(features, known) => {
                 let place = |view: &View| {
                     let found = known.iter().position(|known| known == view);
                     found.expect("the features of every view in use are cached")
                 };
-                let picks: Vec<_> = indices
+                let rows = indices
                     .iter()
                     .zip(&views)
-                    .map(|(index, view)| (*index, place(view)))
+                    .map(|(index, view)| index * known.len() + place(view))
                     .collect();
-                Inputs::Features(cache.gather(&picks, rows))
+                match features {
+                    Features::Resident(_) => Inputs::FeaturePicks(rows),
+                    Features::Host(set) => Inputs::Features {
+                        set: set.clone(),
+                        rows,
+                    },
+                }
             }
         })
     }
@@ -182,17 +204,50 @@ impl Inputs {
         match self {
             Self::Images { pixels, views } => batch.write_images(pixels, views),
             Self::Picks { images, views } => batch.write_picks(images, views),
-            Self::Features(features) => batch.write_features(features),
+            Self::FeaturePicks(rows) => batch.write_feature_picks(rows),
+            Self::Features { set, rows } => {
+                let rows: Vec<&[f16]> = rows.iter().map(|row| set.row(*row)).collect();
+                batch.write_features(&rows);
+            }
         }
     }
 }
 
-/// All images of a set on the GPU; `None` where it has no memory for them.
+/// The features of a set, where they are to be cached and there is memory for them.
+fn features(
+    budget: &mut Budget,
+    set: FeatureSet,
+    mut progress: impl FnMut(usize),
+) -> Result<Option<Features>, PredictError> {
+    let bytes = set.bytes();
+    let Some(host) = budget.features.as_mut().filter(|_| !set.views.is_empty()) else {
+        return Ok(None);
+    };
+    if bytes <= budget.resident
+        && let Some(features) = set.on_gpu(&mut progress)?
+    {
+        budget.resident -= bytes;
+        return Ok(Some(Features::Resident(Arc::new(features))));
+    }
+    if bytes > *host {
+        return Ok(None);
+    }
+    *host -= bytes;
+    let features = set.on_host(progress)?;
+    Ok(Some(Features::Host(Arc::new(features))))
+}
+
+/// All images of a set on the GPU; `None` where there is no memory for them.
 fn resident(
+    budget: &mut Budget,
     gpu: &Gpu,
     dataset: &Dataset,
     mut progress: impl FnMut(usize),
 ) -> Result<Option<ResidentImages>, PredictError> {
+    let bytes = (dataset.len() * dataset.image_bytes()) as u64;
+    if bytes > budget.resident {
+        return Ok(None);
+    }
     let Some(images) = ResidentImages::reserve(gpu, dataset.len(), dataset.side)? else {
         return Ok(None);
     };
@@ -205,6 +260,7 @@ fn resident(
             images.write(part[0], &pixels)?;
             progress(part[part.len() - 1] + 1);
         }
+        budget.resident -= bytes;
         Ok(Some(images))
     })
 }

@@ -244,9 +244,9 @@ pub struct TrainConfig {
     /// Which images are set aside. Default: the seed.
     pub split_seed: Option<u64>,
     pub augment: Augment,
-    /// Bytes of host memory for cached features.
+    /// Bytes of host memory for cached features; where it is zero none are cached, on the GPU neither.
     pub prefix_cache: u64,
-    /// Bytes of GPU memory for images where their features are not cached.
+    /// Bytes of GPU memory for images, as cached features or as they are.
     pub resident_images: u64,
     pub seed: u64,
     /// What convolutions multiply. A trainer takes it from its device.
@@ -293,7 +293,7 @@ impl Default for TrainConfig {
             split_seed: None,
             augment: Augment::Flip,
             prefix_cache: 2 << 30,
-            resident_images: 1 << 30,
+            resident_images: 2 << 30,
             seed: 1,
             precision: Precision::F32,
         }
@@ -313,8 +313,8 @@ impl TrainConfig {
     /// What the sets of a run may take.
     pub fn budget(&self) -> Budget {
         Budget {
-            features: self.prefix_cache,
-            images: self.resident_images,
+            features: (self.prefix_cache > 0).then_some(self.prefix_cache),
+            resident: self.resident_images,
         }
     }
 

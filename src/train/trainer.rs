@@ -272,7 +272,7 @@ impl Trainer {
         let source = &self.train;
         let fetch = |number: usize| {
             let (indices, views) = &batches[number];
-            source.fetch(rows, indices, Some(views))
+            source.fetch(indices, Some(views))
         };
         prefetch(batches.len(), fetch, |ahead| {
             let mut for_input = Duration::ZERO;

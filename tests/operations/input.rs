@@ -1,6 +1,6 @@
 //! From bytes to the network's input.
 
-use bayeslora::model::{ImageChunk, Map};
+use bayeslora::model::{Map, Piece};
 use half::f16;
 
 use crate::bench::{EXACT, everywhere, map_lanes, map_of};
@@ -66,19 +66,19 @@ fn prepare() {
         );
         everywhere(&name, 17, |bench| {
             let parts = pixels.chunks(capacity * 3 * plane).enumerate();
-            let chunks: Vec<ImageChunk> = parts
+            let pieces: Vec<Piece> = parts
                 .map(|(number, part)| {
                     let mut bytes = part.to_vec();
                     bytes.resize(bytes.len().next_multiple_of(4), 255);
-                    ImageChunk {
+                    Piece {
                         slot: bench.words(&bytemuck::pod_collect_to_vec::<u8, u32>(&bytes)),
                         first: number * capacity,
-                        images: part.len() / (3 * plane),
+                        count: part.len() / (3 * plane),
                     }
                 })
                 .collect();
             let views = bench.words(&crops);
-            let out = bench.graph.prepare(&chunks, views, side, size, first, rows);
+            let out = bench.graph.prepare(&pieces, views, side, size, first, rows);
             bench.expect("out", out, &expected, PIXELS);
         });
     }
@@ -86,20 +86,56 @@ fn prepare() {
 
 #[test]
 fn unpack() {
-    for (channels, [height, width], rows) in [(3, [1, 1], 1), (5, [5, 7], 9), (10, [3, 3], 17)] {
-        let x = Tensor::random(&[rows, channels, height, width], 1)
+    // Rows there are, those of a buffer, rows of the batch, those that have features.
+    for (channels, [height, width], sets, capacity, batch, picked) in [
+        (3, [1, 1], 1, 1, 1, 1),
+        (5, [5, 7], 9, 9, 9, 9),
+        (10, [3, 3], 17, 5, 13, 11),
+        (1, [2, 9], 4, 1, 6, 5),
+        (129, [1, 3], 7, 3, 5, 1),
+        (7, [3, 2], 3, 2, 4, 0),
+        (6, [23, 29], 5, 2, 4, 3),
+    ] {
+        let all = Tensor::random(&[sets, channels, height, width], 1)
             .map(|value| f64::from(f16::from_f64(8.0 * value)));
-        let map: Map = map_of(&x);
-        let name = format!("unpack {channels} channels {height}x{width} {rows} rows");
+        let row = channels * height * width;
+        let picks: Vec<usize> = (0..picked).map(|row| (3 * row + 1) % sets).collect();
+        let mut expected: Vec<f64> = picks
+            .iter()
+            .flat_map(|number| &all.data[number * row..][..row])
+            .copied()
+            .collect();
+        expected.resize(batch * row, 0.0);
+        let expected = Tensor::new(&[batch, channels, height, width], expected);
+        let numbers = picks.iter().map(|number| *number as u32);
+        let none = std::iter::repeat(u32::MAX);
+        let views: Vec<u32> = numbers
+            .chain(none)
+            .take(batch)
+            .flat_map(|number| [7, 7, 7, number])
+            .collect();
+        let map: Map = map_of(&all);
+        let name = format!(
+            "unpack {picked} of {batch} rows from {sets} by {capacity}, {channels} channels {height}x{width}"
+        );
         everywhere(&name, 5, |bench| {
-            let halves: Vec<f16> = crate::bench::floats(&map_lanes(&x))
-                .into_iter()
-                .map(f16::from_f32)
-                .collect();
-            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&halves);
-            let halves = bench.words(&words);
-            let out = bench.graph.unpack(halves, map, rows);
-            bench.expect("out", out, &x, EXACT);
+            let mut pieces = Vec::new();
+            for first in (0..sets).step_by(capacity) {
+                let count = capacity.min(sets - first);
+                let halves: Vec<f16> = (first..first + count)
+                    .flat_map(|number| {
+                        let features = all.data[number * row..][..row].to_vec();
+                        let features = Tensor::new(&[1, channels, height, width], features);
+                        crate::bench::floats(&map_lanes(&features))
+                    })
+                    .map(f16::from_f32)
+                    .collect();
+                let slot = bench.words(&bytemuck::pod_collect_to_vec(&halves));
+                pieces.push(Piece { slot, first, count });
+            }
+            let views = bench.words(&views);
+            let out = bench.graph.unpack(&pieces, views, map, batch);
+            bench.expect("out", out, &expected, EXACT);
         });
     }
 }

@@ -48,8 +48,8 @@ impl<'a> Workshop<'a> {
             prepared: [None, None],
             sources: HashMap::new(),
             budget: Budget {
-                features: FEATURES,
-                images: 0,
+                features: Some(FEATURES),
+                resident: 0,
             },
         })
     }

@@ -3,12 +3,16 @@
 use crate::gpu::Slot;
 use crate::model::graph::{Graph, Map, Tensor, u};
 
-/// u8 images of consecutive numbers in one buffer, `[images, side, side, 3]`.
+/// What a workgroup unpacks of a row, at most: eight quads an invocation.
+const GROUP_QUADS: usize = 8 * 64;
+
+/// Items of consecutive numbers in one buffer: u8 images `[count, side, side, 3]`, or the f16 features
+/// of rows `[count, position, channel]`.
 #[derive(Clone, Copy, Debug)]
-pub struct ImageChunk {
+pub struct Piece {
     pub slot: Slot,
     pub first: usize,
-    pub images: usize,
+    pub count: usize,
 }
 
 impl Graph {
@@ -16,7 +20,7 @@ impl Graph {
     /// normalised.
     pub fn prepare(
         &mut self,
-        images: &[ImageChunk],
+        images: &[Piece],
         views: Slot,
         side: usize,
         size: usize,
@@ -25,19 +29,19 @@ impl Graph {
     ) -> Tensor {
         let out = self.tensor("input", Map::square(size, 3), rows);
         let items = size * size * rows;
-        for chunk in images {
+        for piece in images {
             self.elementwise(
                 "prepare images".into(),
                 "input/prepare",
                 &[out.textured()],
-                &[("images", chunk.slot), ("views", views), ("out", out.slot)],
+                &[("images", piece.slot), ("views", views), ("out", out.slot)],
                 &[
                     ("first", u(first)),
                     ("batch", u(rows)),
                     ("side", u(side)),
                     ("size", u(size)),
-                    ("first_image", u(chunk.first)),
-                    ("image_count", u(chunk.images)),
+                    ("first_image", u(piece.first)),
+                    ("image_count", u(piece.count)),
                 ],
                 items,
                 (40 * items / images.len()) as u64,
@@ -46,19 +50,30 @@ impl Graph {
         out
     }
 
-    /// f16 features of a batch to f32.
-    pub fn unpack(&mut self, halves: Slot, map: Map, rows: usize) -> Tensor {
+    /// f16 features to f32, those whose numbers the views of the batch have; a negative number stands
+    /// for zeros.
+    pub fn unpack(&mut self, features: &[Piece], views: Slot, map: Map, rows: usize) -> Tensor {
         let out = self.tensor("features", map, rows);
-        let quads = map.floats() / 4 * rows;
-        self.elementwise(
-            "unpack features".into(),
-            "input/unpack",
-            &[out.textured()],
-            &[("halves", halves), ("out", out.slot)],
-            &[("quads", u(quads))],
-            quads,
-            0,
-        );
+        let row_quads = map.floats() / 4;
+        let row_groups = row_quads.div_ceil(GROUP_QUADS);
+        for piece in features {
+            self.elementwise(
+                "unpack features".into(),
+                "input/unpack",
+                &[out.textured()],
+                &[("halves", piece.slot), ("views", views), ("out", out.slot)],
+                &[
+                    ("batch", u(rows)),
+                    ("row_groups", u(row_groups)),
+                    ("row_quads", u(row_quads)),
+                    ("channel_quads", u(map.quads())),
+                    ("first_row", u(piece.first)),
+                    ("row_count", u(piece.count)),
+                ],
+                64 * row_groups * rows,
+                0,
+            );
+        }
         out
     }
 

@@ -76,7 +76,7 @@ impl JacobianPlan {
             BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
                 largest_chunk(gpu, network, *size)
             }
-            BatchInput::Features { .. } => rows,
+            BatchInput::Features { .. } | BatchInput::ResidentFeatures(_) => rows,
         };
         let batch = Batch::new(gpu, input, rows);
         let mut graph = Graph::new(gpu, network.kernels);

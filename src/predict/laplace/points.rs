@@ -120,7 +120,7 @@ pub fn for_each(
         _ => rows,
     };
     let batches: Vec<&[usize]> = indices.chunks(rows).collect();
-    let fetch = |number: usize| source.fetch(rows, batches[number], None);
+    let fetch = |number: usize| source.fetch(batches[number], None);
     prefetch(batches.len(), fetch, |ahead| {
         for (number, batch) in batches.iter().enumerate() {
             let inputs = ahead.next(|| ()).expect("as many as there are batches")?;

@@ -87,16 +87,9 @@ impl ProductKernel {
         let tiled = tiles.clone().copied().map(Self::Tiled);
         let half = gpu.has(wgpu::Features::SHADER_F16);
         let halves = tiles.copied().map(Self::Half).filter(|_| half);
-        let limits = gpu.limits();
-        let memory = limits.max_compute_workgroup_storage_size;
-        let matrices = gpu
-            .cooperative_matrix()
-            .into_iter()
-            .flat_map(Self::matrices);
+        let matrices = Self::matrices_of(gpu).into_iter();
         let matrices = matrices.filter(|kernel| match kernel {
-            Self::Matrix { size, tile } => {
-                tile.suits(lines, cols) && tile.workgroup_bytes(*size) <= memory
-            }
+            Self::Matrix { tile, .. } => tile.suits(lines, cols),
             _ => false,
         });
         let exact = [Self::Plain].into_iter().chain(tiled);
