@@ -291,3 +291,80 @@ fn refusals_name_the_way_out() {
     refuses(&lora, "prune --keep .5", &["layer4.1"]);
     drop(dir);
 }
+
+/// NLL of some samples on test images, which are the same for the same gates.
+fn sampled(run: &Path) -> Value {
+    json(&mut on(
+        run,
+        "eval --data sample --limit-test 20 --samples 4 --json",
+    ))
+}
+
+#[test]
+fn mixed_gates_are_those_that_were_trained() {
+    let (dir, run) = run(&GATED);
+    let [whole, cut, again] = ["whole", "cut", "again"].map(|name| dir.path().join(name));
+    let line = "prune --keep 1 --gauge svd --json --out";
+    let report = json(on(&run, line).arg(&whole));
+    assert_eq!(
+        (&report["posterior"], &report["ranks_after"]),
+        (&"mixed".into(), &6.into())
+    );
+    assert!(adapter(&whole).is_mixed());
+    let (before, after) = (sampled(&run), sampled(&whole));
+    assert!(
+        (number(&before["nll"]) - number(&after["nll"])).abs() < 1e-5,
+        "{before} {after}"
+    );
+    let deterministic = json(&mut on(
+        &run,
+        "eval --data sample --limit-test 20 --samples 0 --json",
+    ));
+    assert!(
+        (number(&before["nll"]) - number(&deterministic["nll"])).abs() > 1e-4,
+        "gates show"
+    );
+
+    let report = json(on(&run, "prune --keep .5 --gauge svd --json --out").arg(&cut));
+    let scores = sampled(&cut);
+    assert_eq!(scores["rank_count"], 3);
+    assert_eq!(scores["adapter_parameters"], report["scalars_after"]);
+    assert_eq!(scores["effective_rank"], report["effective_rank_after"]);
+    let soft = number(&scores["effective_rank"]);
+    assert!(soft > 0.0 && soft < 3.0, "{soft}");
+    // What is mixed is cut again in a basis of its own.
+    let report = json(on(&cut, "prune --keep-ranks 2 --gauge svd --json --out").arg(&again));
+    assert_eq!(
+        (&report["ranks_before"], &report["ranks_after"]),
+        (&3.into(), &2.into())
+    );
+    assert!(number(&report["curve"][0]["kl"]).abs() < 1e-8);
+    assert!(adapter(&again).is_mixed());
+    refuses(
+        &cut,
+        "prune --keep .5 --gauge none",
+        &["mixed", "--gauge svd"],
+    );
+    refuses(&cut, "prune --threshold 0", &["mixed", "--keep"]);
+}
+
+#[test]
+fn noise_on_weights_does_not_turn() {
+    let (_dir, run) = run(&GATED);
+    edit(&run, |adapter| {
+        adapter.gates = bayeslora::formats::GateDistribution::Weights;
+    });
+    refuses(
+        &run,
+        "prune --keep .5 --gauge svd",
+        &["draws its weights", "--posterior mean", "--gauge none"],
+    );
+    on(
+        &run,
+        "prune --keep .5 --gauge svd --posterior mean --dry-run",
+    )
+    .assert()
+    .success();
+    let kept = json(&mut on(&run, "prune --keep .5 --dry-run --json"));
+    assert_eq!(kept["gauge"], "none");
+}

@@ -2,8 +2,11 @@
 
 mod common;
 mod properties;
+mod reference;
 
 #[path = "gauge/algebra.rs"]
 mod algebra;
+#[path = "gauge/mixed.rs"]
+mod mixed;
 #[path = "gauge/network.rs"]
 mod network;

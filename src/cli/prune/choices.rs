@@ -34,6 +34,8 @@ pub enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Posterior {
+    /// They act on the ranks left as they did, which are then no longer independent: exact
+    Mixed,
     /// They are given up: the mean weights alone are left
     Mean,
 }
@@ -69,8 +71,15 @@ impl Choices {
         if args.threshold.is_some() || args.by == Some(By::Alpha) {
             require_alpha(args, run, gated)?;
         }
+        let mixed = run.adapter.is_mixed();
         let by_alpha = args.threshold.is_some() || args.by == Some(By::Alpha);
-        let gauge = args.gauge.unwrap_or(match gated || by_alpha {
+        ensure!(
+            !(mixed && args.gauge == Some(Gauge::None)),
+            "--gauge none: the gates of {} are mixed already, so its ranks have none of their own to be cut with; take \
+             --gauge svd",
+            run.dir.path().display()
+        );
+        let gauge = args.gauge.unwrap_or(match gated && !mixed || by_alpha {
             true => Gauge::None,
             false => Gauge::Svd,
         });
@@ -108,15 +117,19 @@ impl Choices {
                 false => "this adapter has none",
             }
         );
+        let of_weights = turned && run.adapter.gates == GateDistribution::Weights;
         ensure!(
-            !turned || args.posterior.is_some(),
-            "--gauge svd turns the ranks out of the basis that their gates were trained in; take --posterior mean to \
-             give the gates up, or --gauge none"
+            !of_weights || args.posterior == Some(Posterior::Mean),
+            "--gauge svd: {} draws its weights, not gates (method {}), and noise on weights does not turn with the \
+             ranks; take --posterior mean to give it up, or --gauge none",
+            run.dir.path().display(),
+            run.adapter.method
         );
+        let posterior = turned.then(|| args.posterior.unwrap_or(Posterior::Mixed));
         Ok(Self {
             gauge,
             by,
-            posterior: args.posterior,
+            posterior,
         })
     }
 }
@@ -129,6 +142,11 @@ fn require_alpha(args: &PruneArgs, run: &Run, gated: bool) -> Result<()> {
     };
     let (path, method) = (run.dir.path().display(), &run.adapter.method);
     let instead = "take --keep, --keep-ranks, --max-nll-increase or --max-accuracy-drop, with --by singular-value";
+    if run.adapter.is_mixed() {
+        bail!(
+            "{option}: the gates of {path} are mixed, so its ranks have no log alpha of their own to prune by; {instead}"
+        );
+    }
     if !gated {
         bail!(
             "{option}: the adapter of {path} was trained without gates (method {method}), so there is no log alpha to \

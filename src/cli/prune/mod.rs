@@ -35,7 +35,7 @@ pub struct PruneArgs {
     /// What ranks are chosen by [default: log alpha where ranks have gates, else singular values]
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
-    /// What becomes of the gates when ranks are turned
+    /// What becomes of the gates when ranks are turned [default: mixed]
     #[arg(long, value_name = "P")]
     posterior: Option<Posterior>,
     /// Leave so many ranks, over all layers
