@@ -368,3 +368,67 @@ fn noise_on_weights_does_not_turn() {
     let kept = json(&mut on(&run, "prune --keep .5 --dry-run --json"));
     assert_eq!(kept["gauge"], "none");
 }
+
+#[test]
+fn evidence_comes_from_training_images() {
+    let (dir, run) = run(&GATED);
+    let report = json(&mut on(&run, "prune --keep .5 --dry-run --json"));
+    assert_eq!(
+        (&report["gauge"], &report["by"]),
+        (&"evidence".into(), &"evidence".into())
+    );
+    assert_eq!(
+        (&report["posterior"], &report["evidence_images"]),
+        (&"mixed".into(), &80.into())
+    );
+    let curve = report["curve"].as_array().unwrap();
+    assert!(number(&curve[0]["kl"]).abs() < 1e-8 && curve[0]["predicted_kl"] == 0.0);
+    for point in &curve[1..] {
+        let ratio = number(&point["predicted_kl"]) / number(&point["kl"]);
+        assert!(ratio > 0.2 && ratio < 5.0, "{point}");
+    }
+    let text = on(&run, "prune --keep .5 --dry-run").assert().success();
+    text.stdout(
+        contains("evidence cut")
+            .and(contains("predicted"))
+            .and(contains("from 80 training images")),
+    );
+    // The order in any basis, and nothing foretold without.
+    for gauge in ["none", "svd", "evidence"] {
+        for by in ["evidence", "evidence-per-scalar", "magnitude"] {
+            let line = format!("prune --keep .5 --gauge {gauge} --by {by} --dry-run --json");
+            let report = json(&mut on(&run, &line));
+            assert_eq!(report["ranks_after"], 3);
+            let foretold = by != "magnitude" || gauge == "evidence";
+            assert_eq!(report["predicted_kl"].is_null(), !foretold, "{line}");
+        }
+    }
+    let out = dir.path().join("refitted");
+    let line = "prune --keep .5 --posterior refit --json --out";
+    let report = json(on(&run, line).arg(&out));
+    assert_eq!(report["posterior"], "refit");
+    let cut = adapter(&out);
+    assert!(!cut.is_mixed() && cut.layers.iter().all(|layer| layer.log_alpha.is_some()));
+    let alphas: Vec<f32> = cut
+        .layers
+        .iter()
+        .flat_map(|layer| layer.log_alpha.clone().unwrap())
+        .collect();
+    assert!(
+        alphas.iter().all(|t| (-10.0..=8.0).contains(t)) && alphas.iter().any(|t| *t != alphas[0])
+    );
+    let (_dir, lora) = self::run(&LORA);
+    let report = json(&mut on(
+        &lora,
+        "prune --keep .5 --gauge evidence --dry-run --json",
+    ));
+    assert_eq!(
+        (&report["posterior"], &report["by"]),
+        (&Value::Null, &"evidence".into())
+    );
+    refuses(
+        &lora,
+        "prune --keep .5 --posterior refit",
+        &["--posterior", "has none"],
+    );
+}

@@ -6,6 +6,8 @@ mod reference;
 
 #[path = "gauge/algebra.rs"]
 mod algebra;
+#[path = "gauge/evidence.rs"]
+mod evidence;
 #[path = "gauge/mixed.rs"]
 mod mixed;
 #[path = "gauge/network.rs"]

@@ -16,6 +16,8 @@ pub enum Gauge {
     None,
     /// The singular directions of B A
     Svd,
+    /// The one in which a pass over training images finds the second moments on both sides diagonal
+    Evidence,
 }
 
 /// What ranks are chosen by.
@@ -28,6 +30,10 @@ pub enum By {
     Magnitude,
     /// The smallest singular values of B A
     SingularValue,
+    /// What training images say for the rank the least: its gate's curvature
+    Evidence,
+    /// The same over the numbers that the rank takes
+    EvidencePerScalar,
 }
 
 /// What becomes of gates in another basis than their own, where they are not one a rank any more.
@@ -36,6 +42,8 @@ pub enum By {
 pub enum Posterior {
     /// They act on the ranks left as they did, which are then no longer independent: exact
     Mixed,
+    /// One a rank again, with alpha (1 + alpha) = kappa / evidence
+    Refit,
     /// They are given up: the mean weights alone are left
     Mean,
 }
@@ -56,12 +64,15 @@ impl By {
             Self::Alpha => "log alpha",
             Self::Magnitude => "magnitude",
             Self::SingularValue => "singular value",
+            Self::Evidence => "evidence",
+            Self::EvidencePerScalar => "evidence per scalar",
         }
     }
 }
 
 impl Choices {
-    /// Of an adapter with gates, those that they were made for; of one without, the singular directions.
+    /// Without gates the singular directions serve, which need no images; with gates a turn costs them their independence,
+    /// and what it is done for should be worth it: training images are asked.
     pub fn new(args: &PruneArgs, run: &Run) -> Result<Self> {
         let gated = run
             .adapter
@@ -79,11 +90,15 @@ impl Choices {
              --gauge svd",
             run.dir.path().display()
         );
-        let gauge = args.gauge.unwrap_or(match gated && !mixed || by_alpha {
-            true => Gauge::None,
+        let weights = run.adapter.gates == GateDistribution::Weights;
+        let gauge = args.gauge.unwrap_or(match gated {
+            _ if by_alpha => Gauge::None,
+            true if weights && args.posterior.is_none() => Gauge::None,
+            true => Gauge::Evidence,
             false => Gauge::Svd,
         });
         let by = args.by.unwrap_or(match (gauge, gated) {
+            (Gauge::Evidence, _) => By::Evidence,
             (Gauge::Svd, _) => By::SingularValue,
             (Gauge::None, true) if run.adapter.gates != GateDistribution::Bernoulli => By::Alpha,
             (Gauge::None, _) => By::Magnitude,
@@ -117,11 +132,17 @@ impl Choices {
                 false => "this adapter has none",
             }
         );
-        let of_weights = turned && run.adapter.gates == GateDistribution::Weights;
         ensure!(
-            !of_weights || args.posterior == Some(Posterior::Mean),
-            "--gauge svd: {} draws its weights, not gates (method {}), and noise on weights does not turn with the \
+            !(turned && weights) || args.posterior == Some(Posterior::Mean),
+            "--gauge: {} draws its weights, not gates (method {}), and noise on weights does not turn with the \
              ranks; take --posterior mean to give it up, or --gauge none",
+            run.dir.path().display(),
+            run.adapter.method
+        );
+        ensure!(
+            args.posterior != Some(Posterior::Refit) || run.config.method.learns_noise(),
+            "--posterior refit: alpha was not learnt in {} (method {}), so there is no kappa to set it by; take \
+             --posterior mixed or mean",
             run.dir.path().display(),
             run.adapter.method
         );
@@ -131,6 +152,13 @@ impl Choices {
             by,
             posterior,
         })
+    }
+
+    /// Whether training images have to be gone through.
+    pub fn need_evidence(self) -> bool {
+        self.gauge == Gauge::Evidence
+            || matches!(self.by, By::Evidence | By::EvidencePerScalar)
+            || self.posterior == Some(Posterior::Refit)
     }
 }
 

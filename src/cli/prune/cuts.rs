@@ -32,6 +32,8 @@ pub struct CurvePoint {
     pub nll_change: f64,
     /// KL of the cut model from the uncut one, nats per image.
     pub kl: f64,
+    /// The same as the gates' gradients foretell it, cross terms included; null without evidence.
+    pub predicted_kl: Option<f64>,
     pub accuracy: f64,
 }
 
@@ -116,6 +118,11 @@ impl<'a> Cuts<'a> {
         Ok(mean_kl(before, after, self.ranks.layout.classes))
     }
 
+    /// The same as it was foretold.
+    pub fn predicted_kl(&self, count: usize) -> Option<f64> {
+        self.ranks.predicted_kl(&self.order[..count])
+    }
+
     fn point(&mut self, count: usize) -> Result<CurvePoint> {
         let (cut, kl) = (self.cut(count), self.kl(count)?);
         let (scored, uncut) = (&self.scored[&count], &self.uncut);
@@ -125,6 +132,7 @@ impl<'a> Cuts<'a> {
             nll: scored.scores.nll,
             nll_change: scored.scores.nll - uncut.scores.nll,
             kl,
+            predicted_kl: self.predicted_kl(count),
             accuracy: scored.scores.accuracy,
         })
     }

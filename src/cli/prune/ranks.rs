@@ -1,12 +1,13 @@
 //! The ranks of a run's adapter in the basis in which they are cut.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bayeslora::formats::{Adapter, LayerAdapter};
-use bayeslora::model::{AdapterLayout, AdapterState, exchange};
+use bayeslora::model::{AdapterLayout, AdapterState, LayoutLayer, exchange};
 use bayeslora::predict::fitted;
-use bayeslora::train::gauge::{self, Turn};
+use bayeslora::train::gauge::{self, GateGradients, Turn, best_log_alpha};
 use bayeslora::train::{kept_without, magnitudes, weakest};
 
+use super::bench::Evidence;
 use super::choices::{By, Choices, Gauge, Posterior};
 use crate::cli::run::Run;
 
@@ -17,7 +18,8 @@ pub struct Ranks<'a> {
     /// As the run has it, one gate a rank.
     pub before: (AdapterLayout, AdapterState),
     turns: Vec<Turn>,
-    /// After the turn. Its log alpha means something in the basis of the training alone.
+    gradients: Option<GateGradients>,
+    /// After the turn. Its log alpha means something in the basis of the training, and where it was set anew.
     pub layout: AdapterLayout,
     pub state: AdapterState,
     /// `[ranks]` of each layer: the higher, the longer it stays.
@@ -33,18 +35,25 @@ pub struct Cut {
 }
 
 impl<'a> Ranks<'a> {
-    pub fn new(run: &'a Run, choices: Choices) -> Result<Self> {
-        let (layout, state) = fitted(&run.backbone, &run.adapter)?;
-        let before = (layout.clone(), state.clone());
-        let (turns, singular) = turns(run, choices.gauge, &layout, &state)?;
+    pub fn new(run: &'a Run, choices: Choices, evidence: Option<&Evidence>) -> Result<Self> {
+        let before = fitted(&run.backbone, &run.adapter)?;
+        let (layout, state) = &before;
+        let (turns, singular) = turns(run, choices.gauge, &before, evidence)?;
+        let gradients = evidence.map(|found| GateGradients::new(&found.factors, &turns));
+        let images = evidence.map_or(0, |found| found.train_images);
+        let worth = gradients
+            .as_ref()
+            .map(|gradients| gradients.evidence(images));
+        let log_alpha: Vec<Vec<f32>> = match (choices.posterior, &worth) {
+            (Some(Posterior::Refit), Some(worth)) => refitted(run, layout, worth)?,
+            _ => turns.iter().map(|turn| vec![0.0; turn.rank()]).collect(),
+        };
         let (layout, state) = match choices.gauge {
-            Gauge::None => (layout, state),
-            Gauge::Svd => {
-                let none: Vec<_> = turns.iter().map(|turn| vec![0.0; turn.rank()]).collect();
-                let turned = gauge::turn(&layout, &state, &turns, &none);
-                let layout = gauge::turned_layout(&layout, &run.backbone.resnet, &turns);
-                (layout, turned)
-            }
+            Gauge::None => before.clone(),
+            _ => (
+                gauge::turned_layout(layout, &run.backbone.resnet, &turns),
+                gauge::turn(layout, state, &turns, &log_alpha),
+            ),
         };
         let scores = match choices.by {
             By::Alpha => {
@@ -56,16 +65,32 @@ impl<'a> Ranks<'a> {
             }
             By::Magnitude => magnitudes(&layout, &state),
             By::SingularValue => singular,
+            By::Evidence => worth.context("no evidence")?,
+            By::EvidencePerScalar => {
+                let layers = layout.layers.iter().zip(worth.context("no evidence")?);
+                let per = |(layer, worth): (&LayoutLayer, Vec<f64>)| {
+                    let scalars = layer.params_per_rank() as f64;
+                    worth.into_iter().map(|worth| worth / scalars).collect()
+                };
+                layers.map(per).collect()
+            }
         };
         Ok(Self {
             run,
             choices,
             before,
             turns,
+            gradients,
             layout,
             state,
             scores,
         })
+    }
+
+    /// KL that second-order terms say some ranks cost, nats per image.
+    pub fn predicted_kl(&self, gone: &[(usize, usize)]) -> Option<f64> {
+        let gradients = self.gradients.as_ref()?;
+        Some(gradients.predicted_kl(gone))
     }
 
     /// The (layer, place) of every rank that may go, in the order in which they do.
@@ -81,8 +106,11 @@ impl<'a> Ranks<'a> {
         let layout = self.layout.keep(&self.run.backbone.resnet, &kept);
         let from = &self.run.adapter;
         let gated = from.layers.iter().all(|layer| layer.log_alpha.is_some());
-        let (mut layers, head) =
-            exchange::to_file(&layout, &state, gated && self.choices.posterior.is_none());
+        let (mut layers, head) = exchange::to_file(
+            &layout,
+            &state,
+            gated && matches!(self.choices.posterior, None | Some(Posterior::Refit)),
+        );
         if self.choices.posterior == Some(Posterior::Mixed) {
             for (number, layer) in layers.iter_mut().enumerate() {
                 self.mix(layer, number, &kept[number]);
@@ -122,16 +150,25 @@ impl<'a> Ranks<'a> {
 fn turns(
     run: &Run,
     gauge: Gauge,
-    layout: &AdapterLayout,
-    state: &AdapterState,
+    (layout, state): &(AdapterLayout, AdapterState),
+    evidence: Option<&Evidence>,
 ) -> Result<(Vec<Turn>, Vec<Vec<f64>>)> {
     let layers = layout.layers.iter();
-    if gauge == Gauge::None {
-        return Ok(layers
-            .map(|layer| (Turn::identity(layer.rank()), Vec::new()))
-            .unzip());
-    }
-    let found = gauge::turns(layout, state, |_, a, b| gauge::svd(a, b))?;
+    let found = match gauge {
+        Gauge::None => {
+            return Ok(layers
+                .map(|layer| (Turn::identity(layer.rank()), Vec::new()))
+                .unzip());
+        }
+        Gauge::Svd => gauge::turns(layout, state, |_, a, b| gauge::svd(a, b))?,
+        Gauge::Evidence => {
+            let factors = &evidence.context("no evidence")?.factors;
+            gauge::turns(layout, state, |layer, a, b| {
+                let layer = &factors.layers[layer];
+                gauge::evidence(a, b, layer.moments_h.as_ref(), layer.moments_q.as_ref())
+            })?
+        }
+    };
     let stored = |name: &str| {
         let layer = run.adapter.layers.iter().find(|layer| layer.name == name);
         layer.map_or(0, LayerAdapter::rank)
@@ -142,4 +179,25 @@ fn turns(
         (turn.keep(&kept), values)
     });
     Ok(all.unzip())
+}
+
+/// log alpha of every rank by the run's own kappa.
+fn refitted(run: &Run, layout: &AdapterLayout, worth: &[Vec<f64>]) -> Result<Vec<Vec<f32>>> {
+    let config = &run.config;
+    let multiplicity = config.kl_multiplicity.with_context(|| {
+        let config = run.dir.path().join("config.toml");
+        format!(
+            "{}: kl-multiplicity is missing, which --posterior refit needs",
+            config.display()
+        )
+    })?;
+    let layers = layout.layers.iter().zip(worth);
+    let layer = |(layer, worth): (&LayoutLayer, &Vec<f64>)| {
+        let kappa = config.kl_scale * multiplicity.kappa(layer.params_per_rank());
+        let ranks = worth.iter();
+        ranks
+            .map(|worth| best_log_alpha(kappa, *worth) as f32)
+            .collect()
+    };
+    Ok(layers.map(layer).collect())
 }

@@ -29,6 +29,10 @@ pub struct Report {
     pub accuracy_after: f64,
     /// KL of the cut model from the uncut one, nats per image.
     pub kl: f64,
+    /// The same as the gates' gradients foretell it, cross terms included; null without evidence.
+    pub predicted_kl: Option<f64>,
+    /// Training images that the evidence is from; null without.
+    pub evidence_images: Option<usize>,
     pub effective_rank_before: f64,
     pub effective_rank_after: f64,
     /// Numbers that the adapter has.
@@ -174,13 +178,26 @@ fn basis(report: &Report) -> String {
     let basis = match report.gauge {
         Gauge::None => "in the basis of their training",
         Gauge::Svd => "in the singular directions of B A",
+        Gauge::Evidence => "in the basis of the evidence",
     };
-    format!("cuts {basis}, by {}", report.by.title())
+    let images = match report.evidence_images {
+        Some(images) => format!("; evidence from {images} training images"),
+        None => String::new(),
+    };
+    format!("cuts {basis}, by {}{images}", report.by.title())
 }
 
 fn curve(report: &Report) -> comfy_table::Table {
-    let header = ["ranks left", "scalars", "NLL", "change", "KL", "accuracy"];
-    let mut table = tables::new(&header, &[0, 1, 2, 3, 4, 5]);
+    let header = [
+        "ranks left",
+        "scalars",
+        "NLL",
+        "change",
+        "KL",
+        "predicted",
+        "accuracy",
+    ];
+    let mut table = tables::new(&header, &[0, 1, 2, 3, 4, 5, 6]);
     for point in &report.curve {
         table.add_row([
             point.ranks.to_string(),
@@ -188,6 +205,9 @@ fn curve(report: &Report) -> comfy_table::Table {
             format!("{:.4}", point.nll),
             format!("{:+.4}", point.nll_change),
             format!("{:.4}", point.kl),
+            point
+                .predicted_kl
+                .map_or(String::new(), |kl| format!("{kl:.4}")),
             format!("{:.4}", point.accuracy),
         ]);
     }

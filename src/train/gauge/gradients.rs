@@ -1,0 +1,62 @@
+//! What ranks are worth: gate gradients in a basis, and what follows from them.
+
+use faer::Mat;
+
+use super::Turn;
+use crate::predict::GateFactors;
+use crate::train::LOG_ALPHA_RANGE;
+
+/// The gradient of the log likelihood with respect to every gate, for images with labels drawn from the model.
+pub struct GateGradients {
+    /// `[images x labels, ranks]` of each layer.
+    layers: Vec<Mat<f64>>,
+}
+
+impl GateGradients {
+    /// In the basis after `turns`.
+    pub fn new(factors: &GateFactors, turns: &[Turn]) -> Self {
+        let layers = factors.layers.iter().zip(turns);
+        Self {
+            layers: layers
+                .map(|(layer, turn)| layer.gradients(turn.left.as_ref(), turn.right.as_ref()))
+                .collect(),
+        }
+    }
+
+    /// N E[u_i^2] of every rank for N training images: the curvature of the log likelihood in its gate, twice the nats
+    /// that it gains.
+    pub fn evidence(&self, images: usize) -> Vec<Vec<f64>> {
+        let of_layer = |gradients: &Mat<f64>| {
+            let scale = images as f64 / gradients.nrows() as f64;
+            let ranks = gradients.col_iter();
+            ranks.map(|rank| scale * rank.squared_norm_l2()).collect()
+        };
+        self.layers.iter().map(of_layer).collect()
+    }
+
+    /// KL of the model without some (layer, place) from the whole one, to second order and with all cross terms:
+    /// 1/2 E[(sum of the gradients of what goes)^2], nats per image.
+    pub fn predicted_kl(&self, gone: &[(usize, usize)]) -> f64 {
+        let Some((first, _)) = gone.first() else {
+            return 0.0;
+        };
+        let draws = self.layers[*first].nrows();
+        let sum = |draw: usize| -> f64 {
+            let gone = gone.iter();
+            gone.map(|(layer, place)| self.layers[*layer][(draw, *place)])
+                .sum()
+        };
+        0.5 * (0..draws).map(|draw| sum(draw).powi(2)).sum::<f64>() / draws as f64
+    }
+}
+
+/// log alpha where the ELBO of a rank is highest: alpha (1 + alpha) = kappa / e, within what training projects it to.
+pub fn best_log_alpha(kappa: f64, evidence: f64) -> f64 {
+    let (low, high) = LOG_ALPHA_RANGE;
+    let alpha = ((1.0 + 4.0 * kappa / evidence).sqrt() - 1.0) / 2.0;
+    match alpha.is_nan() {
+        // Neither prior nor data say anything.
+        true => f64::from(low),
+        false => alpha.ln().clamp(low.into(), high.into()),
+    }
+}
