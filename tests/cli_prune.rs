@@ -390,7 +390,7 @@ fn evidence_comes_from_training_images() {
     let text = on(&run, "prune --keep .5 --dry-run").assert().success();
     text.stdout(
         contains("evidence cut")
-            .and(contains("predicted"))
+            .and(contains("foretold"))
             .and(contains("from 80 training images")),
     );
     // The order in any basis, and nothing foretold without.

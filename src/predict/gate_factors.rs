@@ -9,20 +9,36 @@ use super::{PredictError, Predictor, Source};
 use crate::data::{keyed_rng, prefetch};
 use crate::gpu::{Gpu, GpuError, Plan, Slot};
 use crate::model::{
-    self, AdapterSlots, Batch, BatchInput, GateMode, Graph, LayoutLayer, Map, StepValues, Tensor,
-    largest_chunk,
+    self, AdapterLayout, AdapterSlots, Batch, BatchInput, GateMode, Graph, LayoutLayer, Map,
+    StepValues, Tensor, largest_chunk,
 };
 
-/// Labels drawn from the model for each image: the expectation over them is what a Fisher matrix is.
-const LABELS: usize = 2;
+/// Whose labels the likelihood is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Labels {
+    /// Two for each image, drawn from the model's mean weights: second moments of the gradients are those of Fisher.
+    Drawn { seed: u64 },
+    /// The images' own: the mean of the gradients is the slope of their NLL.
+    Given,
+}
+
+impl Labels {
+    /// For each image.
+    const fn count(self) -> usize {
+        match self {
+            Self::Drawn { .. } => 2,
+            Self::Given => 1,
+        }
+    }
+}
 
 /// Images of a batch: enough to fill a device.
 const SOFTWARE_ROWS: usize = 32;
 const HARDWARE_ROWS: usize = 128;
 
-/// Gradients of the log likelihood with respect to the gates of every layer at z = 1, before any basis is chosen. With
-/// h = A x and q = s B' G (G: the gradient at the adapter's output) the gradient of rank i's gate is
-/// sum_p q_i(p) h_i(p); turned by R it becomes that of R^-1 h and R' q.
+/// Gradients of the NLL with respect to the gates of every layer at z = 1, before any basis is chosen. With h = A x and
+/// q = s B' G (G: the gradient at the adapter's output) the gradient of rank i's gate is sum_p q_i(p) h_i(p); turned by R
+/// it becomes that of R^-1 h and R' q.
 pub struct GateFactors {
     /// In the order of the layout.
     pub layers: Vec<LayerFactors>,
@@ -41,8 +57,14 @@ pub struct LayerFactors {
 }
 
 impl GateFactors {
-    /// Goes through at most `images` images of a set, evenly spread, with labels drawn from the model's mean weights.
-    /// `progress` is called with the number of images done.
+    /// Bytes of host memory that the factors of so many images take.
+    pub fn bytes(layout: &AdapterLayout, images: usize, labels: Labels) -> u64 {
+        let squares = layout.layers.iter().map(|layer| layer.rank().pow(2));
+        (size_of::<f32>() * labels.count() * images * squares.sum::<usize>()) as u64
+    }
+
+    /// Goes through at most `images` images of a set, evenly spread, one backward pass a label. `progress` is called with
+    /// the number of images done.
     ///
     /// # Errors
     /// There are no images, the GPU fails, or a batch does not fit it; an image file has changed since the set was opened.
@@ -50,7 +72,7 @@ impl GateFactors {
         predictor: &Predictor,
         source: &Source,
         images: usize,
-        seed: u64,
+        labels: Labels,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self, PredictError> {
         let layout = &predictor.layout;
@@ -64,12 +86,12 @@ impl GateFactors {
             return Err(PredictError::Empty);
         }
         let forward = predictor.plan(predictor.spec(source, rows, 1))?;
-        let plan = FactorPlan::new(predictor, source.input(), rows)?;
+        let plan = FactorPlan::new(predictor, source.input(), rows, labels.count())?;
         let ranks = layout.layers.iter().map(LayoutLayer::rank);
         let mut sums: Vec<Sum> = ranks.map(Sum::new).collect();
         let batches: Vec<&[usize]> = indices.chunks(rows).collect();
         let fetch = |number: usize| source.fetch(rows, batches[number], None);
-        let mean = StepValues::prediction(seed, 0, GateMode::Mean);
+        let mean = StepValues::prediction(0, 0, GateMode::Mean);
         prefetch(batches.len(), fetch, |ahead| {
             for (number, batch) in batches.iter().enumerate() {
                 let inputs = ahead.next(|| ()).expect("as many as there are batches")?;
@@ -77,9 +99,13 @@ impl GateFactors {
                 inputs.write(&plan.batch);
                 let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
                 let log_probs = forward.run(&ids, &mean)?;
-                plan.run(&log_probs, |row, draw| {
-                    let number = (LABELS * batch[row] + draw) as u64;
-                    keyed_rng("labels of gate gradients", seed, number).random()
+                plan.run(&log_probs, |row, draw, log_probs| match labels {
+                    Labels::Given => source.dataset.labels[batch[row]] as usize,
+                    Labels::Drawn { seed } => {
+                        let number = (labels.count() * batch[row] + draw) as u64;
+                        let mut rng = keyed_rng("labels of gate gradients", seed, number);
+                        class(log_probs, rng.random())
+                    }
                 });
                 for site in &plan.sites {
                     sums[site.number].add(&plan, site, batch.len())?;
@@ -89,7 +115,8 @@ impl GateFactors {
             Ok::<_, PredictError>(())
         })?;
         let images = indices.len();
-        let layers = sums.into_iter().map(|sum| sum.finish(images)).collect();
+        let finish = |sum: Sum| sum.finish(images, labels.count());
+        let layers = sums.into_iter().map(finish).collect();
         Ok(Self { layers, images })
     }
 }
@@ -108,7 +135,7 @@ impl LayerFactors {
 }
 
 /// The class that a uniform number stands for.
-fn label(log_probs: &[f32], uniform: f64) -> usize {
+fn class(log_probs: &[f32], uniform: f64) -> usize {
     let mut left = uniform;
     for (class, log) in log_probs.iter().enumerate() {
         left -= f64::from(*log).exp();
@@ -176,11 +203,11 @@ impl Sum {
         Ok(())
     }
 
-    fn finish(self, images: usize) -> LayerFactors {
-        let images = images as f64;
+    fn finish(self, images: usize, labels: usize) -> LayerFactors {
+        let (images, labels) = (images as f64, labels as f64);
         LayerFactors {
             moments_h: self.h / faer::Scale(images * self.positions as f64),
-            moments_q: self.q / faer::Scale(images * LABELS as f64),
+            moments_q: self.q / faer::Scale(images * labels),
             outer: self.outer,
         }
     }
@@ -210,7 +237,12 @@ struct FactorPlan {
 }
 
 impl FactorPlan {
-    fn new(predictor: &Predictor, input: BatchInput, rows: usize) -> Result<Self, GpuError> {
+    fn new(
+        predictor: &Predictor,
+        input: BatchInput,
+        rows: usize,
+        labels: usize,
+    ) -> Result<Self, GpuError> {
         let Predictor {
             network, layout, ..
         } = predictor;
@@ -237,7 +269,7 @@ impl FactorPlan {
             model::forward(&mut graph, network, predictor.cut, layout, &read, x, rows);
         let map = activations.logits.map;
         let (mut gradients, mut sites) = (Vec::new(), Vec::<FactorSite>::new());
-        for label in 0..LABELS {
+        for label in 0..labels {
             let gate_gradients = gpu.storage("gate gradients", 4 * gate_len.max(4) as u64);
             let into = slots(&mut graph, &sums, &gate_gradients);
             let buffer = gpu.storage("d logits", (4 * map.floats() * rows) as u64);
@@ -286,9 +318,9 @@ impl FactorPlan {
         })
     }
 
-    /// Runs the batch written before, whose log probabilities are given, with labels that uniform numbers of each row
-    /// and draw choose.
-    fn run(&self, log_probs: &[f32], mut uniform: impl FnMut(usize, usize) -> f64) {
+    /// Runs the batch written before, whose log probabilities are given, with the label that each row and draw is said
+    /// to have.
+    fn run(&self, log_probs: &[f32], mut label: impl FnMut(usize, usize, &[f32]) -> usize) {
         for (draw, (buffer, map)) in self.gradients.iter().enumerate() {
             // Rows that the batch leaves empty have none.
             let mut values = vec![0.0f32; map.floats() * self.rows];
@@ -298,7 +330,7 @@ impl FactorPlan {
             {
                 let pairs = gradient.iter_mut().zip(logs);
                 pairs.for_each(|(to, log)| *to = log.exp());
-                gradient[label(logs, uniform(row, draw))] -= 1.0;
+                gradient[label(row, draw, logs)] -= 1.0;
             }
             self.gpu
                 .queue()

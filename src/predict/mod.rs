@@ -14,6 +14,6 @@ pub use ensemble::Ensemble;
 pub use evaluate::{Evaluated, evaluate};
 pub use features::FeatureCache;
 pub use forward::{ForwardPlan, ForwardSpec};
-pub use gate_factors::{GateFactors, LayerFactors};
+pub use gate_factors::{GateFactors, Labels, LayerFactors};
 pub use predictor::{PredictError, Prediction, Predictive, Predictor, Samples, fitted};
 pub use source::{Budget, Inputs, Source};

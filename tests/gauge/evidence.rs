@@ -3,7 +3,7 @@
 use bayeslora::formats::GateDistribution;
 use bayeslora::model::{AdapterLayout, AdapterState};
 use bayeslora::predict::laplace::{Wanted, for_each};
-use bayeslora::predict::{GateFactors, Predictor, Samples};
+use bayeslora::predict::{GateFactors, Labels, Predictor, Samples};
 use bayeslora::train::gauge::{self, GateGradients, Turn, best_log_alpha};
 use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
@@ -24,12 +24,19 @@ fn predictor(layout: &AdapterLayout, state: &AdapterState) -> Predictor {
     )
 }
 
+fn drawn(seed: u64) -> Labels {
+    Labels::Drawn { seed }
+}
+
 fn small_state(layout: &AdapterLayout) -> AdapterState {
     let mut state = random_state(layout, 12);
     let factors = state.layers.iter_mut().flat_map(|layer| &mut layer.lora_b);
     factors.for_each(|b| *b *= 0.1);
     // No class is certain.
-    state.head_weight.iter_mut().for_each(|weight| *weight *= 0.1);
+    state
+        .head_weight
+        .iter_mut()
+        .for_each(|weight| *weight *= 0.1);
     state
 }
 
@@ -54,7 +61,7 @@ fn gradients_are_those_of_the_turned_network() {
     let state = small_state(&layout);
     let source = images();
     let before = predictor(&layout, &state);
-    let factors = GateFactors::gather(&before, &source, 9, 3, &mut |_| ()).unwrap();
+    let factors = GateFactors::gather(&before, &source, 9, drawn(3), &mut |_| ()).unwrap();
     for turns in [
         random_turns(&layout),
         layout
@@ -138,7 +145,8 @@ fn labels_are_the_models() {
     let state = small_state(&layout);
     let predictor = predictor(&layout, &state);
     let source = images();
-    let gather = |seed| GateFactors::gather(&predictor, &source, 9, seed, &mut |_| ()).unwrap();
+    let gather =
+        |seed| GateFactors::gather(&predictor, &source, 9, drawn(seed), &mut |_| ()).unwrap();
     let moments = |factors: &GateFactors| factors.layers[3].moments_q.clone();
     assert_eq!(moments(&gather(1)), moments(&gather(1)));
     // E[q q'] over labels is that of the exact expectation, as seeds go by.
@@ -174,7 +182,7 @@ fn moments_are_means_over_positions_and_images() {
     let source = images();
     let one = source.first(1);
     let factors =
-        GateFactors::gather(&predictor(&layout, &state), &one, 9, 1, &mut |_| ()).unwrap();
+        GateFactors::gather(&predictor(&layout, &state), &one, 9, drawn(1), &mut |_| ()).unwrap();
     // `fc` has one position: sum_p q h' is q h', and its square the product of both moments' entries.
     let fc = factors.layers.last().unwrap();
     let identity = Mat::<f64>::identity(3, 3);
@@ -199,8 +207,14 @@ fn a_predicted_change_has_its_cross_terms() {
         b[1] = -b[0];
     }
     let source = images();
-    let factors =
-        GateFactors::gather(&predictor(&layout, &state), &source, 9, 1, &mut |_| ()).unwrap();
+    let factors = GateFactors::gather(
+        &predictor(&layout, &state),
+        &source,
+        9,
+        drawn(1),
+        &mut |_| (),
+    )
+    .unwrap();
     let turns: Vec<Turn> = layout
         .layers
         .iter()

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bayeslora::data::Dataset;
 use bayeslora::data::reuse::Part;
 use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice, PLAIN_VIEW};
-use bayeslora::predict::{Evaluated, GateFactors, Predictor, Samples, Source, evaluate, fitted};
+use bayeslora::predict::{
+    Evaluated, GateFactors, Labels, Predictor, Samples, Source, evaluate, fitted,
+};
 use serde::Serialize;
 
 use crate::cli::context::Bar;
@@ -66,12 +68,18 @@ impl Images {
     }
 }
 
-/// Most training images that the evidence is taken from.
-const EVIDENCE_IMAGES: usize = 2_000;
+/// Training images that the evidence is taken from where the user names no number.
+pub const EVIDENCE_IMAGES: usize = 2_000;
 
-/// What training images say of the ranks, as the run has them.
+/// Bytes of host memory that gate gradients may take.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// What images say of the ranks, as the run has them.
 pub struct Evidence {
-    pub factors: GateFactors,
+    /// Of training images, with labels drawn from the model.
+    pub fisher: GateFactors,
+    /// Of held-out images, with their own.
+    pub held_out: GateFactors,
     /// Images of the training set.
     pub train_images: usize,
 }
@@ -109,6 +117,11 @@ impl Bench {
         })
     }
 
+    /// The held-out images' own.
+    pub fn labels(&self) -> &[u32] {
+        &self.held_out.dataset.labels
+    }
+
     /// Mean weights.
     fn predictor(&self, layout: &AdapterLayout, state: &AdapterState) -> Predictor {
         Predictor::with_state(
@@ -134,22 +147,33 @@ impl Bench {
         )?)
     }
 
-    /// Asks training images, with labels drawn from the model.
-    pub fn evidence(&self, run: &Run, train: Dataset) -> Result<Evidence> {
+    /// Asks training images, `wanted` of them or the usual number, with labels drawn from the model, and as many held-out
+    /// images with their own.
+    pub fn evidence(&self, run: &Run, train: Dataset, wanted: Option<usize>) -> Result<Evidence> {
         let (layout, state) = fitted(&run.backbone, &run.adapter)?;
+        let labels = Labels::Drawn {
+            seed: run.config.seed,
+        };
+        let per_image = GateFactors::bytes(&layout, 1, labels).max(1);
+        let most = usize::try_from(MOST_BYTES / per_image)?;
+        ensure!(
+            wanted.is_none_or(|images| images.min(train.len()) <= most),
+            "--evidence-images: the gradients of so many images between {} ranks take over {} of memory; take at \
+             most {most}",
+            layout.total_rank(),
+            bytesize::ByteSize(MOST_BYTES)
+        );
+        let images = wanted.unwrap_or(EVIDENCE_IMAGES.min(most));
         let train_images = train.len();
-        let source = Source::images(train, self.size);
-        let total = train_images.min(EVIDENCE_IMAGES);
-        let mut progress = |done| self.bar.show("weighing ranks", done, total);
-        let factors = GateFactors::gather(
-            &self.predictor(&layout, &state),
-            &source,
-            EVIDENCE_IMAGES,
-            run.config.seed,
-            &mut progress,
-        )?;
+        let predictor = self.predictor(&layout, &state);
+        let gather = |source: &Source, labels: Labels| {
+            let total = images.min(source.dataset.len());
+            let mut progress = |done| self.bar.show("weighing ranks", done, total);
+            GateFactors::gather(&predictor, source, images, labels, &mut progress)
+        };
         Ok(Evidence {
-            factors,
+            fisher: gather(&Source::images(train, self.size), labels)?,
+            held_out: gather(&self.held_out, Labels::Given)?,
             train_images,
         })
     }

@@ -57,6 +57,17 @@ pub struct Choices {
     pub posterior: Option<Posterior>,
 }
 
+impl Gauge {
+    /// As the option takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Svd => "svd",
+            Self::Evidence => "evidence",
+        }
+    }
+}
+
 impl By {
     /// As tables call it.
     pub fn title(self) -> &'static str {
@@ -147,11 +158,19 @@ impl Choices {
             run.adapter.method
         );
         let posterior = turned.then(|| args.posterior.unwrap_or(Posterior::Mixed));
-        Ok(Self {
+        let choices = Self {
             gauge,
             by,
             posterior,
-        })
+        };
+        ensure!(
+            args.evidence_images.is_none() || choices.need_evidence(),
+            "--evidence-images: no training image is asked for a cut in --gauge {} by {}; leave it out, or take --by \
+             evidence",
+            gauge.name(),
+            by.title()
+        );
+        Ok(choices)
     }
 
     /// Whether training images have to be gone through.

@@ -8,7 +8,7 @@ use bayeslora::predict::Evaluated;
 use serde::Serialize;
 
 use super::bench::Bench;
-use super::ranks::{Cut, Ranks};
+use super::ranks::{Cut, Predicted, Ranks};
 
 /// Shares of the ranks that the curve leaves.
 const SHARES: [f64; 6] = [1.0, 0.75, 0.5, 0.375, 0.25, 0.125];
@@ -30,6 +30,10 @@ pub struct CurvePoint {
     pub scalars: usize,
     pub nll: f64,
     pub nll_change: f64,
+    /// Standard error of that change over the images.
+    pub nll_change_se: f64,
+    /// The NLL as the gates' gradients foretell it: its slope and the KL; null without evidence.
+    pub predicted_nll: Option<f64>,
     /// KL of the cut model from the uncut one, nats per image.
     pub kl: f64,
     /// The same as the gates' gradients foretell it, cross terms included; null without evidence.
@@ -118,9 +122,33 @@ impl<'a> Cuts<'a> {
         Ok(mean_kl(before, after, self.ranks.layout.classes))
     }
 
-    /// The same as it was foretold.
-    pub fn predicted_kl(&self, count: usize) -> Option<f64> {
-        self.ranks.predicted_kl(&self.order[..count])
+    /// What a cut of the first `count` ranks was foretold to do.
+    pub fn predicted(&self, count: usize) -> Option<Predicted> {
+        self.ranks.predicted(&self.order[..count])
+    }
+
+    /// The NLL that was foretold without the first `count` ranks.
+    pub fn predicted_nll(&self, count: usize) -> Option<f64> {
+        let predicted = self.predicted(count)?;
+        Some(self.uncut.scores.nll + predicted.nll_change)
+    }
+
+    /// Standard error of the change of the NLL, paired over the images.
+    fn standard_error(&self, count: usize) -> f64 {
+        let classes = self.ranks.layout.classes;
+        let labels = self.bench.labels().iter().map(|label| *label as usize);
+        let (before, after) = (&self.uncut.log_probs, &self.scored[&count].log_probs);
+        let rows = before
+            .chunks_exact(classes)
+            .zip(after.chunks_exact(classes));
+        let changes: Vec<f64> = rows
+            .zip(labels)
+            .map(|((before, after), label)| f64::from(before[label]) - f64::from(after[label]))
+            .collect();
+        let n = changes.len() as f64;
+        let mean = changes.iter().sum::<f64>() / n;
+        let squares = changes.iter().map(|change| (change - mean).powi(2));
+        (squares.sum::<f64>() / ((n - 1.0).max(1.0) * n)).sqrt()
     }
 
     fn point(&mut self, count: usize) -> Result<CurvePoint> {
@@ -131,8 +159,10 @@ impl<'a> Cuts<'a> {
             scalars: cut.adapter.scalars(),
             nll: scored.scores.nll,
             nll_change: scored.scores.nll - uncut.scores.nll,
+            nll_change_se: self.standard_error(count),
+            predicted_nll: self.predicted_nll(count),
             kl,
-            predicted_kl: self.predicted_kl(count),
+            predicted_kl: self.predicted(count).map(|predicted| predicted.kl),
             accuracy: scored.scores.accuracy,
         })
     }

@@ -57,6 +57,9 @@ pub struct PruneArgs {
     /// Cut only as far as the held-out accuracy falls by at most A (.01 is one point)
     #[arg(long, value_name = "A", group = "how far")]
     max_accuracy_drop: Option<f64>,
+    /// Training images that the evidence is taken from, evenly spread [default: 2000, or all where there are fewer]
+    #[arg(long, value_name = "N")]
+    evidence_images: Option<usize>,
     /// Ranks that every layer keeps, the last that would go
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_rank: usize,
@@ -91,7 +94,9 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let images = Images::open(&run, args.data.as_ref(), choices.need_evidence(), &bar)?;
     let gpu = context.gpu()?;
     let bench = Bench::new(&gpu, &run, images.held_out, bar)?;
-    let evidence = images.train.map(|train| bench.evidence(&run, train));
+    let evidence = images
+        .train
+        .map(|train| bench.evidence(&run, train, args.evidence_images));
     let evidence = evidence.transpose()?;
     let ranks = Ranks::new(&run, choices, evidence.as_ref())?;
     let order = ranks.order(args.min_rank);
@@ -113,7 +118,8 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let count = cuts.within(&limits, candidates)?;
     let chosen = cuts.cut(count);
     let curve = cuts.curve()?;
-    let (kl, predicted_kl) = (cuts.kl(count)?, cuts.predicted_kl(count));
+    let (kl, predicted_nll) = (cuts.kl(count)?, cuts.predicted_nll(count));
+    let predicted_kl = cuts.predicted(count).map(|predicted| predicted.kl);
     let (before, after) = (cuts.uncut.clone(), cuts.score(count)?);
     let mut report = Report {
         held_out: images.set,
@@ -131,9 +137,10 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         nll_after: after.scores.nll,
         accuracy_before: before.scores.accuracy,
         accuracy_after: after.scores.accuracy,
+        predicted_nll,
         kl,
         predicted_kl,
-        evidence_images: evidence.as_ref().map(|found| found.factors.images),
+        evidence_images: evidence.as_ref().map(|found| found.fisher.images),
         effective_rank_before: run.effective_rank(),
         effective_rank_after: run::effective_rank(&chosen.adapter),
         scalars_before: run.adapter.scalars(),

@@ -18,7 +18,7 @@ pub struct Ranks<'a> {
     /// As the run has it, one gate a rank.
     pub before: (AdapterLayout, AdapterState),
     turns: Vec<Turn>,
-    gradients: Option<GateGradients>,
+    gradients: Option<Gradients>,
     /// After the turn. Its log alpha means something in the basis of the training, and where it was set anew.
     pub layout: AdapterLayout,
     pub state: AdapterState,
@@ -34,16 +34,35 @@ pub struct Cut {
     pub adapter: Adapter,
 }
 
+/// Of the gates, in the basis after the turn.
+struct Gradients {
+    /// Training images, labels of the model.
+    fisher: GateGradients,
+    /// Held-out images, labels of their own.
+    held_out: GateGradients,
+}
+
+/// What a cut was foretold to do, cross terms included, in nats per image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Predicted {
+    pub kl: f64,
+    /// The slope of the held-out NLL and the KL.
+    pub nll_change: f64,
+}
+
 impl<'a> Ranks<'a> {
     pub fn new(run: &'a Run, choices: Choices, evidence: Option<&Evidence>) -> Result<Self> {
         let before = fitted(&run.backbone, &run.adapter)?;
         let (layout, state) = &before;
         let (turns, singular) = turns(run, choices.gauge, &before, evidence)?;
-        let gradients = evidence.map(|found| GateGradients::new(&found.factors, &turns));
+        let gradients = evidence.map(|found| Gradients {
+            fisher: GateGradients::new(&found.fisher, &turns),
+            held_out: GateGradients::new(&found.held_out, &turns),
+        });
         let images = evidence.map_or(0, |found| found.train_images);
         let worth = gradients
             .as_ref()
-            .map(|gradients| gradients.evidence(images));
+            .map(|gradients| gradients.fisher.evidence(images));
         let log_alpha: Vec<Vec<f32>> = match (choices.posterior, &worth) {
             (Some(Posterior::Refit), Some(worth)) => refitted(run, layout, worth)?,
             _ => turns.iter().map(|turn| vec![0.0; turn.rank()]).collect(),
@@ -87,10 +106,14 @@ impl<'a> Ranks<'a> {
         })
     }
 
-    /// KL that second-order terms say some ranks cost, nats per image.
-    pub fn predicted_kl(&self, gone: &[(usize, usize)]) -> Option<f64> {
+    /// What the gates' gradients foretell that a cut of some ranks does.
+    pub fn predicted(&self, gone: &[(usize, usize)]) -> Option<Predicted> {
         let gradients = self.gradients.as_ref()?;
-        Some(gradients.predicted_kl(gone))
+        let kl = gradients.fisher.predicted_kl(gone);
+        Some(Predicted {
+            kl,
+            nll_change: gradients.held_out.slope(gone) + kl,
+        })
     }
 
     /// The (layer, place) of every rank that may go, in the order in which they do.
@@ -162,7 +185,7 @@ fn turns(
         }
         Gauge::Svd => gauge::turns(layout, state, |_, a, b| gauge::svd(a, b))?,
         Gauge::Evidence => {
-            let factors = &evidence.context("no evidence")?.factors;
+            let factors = &evidence.context("no evidence")?.fisher;
             gauge::turns(layout, state, |layer, a, b| {
                 let layer = &factors.layers[layer];
                 gauge::evidence(a, b, layer.moments_h.as_ref(), layer.moments_q.as_ref())

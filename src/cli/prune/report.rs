@@ -27,6 +27,8 @@ pub struct Report {
     pub nll_after: f64,
     pub accuracy_before: f64,
     pub accuracy_after: f64,
+    /// As the gates' gradients foretell it: the slope of the NLL on the held-out images, and the KL; null without evidence.
+    pub predicted_nll: Option<f64>,
     /// KL of the cut model from the uncut one, nats per image.
     pub kl: f64,
     /// The same as the gates' gradients foretell it, cross terms included; null without evidence.
@@ -193,17 +195,21 @@ fn curve(report: &Report) -> comfy_table::Table {
         "scalars",
         "NLL",
         "change",
+        "foretold",
         "KL",
-        "predicted",
+        "foretold",
         "accuracy",
     ];
-    let mut table = tables::new(&header, &[0, 1, 2, 3, 4, 5, 6]);
+    let mut table = tables::new(&header, &[0, 1, 2, 3, 4, 5, 6, 7]);
     for point in &report.curve {
         table.add_row([
             point.ranks.to_string(),
             point.scalars.to_string(),
             format!("{:.4}", point.nll),
-            format!("{:+.4}", point.nll_change),
+            format!("{:+.4} ± {:.4}", point.nll_change, point.nll_change_se),
+            point.predicted_nll.map_or(String::new(), |nll| {
+                format!("{:+.4}", nll - report.nll_before)
+            }),
             format!("{:.4}", point.kl),
             point
                 .predicted_kl

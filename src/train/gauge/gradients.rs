@@ -6,7 +6,7 @@ use super::Turn;
 use crate::predict::GateFactors;
 use crate::train::LOG_ALPHA_RANGE;
 
-/// The gradient of the log likelihood with respect to every gate, for images with labels drawn from the model.
+/// The gradient of the NLL with respect to every gate, for images with some labels.
 pub struct GateGradients {
     /// `[images x labels, ranks]` of each layer.
     layers: Vec<Mat<f64>>,
@@ -27,7 +27,7 @@ impl GateGradients {
     /// that it gains.
     pub fn evidence(&self, images: usize) -> Vec<Vec<f64>> {
         let of_layer = |gradients: &Mat<f64>| {
-            let scale = images as f64 / gradients.nrows() as f64;
+            let scale = images as f64 / gradients.nrows().max(1) as f64;
             let ranks = gradients.col_iter();
             ranks.map(|rank| scale * rank.squared_norm_l2()).collect()
         };
@@ -35,18 +35,28 @@ impl GateGradients {
     }
 
     /// KL of the model without some (layer, place) from the whole one, to second order and with all cross terms:
-    /// 1/2 E[(sum of the gradients of what goes)^2], nats per image.
+    /// 1/2 E[(sum of the gradients of what goes)^2], nats per image, where labels were drawn from the model.
     pub fn predicted_kl(&self, gone: &[(usize, usize)]) -> f64 {
-        let Some((first, _)) = gone.first() else {
-            return 0.0;
-        };
-        let draws = self.layers[*first].nrows();
+        0.5 * self.mean(gone, |sum| sum.powi(2))
+    }
+
+    /// The change of the NLL to first order when their gates go from 1 to 0: -E[sum of the gradients of what goes], nats
+    /// per image, where labels are the images' own.
+    pub fn slope(&self, gone: &[(usize, usize)]) -> f64 {
+        -self.mean(gone, |sum| sum)
+    }
+
+    /// The mean over images and labels of something of the sum of some gates' gradients.
+    fn mean(&self, gates: &[(usize, usize)], of: impl Fn(f64) -> f64) -> f64 {
+        // A layer without ranks has no rows.
+        let draws = self.layers.iter().map(Mat::nrows).max().unwrap_or(0);
         let sum = |draw: usize| -> f64 {
-            let gone = gone.iter();
-            gone.map(|(layer, place)| self.layers[*layer][(draw, *place)])
+            let gates = gates.iter();
+            gates
+                .map(|(layer, place)| self.layers[*layer][(draw, *place)])
                 .sum()
         };
-        0.5 * (0..draws).map(|draw| sum(draw).powi(2)).sum::<f64>() / draws as f64
+        (0..draws).map(|draw| of(sum(draw))).sum::<f64>() / draws.max(1) as f64
     }
 }
 
