@@ -180,6 +180,24 @@ fn the_curve_goes_from_all_ranks_to_few() {
         (&half["nll"], &half["kl"]),
         (&report["nll_after"], &report["kl"])
     );
+    for point in curve {
+        let [nll, change] = ["nll", "nll_change"].map(|name| number(&point[name]));
+        let foretold = number(&point["predicted_nll"]) - (nll - change);
+        assert!(
+            (foretold - change).abs() < 0.5 * change.abs() + 0.01,
+            "{point}"
+        );
+        assert!(number(&point["nll_change_se"]) < 0.1);
+    }
+    let few = "prune --keep .5 --dry-run --evidence-images 20 --json";
+    assert_eq!(json(&mut on(&run, few))["evidence_images"], 20);
+    let unasked = "prune --keep .5 --gauge svd --dry-run --evidence-images 20";
+    refuses(&run, unasked, &["--evidence-images", "--by evidence"]);
+    refuses(
+        &run,
+        "prune --keep .5 --evidence-images 0",
+        &["--evidence-images"],
+    );
     let text = on(&run, "prune --keep .5 --dry-run").assert().success();
     text.stdout(contains("singular value cut").and(contains("ranks left")));
 }
@@ -332,6 +350,9 @@ fn mixed_gates_are_those_that_were_trained() {
     assert_eq!(scores["effective_rank"], report["effective_rank_after"]);
     let soft = number(&scores["effective_rank"]);
     assert!(soft > 0.0 && soft < 3.0, "{soft}");
+    // A Laplace approximation is around the mean weights of the ranks that are left.
+    let line = "laplace --structure gates --images 20 --data sample --limit-test 10 --prior-precision 10 --json";
+    assert_eq!(json(&mut on(&cut, line))["parameters"], 3);
     // What is mixed is cut again in a basis of its own.
     let report = json(on(&cut, "prune --keep-ranks 2 --gauge svd --json --out").arg(&again));
     assert_eq!(

@@ -164,6 +164,19 @@ impl Adapter {
         self.layers.iter().map(layer).sum()
     }
 
+    /// The same without noise: every gate is 1.
+    pub fn mean(&self) -> Self {
+        let layer = |layer: &LayerAdapter| LayerAdapter {
+            log_alpha: None,
+            mixing: None,
+            ..layer.clone()
+        };
+        Self {
+            layers: self.layers.iter().map(layer).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Whether any gates are mixed.
     pub fn is_mixed(&self) -> bool {
         self.layers.iter().any(|layer| layer.mixing.is_some())
