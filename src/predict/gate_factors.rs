@@ -32,6 +32,9 @@ impl Labels {
     }
 }
 
+/// Bytes of host memory that the factors of all images may take.
+const MOST_BYTES: usize = 2 << 30;
+
 /// Images of a batch: enough to fill a device.
 const SOFTWARE_ROWS: usize = 32;
 const HARDWARE_ROWS: usize = 128;
@@ -57,10 +60,11 @@ pub struct LayerFactors {
 }
 
 impl GateFactors {
-    /// Bytes of host memory that the factors of so many images take.
-    pub fn bytes(layout: &AdapterLayout, images: usize, labels: Labels) -> u64 {
+    /// Images whose factors the host has memory for.
+    pub fn most_images(layout: &AdapterLayout, labels: Labels) -> usize {
         let squares = layout.layers.iter().map(|layer| layer.rank().pow(2));
-        (size_of::<f32>() * labels.count() * images * squares.sum::<usize>()) as u64
+        let per_image = size_of::<f32>() * labels.count() * squares.sum::<usize>();
+        MOST_BYTES / per_image.max(1)
     }
 
     /// Goes through at most `images` images of a set, evenly spread, one backward pass a label. `progress` is called with

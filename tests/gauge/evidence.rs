@@ -242,3 +242,57 @@ fn alpha_is_where_its_equation_says() {
     assert_eq!(best_log_alpha(0.0, 1.0), -10.0);
     assert_eq!(best_log_alpha(0.0, 0.0), -10.0);
 }
+
+/// With the images' own labels the mean gradient is the slope of their NLL, as a central difference finds it: gates of
+/// 1 - e and 1 + e are rows of A scaled by them.
+#[test]
+fn slopes_are_those_of_the_nll() {
+    let network = network(&GPU);
+    let layout = layout(&network, 3);
+    let state = small_state(&layout);
+    let source = images();
+    let before = predictor(&layout, &state);
+    let factors = GateFactors::gather(&before, &source, 9, Labels::Given, &mut |_| ()).unwrap();
+    let turns: Vec<Turn> = layout
+        .layers
+        .iter()
+        .map(|l| Turn::identity(l.rank()))
+        .collect();
+    let gradients = GateGradients::new(&factors, &turns);
+    let last = layout.layers.len() - 1;
+    for gone in [
+        vec![(0, 1)],
+        vec![(last, 0)],
+        vec![(2, 0), (3, 2), (last, 1)],
+    ] {
+        let nll = |gate: f32| -> f64 {
+            let mut state = state.clone();
+            for (layer, place) in &gone {
+                let spec = &layout.layers[*layer];
+                let inputs = spec.in_channels * spec.taps();
+                let row = &mut state.layers[*layer].lora_a[place * inputs..][..inputs];
+                row.iter_mut().for_each(|a| *a *= gate);
+            }
+            let log_probs = predictor(&layout, &state)
+                .log_probs(&source, Samples::MEAN, &mut |_| ())
+                .unwrap();
+            let rows = log_probs.chunks_exact(CLASSES).zip(&source.dataset.labels);
+            let sum: f64 = rows
+                .map(|(row, label)| -f64::from(row[*label as usize]))
+                .sum();
+            sum / source.dataset.len() as f64
+        };
+        const STEP: f32 = 0.02;
+        let found = gradients.slope(&gone);
+        let expected = (nll(1.0 - STEP) - nll(1.0 + STEP)) / (2.0 * f64::from(STEP));
+        // The difference's own error: third derivatives, and f32 logits over the step.
+        assert!(
+            (found - expected).abs() < 0.01 * expected.abs() + 2e-5,
+            "{gone:?}: {found} {expected}"
+        );
+        assert!(
+            expected.abs() > 1e-4,
+            "{gone:?}: there is something to find"
+        );
+    }
+}

@@ -11,6 +11,7 @@ use bayeslora::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice,
 use bayeslora::predict::{
     Evaluated, GateFactors, Labels, Predictor, Samples, Source, evaluate, fitted,
 };
+use bayeslora::train::gauge::EVIDENCE_IMAGES;
 use serde::Serialize;
 
 use crate::cli::context::Bar;
@@ -67,12 +68,6 @@ impl Images {
         })
     }
 }
-
-/// Training images that the evidence is taken from where the user names no number.
-pub const EVIDENCE_IMAGES: usize = 2_000;
-
-/// Bytes of host memory that gate gradients may take.
-const MOST_BYTES: u64 = 4 << 30;
 
 /// What images say of the ranks, as the run has them.
 pub struct Evidence {
@@ -154,14 +149,12 @@ impl Bench {
         let labels = Labels::Drawn {
             seed: run.config.seed,
         };
-        let per_image = GateFactors::bytes(&layout, 1, labels).max(1);
-        let most = usize::try_from(MOST_BYTES / per_image)?;
+        let most = GateFactors::most_images(&layout, labels);
         ensure!(
             wanted.is_none_or(|images| images.min(train.len()) <= most),
-            "--evidence-images: the gradients of so many images between {} ranks take over {} of memory; take at \
-             most {most}",
-            layout.total_rank(),
-            bytesize::ByteSize(MOST_BYTES)
+            "--evidence-images: there is no memory for the gradients of so many images between {} ranks; take at most \
+             {most}",
+            layout.total_rank()
         );
         let images = wanted.unwrap_or(EVIDENCE_IMAGES.min(most));
         let train_images = train.len();

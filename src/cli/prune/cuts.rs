@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use bayeslora::metrics::mean_kl;
 use bayeslora::predict::Evaluated;
+use bayeslora::train::farthest;
 use serde::Serialize;
 
 use super::bench::Bench;
@@ -76,11 +77,10 @@ impl<'a> Cuts<'a> {
         Ok(&self.scored[&count])
     }
 
-    /// As many ranks, up to `most`, as stay within the limits, by bisection. Where a score does not fall steadily this is
-    /// an end of one run of good cuts, not always the farthest.
+    /// As many ranks, up to `most`, as stay within the limits, as [`farthest`] finds them.
     pub fn within(&mut self, limits: &Limits, most: usize) -> Result<usize> {
         let (nll, accuracy) = (self.uncut.scores.nll, self.uncut.scores.accuracy);
-        let mut is_good = |count: usize| -> Result<bool> {
+        let is_good = |count: usize| -> Result<bool> {
             let scores = &self.score(count)?.scores;
             let rises = limits
                 .nll_increase
@@ -90,18 +90,7 @@ impl<'a> Cuts<'a> {
                 .is_some_and(|most| scores.accuracy < accuracy - most);
             Ok(!(rises || falls))
         };
-        if is_good(most)? {
-            return Ok(most);
-        }
-        let (mut good, mut bad) = (0, most);
-        while bad - good > 1 {
-            let middle = good + (bad - good) / 2;
-            match is_good(middle)? {
-                true => good = middle,
-                false => bad = middle,
-            }
-        }
-        Ok(good)
+        farthest(most, is_good)
     }
 
     /// What cuts to the usual shares cost, as far as ranks may go.

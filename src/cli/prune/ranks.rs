@@ -185,11 +185,8 @@ fn turns(
         }
         Gauge::Svd => gauge::turns(layout, state, |_, a, b| gauge::svd(a, b))?,
         Gauge::Evidence => {
-            let factors = &evidence.context("no evidence")?.fisher;
-            gauge::turns(layout, state, |layer, a, b| {
-                let layer = &factors.layers[layer];
-                gauge::evidence(a, b, layer.moments_h.as_ref(), layer.moments_q.as_ref())
-            })?
+            let evidence = evidence.context("no evidence")?;
+            gauge::evidence_turns(layout, state, &evidence.fisher)?
         }
     };
     let stored = |name: &str| {

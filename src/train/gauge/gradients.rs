@@ -2,9 +2,29 @@
 
 use faer::Mat;
 
-use super::Turn;
+use super::{GaugeError, Turn, evidence, turns};
+use crate::model::{AdapterLayout, AdapterState};
 use crate::predict::GateFactors;
 use crate::train::LOG_ALPHA_RANGE;
+
+/// Training images that evidence is taken from where nobody names a number: what the figures of `docs/ranks.md` were
+/// measured with.
+pub const EVIDENCE_IMAGES: usize = 2_000;
+
+/// The [evidence] turn of every layer, with what it says of each rank.
+///
+/// # Errors
+/// A layer holds values that are not finite.
+pub fn evidence_turns(
+    layout: &AdapterLayout,
+    state: &AdapterState,
+    factors: &GateFactors,
+) -> Result<Vec<(Turn, Vec<f64>)>, GaugeError> {
+    turns(layout, state, |layer, a, b| {
+        let layer = &factors.layers[layer];
+        evidence(a, b, layer.moments_h.as_ref(), layer.moments_q.as_ref())
+    })
+}
 
 /// The gradient of the NLL with respect to every gate, for images with some labels.
 pub struct GateGradients {

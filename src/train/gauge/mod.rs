@@ -17,7 +17,7 @@ mod svd;
 mod turn;
 
 pub use evidence::evidence;
-pub use gradients::{GateGradients, best_log_alpha};
+pub use gradients::{EVIDENCE_IMAGES, GateGradients, best_log_alpha, evidence_turns};
 pub use state::{turn, turned_layout, turns};
 pub use svd::svd;
 pub use turn::Turn;
