@@ -94,6 +94,13 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
     (
+        "evidence-images",
+        Whole {
+            low: 1,
+            high: COUNT,
+        },
+    ),
+    (
         "kl-multiplicity",
         Closed {
             low: 0.0,

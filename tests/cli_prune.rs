@@ -291,3 +291,165 @@ fn refusals_name_the_way_out() {
     refuses(&lora, "prune --keep .5", &["layer4.1"]);
     drop(dir);
 }
+
+/// NLL of some samples on test images, which are the same for the same gates.
+fn sampled(run: &Path) -> Value {
+    json(&mut on(
+        run,
+        "eval --data sample --limit-test 20 --samples 4 --json",
+    ))
+}
+
+#[test]
+fn mixed_gates_are_those_that_were_trained() {
+    let (dir, run) = run(&GATED);
+    let [whole, cut, again] = ["whole", "cut", "again"].map(|name| dir.path().join(name));
+    let line = "prune --keep 1 --gauge svd --json --out";
+    let report = json(on(&run, line).arg(&whole));
+    assert_eq!(
+        (&report["posterior"], &report["ranks_after"]),
+        (&"mixed".into(), &6.into())
+    );
+    assert!(adapter(&whole).is_mixed());
+    let (before, after) = (sampled(&run), sampled(&whole));
+    assert!(
+        (number(&before["nll"]) - number(&after["nll"])).abs() < 1e-5,
+        "{before} {after}"
+    );
+    let deterministic = json(&mut on(
+        &run,
+        "eval --data sample --limit-test 20 --samples 0 --json",
+    ));
+    assert!(
+        (number(&before["nll"]) - number(&deterministic["nll"])).abs() > 1e-4,
+        "gates show"
+    );
+
+    let report = json(on(&run, "prune --keep .5 --gauge svd --json --out").arg(&cut));
+    let scores = sampled(&cut);
+    assert_eq!(scores["rank_count"], 3);
+    assert_eq!(scores["adapter_parameters"], report["scalars_after"]);
+    assert_eq!(scores["effective_rank"], report["effective_rank_after"]);
+    let soft = number(&scores["effective_rank"]);
+    assert!(soft > 0.0 && soft < 3.0, "{soft}");
+    // A Laplace approximation is around the mean weights of the ranks that are left.
+    let line = "laplace --structure gates --images 20 --data sample --limit-test 10 --prior-precision 10 --json";
+    assert_eq!(json(&mut on(&cut, line))["parameters"], 3);
+    // What is mixed is cut again in a basis of its own.
+    let report = json(on(&cut, "prune --keep-ranks 2 --gauge svd --json --out").arg(&again));
+    assert_eq!(
+        (&report["ranks_before"], &report["ranks_after"]),
+        (&3.into(), &2.into())
+    );
+    assert!(number(&report["curve"][0]["kl"]).abs() < 1e-8);
+    assert!(adapter(&again).is_mixed());
+    refuses(
+        &cut,
+        "prune --keep .5 --gauge none",
+        &["mixed", "--gauge svd"],
+    );
+    refuses(&cut, "prune --threshold 0", &["mixed", "--keep"]);
+}
+
+#[test]
+fn noise_on_weights_does_not_turn() {
+    let (_dir, run) = run(&GATED);
+    edit(&run, |adapter| {
+        adapter.gates = bayeslora::formats::GateDistribution::Weights;
+    });
+    refuses(
+        &run,
+        "prune --keep .5 --gauge svd",
+        &["draws its weights", "--posterior mean", "--gauge none"],
+    );
+    on(
+        &run,
+        "prune --keep .5 --gauge svd --posterior mean --dry-run",
+    )
+    .assert()
+    .success();
+    let kept = json(&mut on(&run, "prune --keep .5 --dry-run --json"));
+    assert_eq!(kept["gauge"], "none");
+}
+
+#[test]
+fn evidence_comes_from_training_images() {
+    let (dir, run) = run(&GATED);
+    let report = json(&mut on(&run, "prune --keep .5 --dry-run --json"));
+    assert_eq!(
+        (&report["gauge"], &report["by"]),
+        (&"evidence".into(), &"evidence".into())
+    );
+    assert_eq!(
+        (&report["posterior"], &report["evidence_images"]),
+        (&"mixed".into(), &80.into())
+    );
+    let curve = report["curve"].as_array().unwrap();
+    assert!(number(&curve[0]["kl"]).abs() < 1e-8 && curve[0]["predicted_kl"] == 0.0);
+    for point in &curve[1..] {
+        let ratio = number(&point["predicted_kl"]) / number(&point["kl"]);
+        assert!(ratio > 0.2 && ratio < 5.0, "{point}");
+    }
+    for point in curve {
+        let [nll, change] = ["nll", "nll_change"].map(|name| number(&point[name]));
+        let foretold = number(&point["predicted_nll"]) - (nll - change);
+        assert!(
+            (foretold - change).abs() < 0.5 * change.abs() + 0.01,
+            "{point}"
+        );
+        assert!(number(&point["nll_change_se"]) < 0.1);
+    }
+    let few = "prune --keep .5 --dry-run --evidence-images 20 --json";
+    assert_eq!(json(&mut on(&run, few))["evidence_images"], 20);
+    let unasked = "prune --keep .5 --gauge svd --dry-run --evidence-images 20";
+    refuses(&run, unasked, &["--evidence-images", "--by evidence"]);
+    refuses(
+        &run,
+        "prune --keep .5 --evidence-images 0",
+        &["--evidence-images"],
+    );
+    let text = on(&run, "prune --keep .5 --dry-run").assert().success();
+    text.stdout(
+        contains("evidence cut")
+            .and(contains("foretold"))
+            .and(contains("from 80 training images")),
+    );
+    // The order in any basis, and nothing foretold without.
+    for gauge in ["none", "svd", "evidence"] {
+        for by in ["evidence", "evidence-per-scalar", "magnitude"] {
+            let line = format!("prune --keep .5 --gauge {gauge} --by {by} --dry-run --json");
+            let report = json(&mut on(&run, &line));
+            assert_eq!(report["ranks_after"], 3);
+            let foretold = by != "magnitude" || gauge == "evidence";
+            assert_eq!(report["predicted_kl"].is_null(), !foretold, "{line}");
+        }
+    }
+    let out = dir.path().join("refitted");
+    let line = "prune --keep .5 --posterior refit --json --out";
+    let report = json(on(&run, line).arg(&out));
+    assert_eq!(report["posterior"], "refit");
+    let cut = adapter(&out);
+    assert!(!cut.is_mixed() && cut.layers.iter().all(|layer| layer.log_alpha.is_some()));
+    let alphas: Vec<f32> = cut
+        .layers
+        .iter()
+        .flat_map(|layer| layer.log_alpha.clone().unwrap())
+        .collect();
+    assert!(
+        alphas.iter().all(|t| (-10.0..=8.0).contains(t)) && alphas.iter().any(|t| *t != alphas[0])
+    );
+    let (_dir, lora) = self::run(&LORA);
+    let report = json(&mut on(
+        &lora,
+        "prune --keep .5 --gauge evidence --dry-run --json",
+    ));
+    assert_eq!(
+        (&report["posterior"], &report["by"]),
+        (&Value::Null, &"evidence".into())
+    );
+    refuses(
+        &lora,
+        "prune --keep .5 --posterior refit",
+        &["--posterior", "has none"],
+    );
+}

@@ -350,3 +350,61 @@ fn a_folder_beyond_the_memory_trains_as_it_does_within() {
     let beyond = run("beyond", beyond, "images decoded every epoch");
     assert!(within == uploaded && within == beyond);
 }
+
+#[test]
+fn ranks_are_found_on_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("run");
+    let tiny = TINY.replace("--rank 2 ", "");
+    let line = format!("{tiny} --epochs 3 --method lora --rank auto:6 --prune-from 1");
+    train(&out, &line).assert().success();
+    let lines = lines(&out);
+    let ranks: Vec<u64> = lines
+        .iter()
+        .map(|line| line["rank"].as_u64().unwrap())
+        .collect();
+    assert!(ranks[0] <= 12 && ranks[2] <= ranks[0], "{ranks:?}");
+    let config = fs::read_to_string(out.join("config.toml")).unwrap();
+    assert!(
+        config.contains("rank = 6\n") && config.contains("auto-rank = true\n"),
+        "{config}"
+    );
+    // The same words go on with it.
+    train(&out, "--resume --rank auto:6").assert().success();
+    let file = directory.path().join("auto.toml");
+    fs::write(&file, "rank = \"auto:5\"\n").unwrap();
+    let other = directory.path().join("other");
+    let line = format!(
+        "{tiny} --epochs 1 --method lora --config {}",
+        file.display()
+    );
+    train(&other, &line).assert().success();
+    let config = fs::read_to_string(other.join("config.toml")).unwrap();
+    assert!(
+        config.contains("rank = 5\n") && config.contains("auto-rank = true\n"),
+        "{config}"
+    );
+
+    refuses(&format!("{tiny} --rank auto:0"), &["--rank", "1 to 512"]);
+    refuses(&format!("{tiny} --rank some"), &["--rank"]);
+    refuses(
+        &format!("{} --rank auto", tiny.replace("0.2", "0")),
+        &["--validation", "--rank auto"],
+    );
+    refuses(
+        &format!("{tiny} --rank auto --method mc-dropout"),
+        &["--rank", "mc-dropout"],
+    );
+    refuses(
+        &format!("{tiny} --rank auto --prune-gauge none"),
+        &["--prune-gauge", "evidence"],
+    );
+    refuses(
+        &format!("{tiny} --method lora --prune-gauge svd"),
+        &["--prune-gauge", "--method lora"],
+    );
+    refuses(
+        &format!("{tiny} --method weight-noise --prune-gauge svd"),
+        &["--prune-gauge", "does not turn"],
+    );
+}

@@ -193,6 +193,7 @@ fn the_scale_stays() {
                 lora_a: values.lora_a.clone(),
                 lora_b: values.lora_b.clone(),
                 log_alpha: Some(values.log_alpha.clone()),
+                mixing: None,
                 rank_ids: spec.rank_ids.clone(),
             })
             .collect(),

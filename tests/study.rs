@@ -47,6 +47,7 @@ fn adapter() -> Adapter {
             lora_a: vec![0.5; 8],
             lora_b: vec![0.5; 8],
             log_alpha: Some(vec![-3.0, 1.0]),
+            mixing: None,
             rank_ids: vec![0, 1],
         }],
         head: Head {

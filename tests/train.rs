@@ -13,7 +13,8 @@ use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Predictor, Samples, Source};
 use bayeslora::train::kl::KlMultiplicity;
 use bayeslora::train::{
-    Augment, EpochOutcome, EpochReport, Method, Progress, Span, TrainConfig, TrainError, Trainer,
+    Augment, EpochOutcome, EpochReport, Method, Progress, PruneGauge, Span, TrainConfig,
+    TrainError, Trainer,
 };
 use properties::{GPU, tiny_backbone};
 use rand::{RngExt, SeedableRng};
@@ -58,6 +59,15 @@ fn dropout(p: f64) -> TrainConfig {
         method: Method::McDropout,
         dropout: Some(p),
         sample_warmup: Span::Epochs(0.0),
+        ..config()
+    }
+}
+
+fn automatic(method: Method) -> TrainConfig {
+    TrainConfig {
+        method,
+        auto_rank: true,
+        min_rank: 0,
         ..config()
     }
 }
@@ -139,6 +149,11 @@ fn a_resumed_run_is_the_run() {
             method: Method::WeightNoise,
             ..config()
         },
+        TrainConfig {
+            prune_gauge: Some(PruneGauge::Svd),
+            ..config()
+        },
+        automatic(Method::Lora),
     ] {
         let mut whole = trainer(&GPU, config.clone()).unwrap();
         let expected = epochs(&mut whole, 3);
@@ -167,6 +182,71 @@ fn a_resumed_run_is_the_run() {
         let end = |trainer: &Trainer| trainer.checkpoint().unwrap().tensors.tensors;
         assert_eq!(end(&second), end(&whole));
     }
+}
+
+/// Turned ranks are cut by the alpha that images give them, and training goes on from there.
+#[test]
+fn a_prune_turns_first() {
+    for gauge in [PruneGauge::Svd, PruneGauge::Evidence] {
+        let turned = TrainConfig {
+            prune_gauge: Some(gauge),
+            // So few images are worth no rank.
+            threshold: 0.0,
+            min_rank: 1,
+            ..config()
+        };
+        let mut trainer = trainer(&GPU, turned).unwrap();
+        let reports = epochs(&mut trainer, 3);
+        let event = reports.iter().find_map(|report| report.prune.as_ref());
+        let event = event.expect("a prune");
+        assert!(event.ranks_after < event.ranks_before);
+        let adapter = trainer.adapter().unwrap();
+        for layer in &adapter.layers {
+            // Numbered anew by what they are worth, so that those left were the first.
+            let ids: Vec<u32> = (0..layer.rank_ids.len() as u32).collect();
+            assert_eq!(layer.rank_ids, ids, "{}", layer.name);
+        }
+        let losses: Vec<_> = reports.iter().map(|report| report.cross_entropy).collect();
+        assert!(losses[2] < losses[0], "{losses:?}");
+    }
+}
+
+/// Whatever a prune of `--rank auto` cuts, the held-out NLL notices no more than it is let.
+#[test]
+fn automatic_ranks_go_as_far_as_the_nll_lets_them() {
+    for method in [Method::Lora, Method::BayesLora] {
+        let mut trainer = trainer(&GPU, automatic(method)).unwrap();
+        let reports = epochs(&mut trainer, 3);
+        let events: Vec<_> = reports.iter().filter_map(|r| r.prune.as_ref()).collect();
+        assert!(!events.is_empty(), "{method:?}");
+        for event in events {
+            assert!(event.ranks_after < event.ranks_before);
+            let (before, after) = (event.before.unwrap(), event.after.unwrap());
+            assert!(after.nll <= before.nll + 2.1e-3, "{event:?}");
+        }
+        assert_eq!(
+            reports[2].rank,
+            trainer
+                .adapter()
+                .unwrap()
+                .layers
+                .iter()
+                .map(|l| l.rank_ids.len())
+                .sum::<usize>()
+        );
+    }
+    let alone = Trainer::new(
+        &GPU,
+        &tiny_backbone(),
+        automatic(Method::Lora),
+        dataset(9, 16, 1),
+        None,
+        &mut go_on,
+    );
+    assert!(matches!(
+        alone,
+        Err(TrainError::Empty { set: "validation" })
+    ));
 }
 
 #[test]

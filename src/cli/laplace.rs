@@ -85,7 +85,8 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
     let (test, scored_on) = args.test.open(&run, &bar)?;
     let (train, validation) = training_sets(args, &run, config.precision, &bar)?;
     let gpu = context.gpu()?;
-    let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
+    // Around the mean weights: of mixed gates' latent ranks nothing is wanted.
+    let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter.mean())?;
     let mut observe = |stage, done, total| {
         let message = match stage {
             LaplaceStage::Fitting => "summing the curvature",

@@ -227,12 +227,8 @@ pub fn effective_rank(adapter: &Adapter) -> f64 {
     let mut gates = Vec::new();
     let mut ungated = 0;
     for layer in &adapter.layers {
-        match &layer.log_alpha {
-            Some(stored) => {
-                let (a, b) = (&layer.lora_a, &layer.lora_b);
-                let log_alpha = adapter.gates.log_alpha(stored, a, b);
-                gates.extend(log_alpha.into_iter().map(f64::from));
-            }
+        match layer.gate_log_variances(adapter.gates) {
+            Some(log_alpha) => gates.extend(log_alpha.into_iter().map(f64::from)),
             None => ungated += layer.rank(),
         }
     }

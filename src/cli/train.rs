@@ -448,7 +448,10 @@ fn method_line(trainer: &Trainer) -> String {
     };
     format!(
         "method    {method}, rank {} on {}, batch {}, {} epochs; {cached}",
-        config.rank,
+        match config.auto_rank {
+            true => format!("{} and fewer", config.rank),
+            false => config.rank.to_string(),
+        },
         config.targets.join(", "),
         config.batch_size.unwrap_or_default(),
         config.epochs

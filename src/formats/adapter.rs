@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::FormatError;
+use super::{FormatError, Mixing};
 
 /// What is drawn anew for every sample: the gates, whose mean is 1 and whose variance alpha, or the weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +61,10 @@ pub struct LayerAdapter {
     /// B, `[out_channels, r, 1, 1]`.
     pub lora_b: Vec<f32>,
     /// `[r]`: the logarithm of the gates' variance, or of the weights' ([`GateDistribution::Weights`]); `None` where
-    /// nothing is drawn.
+    /// nothing is drawn. Where gates are mixed, of the latent ranks.
     pub log_alpha: Option<Vec<f32>>,
+    /// Where gates are drawn in another basis than the ranks stand in.
+    pub mixing: Option<Mixing>,
     /// `[r]`: the index each rank had before any pruning, below the adapter's `initial_rank`.
     pub rank_ids: Vec<u32>,
 }
@@ -118,6 +120,24 @@ impl LayerAdapter {
         self.rank_ids.len()
     }
 
+    /// The logarithm of the variance of each rank's own gate, `[r]`, or what [`GateDistribution::log_alpha`] says in its
+    /// place; `None` where nothing is drawn.
+    pub fn gate_log_variances(&self, gates: GateDistribution) -> Option<Vec<f32>> {
+        let stored = self.log_alpha.as_ref()?;
+        Some(match &self.mixing {
+            None => gates.log_alpha(stored, &self.lora_a, &self.lora_b),
+            Some(mixing) => {
+                let variances = mixing.variances(stored).into_iter();
+                variances.map(|variance| variance.ln() as f32).collect()
+            }
+        })
+    }
+
+    /// Gates that are drawn, where any are: one a rank unless they are mixed.
+    fn drawn(&self) -> usize {
+        self.mixing.as_ref().map_or(self.rank(), Mixing::latents)
+    }
+
     pub(super) fn shape_a(&self) -> [usize; 4] {
         [self.rank(), self.in_channels, self.kernel, self.kernel]
     }
@@ -137,9 +157,29 @@ impl Adapter {
     pub fn scalars(&self) -> usize {
         let layer = |layer: &LayerAdapter| {
             let gates = layer.log_alpha.as_ref().map_or(0, Vec::len);
-            layer.lora_a.len() + layer.lora_b.len() + gates
+            let mixing = layer.mixing.as_ref();
+            let mixing = mixing.map_or(0, |mixing| mixing.left.len() + mixing.right.len());
+            layer.lora_a.len() + layer.lora_b.len() + gates + mixing
         };
         self.layers.iter().map(layer).sum()
+    }
+
+    /// The same without noise: every gate is 1.
+    pub fn mean(&self) -> Self {
+        let layer = |layer: &LayerAdapter| LayerAdapter {
+            log_alpha: None,
+            mixing: None,
+            ..layer.clone()
+        };
+        Self {
+            layers: self.layers.iter().map(layer).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether any gates are mixed.
+    pub fn is_mixed(&self) -> bool {
+        self.layers.iter().any(|layer| layer.mixing.is_some())
     }
 
     /// Checks what the shapes of tensors do not say; `file` is what errors call the adapter.
@@ -209,10 +249,14 @@ impl Adapter {
                 );
             }
             if let Some(log_alpha) = &layer.log_alpha
-                && log_alpha.len() != layer.rank()
+                && log_alpha.len() != layer.drawn()
             {
                 let item = format!("the length of `{name}.log_alpha`");
-                let expected = format!("{}, the rank", layer.rank());
+                let whose = match &layer.mixing {
+                    None => "the rank",
+                    Some(_) => "the latent ranks",
+                };
+                let expected = format!("{}, {whose}", layer.drawn());
                 return value(item, log_alpha.len().to_string(), expected);
             }
             let noisiest = layer
@@ -240,15 +284,35 @@ impl Adapter {
                     "at least 1 of each".into(),
                 );
             }
-            let distinct: BTreeSet<_> = layer.rank_ids.iter().collect();
-            let last = distinct.last().map_or(0, |&&id| id as usize);
-            if distinct.len() != layer.rank() || last >= self.initial_rank {
-                let expected = format!("distinct numbers below {}", self.initial_rank);
-                return value(
-                    format!("`{name}.rank_ids`"),
-                    format!("{:?}", layer.rank_ids),
-                    expected,
-                );
+            if let Some(mixing) = &layer.mixing {
+                let drawn = layer.log_alpha.is_some() && self.gates != GateDistribution::Weights;
+                let len = layer.rank() * mixing.latents();
+                if !(drawn
+                    && layer.rank() > 0
+                    && mixing.left.len() == len
+                    && mixing.right.len() == len)
+                {
+                    return value(
+                        format!("the gates of `{name}`"),
+                        format!(
+                            "mixed by {} and {} numbers, {} latent ones, rank {}",
+                            mixing.left.len(),
+                            mixing.right.len(),
+                            mixing.latents(),
+                            layer.rank()
+                        ),
+                        "matrices of that rank, over gates that are drawn".into(),
+                    );
+                }
+            }
+            let latent = layer.mixing.iter().map(|mixing| ("gate_ids", &mixing.ids));
+            for (tensor, ids) in latent.chain([("rank_ids", &layer.rank_ids)]) {
+                let distinct: BTreeSet<_> = ids.iter().collect();
+                let last = distinct.last().map_or(0, |&&id| id as usize);
+                if distinct.len() != ids.len() || last >= self.initial_rank {
+                    let expected = format!("distinct numbers below {}", self.initial_rank);
+                    return value(format!("`{name}.{tensor}`"), format!("{ids:?}"), expected);
+                }
             }
         }
         Ok(())

@@ -13,8 +13,8 @@ use super::peft_config::{self, HEAD, PeftConfig};
 use super::publish::Named;
 use super::temperature::TEMPERATURES;
 use super::{
-    Adapter, FormatError, GateDistribution, Head, LayerAdapter, TensorFile, checksum, files,
-    publish,
+    Adapter, FormatError, GateDistribution, Head, LayerAdapter, Mixing, TensorFile, checksum,
+    files, publish,
 };
 
 const CONFIG: &str = "adapter_config.json";
@@ -22,6 +22,8 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 const OURS: &str = "bayeslora.json";
 const OUR_TENSORS: &str = "bayeslora.safetensors";
 const OUR_VERSION: u32 = 2;
+/// With gates that are mixed, which readers of the version before would take for one a rank.
+const MIXED_VERSION: u32 = 3;
 
 /// What an adapter's directory may hold; other files in it are not touched.
 const FILES: [&str; 5] = [CONFIG, WEIGHTS, OURS, OUR_TENSORS, TEMPERATURES];
@@ -103,7 +105,10 @@ impl Adapter {
             ours.insert_u32s(format!("{name}.rank_ids"), &layer.rank_ids);
             if let Some(log_alpha) = &layer.log_alpha {
                 let log_alpha = log_alpha.clone();
-                ours.insert(format!("{name}.log_alpha"), &[layer.rank()], log_alpha);
+                ours.insert(format!("{name}.log_alpha"), &[log_alpha.len()], log_alpha);
+            }
+            if let Some(mixing) = &layer.mixing {
+                put_mixing(&mut ours, name, layer.rank(), mixing);
             }
             if layer.rank() == 0 {
                 continue;
@@ -198,12 +203,14 @@ impl Adapter {
         let file = dir.join(OURS).display().to_string();
         let Version { version } =
             serde_json::from_slice(&bytes).map_err(files::json_error(&file))?;
-        require(
-            &file,
-            "version",
-            &version.to_string(),
-            &OUR_VERSION.to_string(),
-        )?;
+        if ![OUR_VERSION, MIXED_VERSION].contains(&version) {
+            return Err(FormatError::Value {
+                file,
+                item: "version".to_owned(),
+                found: version.to_string(),
+                expected: format!("{OUR_VERSION} or {MIXED_VERSION}"),
+            });
+        }
         let ours: Ours = checksum::parse_json(&file, &bytes, WAY_OUT)?;
         let tensors = files::read(&dir.join(OUR_TENSORS), "the gates of an adapter")?;
         for (name, bytes) in others.into_iter().chain([(OUR_TENSORS, &tensors)]) {
@@ -237,6 +244,7 @@ impl Adapter {
                     .tensors
                     .remove(&format!("{}.log_alpha", entry.name))
                     .map(|t| t.data),
+                mixing: take_mixing(&mut extra, &entry.name, entry.rank)?,
                 rank_ids: extra.u32s(&format!("{}.rank_ids", entry.name))?,
                 name: entry.name,
                 in_channels: entry.in_channels,
@@ -368,7 +376,10 @@ impl Adapter {
             rank: layer.rank(),
         });
         Ours {
-            version: OUR_VERSION,
+            version: match self.is_mixed() {
+                true => MIXED_VERSION,
+                false => OUR_VERSION,
+            },
             files,
             method: self.method.clone(),
             gates: self.gates,
@@ -443,8 +454,50 @@ fn take_factors(file: &mut TensorFile, layer: &str) -> Result<LayerAdapter, Form
         lora_a: a.data,
         lora_b: b.data,
         log_alpha: None,
+        mixing: None,
         rank_ids: (0..rank as u32).collect(),
     })
+}
+
+fn put_mixing(file: &mut TensorFile, layer: &str, rank: usize, mixing: &Mixing) {
+    let latents = mixing.latents();
+    file.insert(
+        format!("{layer}.gate_left"),
+        &[rank, latents],
+        mixing.left.clone(),
+    );
+    file.insert(
+        format!("{layer}.gate_right"),
+        &[latents, rank],
+        mixing.right.clone(),
+    );
+    file.insert_u32s(format!("{layer}.gate_ids"), &mixing.ids);
+}
+
+/// Takes what mixes the gates of a layer, if anything does.
+fn take_mixing(
+    file: &mut TensorFile,
+    layer: &str,
+    rank: usize,
+) -> Result<Option<Mixing>, FormatError> {
+    let [left, right, ids] = ["left", "right", "ids"].map(|part| format!("{layer}.gate_{part}"));
+    let matrices = [&left, &right].map(|name| file.tensors.contains_key(name));
+    if !(matrices.contains(&true) || file.integers.contains_key(&ids)) {
+        return Ok(None);
+    }
+    let ids = file.u32s(&ids)?;
+    let mut matrix = |name: String, shape: [usize; 2]| {
+        let tensor = file.take(&name)?;
+        match tensor.shape == shape {
+            true => Ok(tensor.data),
+            false => Err(file.bad_shape(&name, &tensor.shape, format!("{shape:?}"))),
+        }
+    };
+    Ok(Some(Mixing {
+        left: matrix(left, [rank, ids.len()])?,
+        right: matrix(right, [ids.len(), rank])?,
+        ids,
+    }))
 }
 
 fn put_head(file: &mut TensorFile, prefix: &str, head: &Head) {

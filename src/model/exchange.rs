@@ -14,7 +14,8 @@ pub struct Misfit {
 /// log alpha of an adapter that was trained without gates: alpha is zero in f32, and z = 1 exactly.
 const NO_NOISE: f32 = -200.0;
 
-/// The layout and the parameters of an adapter on this network.
+/// The layout and the parameters of an adapter on this network. One with mixed gates becomes what it stands for, an
+/// adapter of its latent ranks with a gate each: it costs what these do, and no kernel knows of it.
 ///
 /// # Errors
 /// A layer of the adapter is not in the network, or has another shape there.
@@ -62,17 +63,27 @@ pub fn from_file(
         .collect();
     let ids: Vec<_> = placed
         .iter()
-        .map(|(_, layer)| layer.rank_ids.clone())
+        .map(|(_, layer)| match &layer.mixing {
+            None => layer.rank_ids.clone(),
+            Some(mixing) => mixing.ids.clone(),
+        })
         .collect();
     let head = convs.len() < placed.len();
     let layout = AdapterLayout::new(resnet, &convs, head, adapter.head.classes, &ids);
-    let layers = placed.iter().map(|(_, layer)| LayerState {
-        lora_a: layer.lora_a.clone(),
-        lora_b: layer.lora_b.clone(),
-        log_alpha: layer
-            .log_alpha
-            .clone()
-            .unwrap_or_else(|| vec![NO_NOISE; layer.rank_ids.len()]),
+    let layers = placed.iter().map(|(_, layer)| {
+        let (lora_a, lora_b) = match &layer.mixing {
+            None => (layer.lora_a.clone(), layer.lora_b.clone()),
+            Some(mixing) => (
+                mixing.latent_a(&layer.lora_a),
+                mixing.latent_b(&layer.lora_b),
+            ),
+        };
+        let log_alpha = layer.log_alpha.clone();
+        LayerState {
+            lora_a,
+            lora_b,
+            log_alpha: log_alpha.unwrap_or_else(|| vec![NO_NOISE; layer.rank_ids.len()]),
+        }
     });
     let state = AdapterState {
         layers: layers.collect(),
@@ -123,6 +134,7 @@ pub fn to_file(
             lora_a: values.lora_a.clone(),
             lora_b: values.lora_b.clone(),
             log_alpha: gated.then(|| values.log_alpha.clone()),
+            mixing: None,
             rank_ids: layer.rank_ids.clone(),
         });
     let head = formats::Head {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ForwardPlan, ForwardSpec, Source};
 use crate::data::{DataError, Dataset, prefetch};
-use crate::formats::{Adapter, GateDistribution};
+use crate::formats::{Adapter, GateDistribution, LayerAdapter};
 use crate::gpu::{Gpu, GpuError, Reading, largest_that_fits};
 use crate::metrics::{
     PredictionsError, SampledProbabilities, entropy, log_mean_exp, tempered_log_probs,
@@ -183,11 +183,11 @@ impl Predictive for Predictor {
     }
 
     fn rank_count(&self) -> usize {
-        self.layout.total_rank()
+        self.stored.0
     }
 
     fn adapter_parameters(&self) -> usize {
-        self.layout.adapter_parameters()
+        self.stored.1
     }
 }
 
@@ -223,6 +223,8 @@ pub struct Predictor {
     pub(super) scale: f32,
     distribution: GateDistribution,
     size: usize,
+    /// Ranks and scalars of the adapter as files hold it.
+    stored: (usize, usize),
 }
 
 impl Predictor {
@@ -235,14 +237,15 @@ impl Predictor {
         let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
         let (scale, size) = (adapter.scale(), adapter.resolution);
         let network = Arc::new(network);
-        Ok(Self::with_state(
-            network,
-            layout,
-            &state,
-            scale,
-            adapter.gates,
-            size,
-        ))
+        let predictor = Self::with_state(network, layout, &state, scale, adapter.gates, size);
+        let ranks = adapter.layers.iter().map(LayerAdapter::rank).sum();
+        Ok(match adapter.is_mixed() {
+            true => Self {
+                stored: (ranks, adapter.scalars()),
+                ..predictor
+            },
+            false => predictor,
+        })
     }
 
     /// Uploads parameters alone, over a network that is on the device.
@@ -273,9 +276,11 @@ impl Predictor {
             .filter_map(|layer| layer.conv)
             .collect();
         let cut = network.resnet.cut(&convs);
+        let stored = (layout.total_rank(), layout.adapter_parameters());
         Self {
             network,
             cut,
+            stored,
             layout,
             parameters,
             scale,

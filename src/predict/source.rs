@@ -237,6 +237,12 @@ fn features(
     Ok(Some(Features::Host(Arc::new(features))))
 }
 
+/// At most `count` of `0..len`, evenly spread: sets in folders are sorted by class.
+pub(super) fn spread(len: usize, count: usize) -> Vec<usize> {
+    let count = count.min(len);
+    (0..count).map(|i| i * len / count).collect()
+}
+
 /// All images of a set on the GPU; `None` where there is no memory for them.
 fn resident(
     budget: &mut Budget,

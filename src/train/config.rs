@@ -125,6 +125,30 @@ impl From<Gates> for GateMode {
     }
 }
 
+/// The basis in which training cuts ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PruneGauge {
+    /// The one that training has left them in.
+    #[default]
+    None,
+    /// The singular directions of B A, found anew before each prune.
+    Svd,
+    /// The one in which training images find both second moments diagonal, found anew before each prune.
+    Evidence,
+}
+
+impl PruneGauge {
+    /// As the option takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Svd => "svd",
+            Self::Evidence => "evidence",
+        }
+    }
+}
+
 /// A length of training: epochs (`3`, `2.5`) or a fraction of the run (`0.1`, `1.0`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "TextOrNumber", into = "String")]
@@ -212,6 +236,9 @@ pub struct TrainConfig {
     /// On A and B alone.
     pub weight_decay: f64,
     pub rank: usize,
+    /// Prunes cut as many ranks as the held-out NLL lets go, whatever alpha says.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auto_rank: bool,
     /// s = lora_alpha / rank for ever. Default: twice the rank.
     pub lora_alpha: Option<f64>,
     /// Layers by name, stage or glob.
@@ -234,6 +261,9 @@ pub struct TrainConfig {
     /// The first prune, at the end of an epoch.
     pub prune_from: Span,
     pub prune_every: Span,
+    /// In which basis. Default: none, and with [`auto_rank`](Self::auto_rank) the evidence's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune_gauge: Option<PruneGauge>,
     /// Ranks with log alpha below it stay.
     pub threshold: f64,
     /// Ranks that a layer keeps whatever their alpha.
@@ -252,6 +282,9 @@ pub struct TrainConfig {
     /// What convolutions multiply. A trainer takes it from its device.
     pub precision: Precision,
 }
+
+/// Ranks of every adapter at the start where training is to find how many.
+pub const AUTO_RANK: usize = 32;
 
 /// The dropout probability by default.
 pub const DROPOUT: f64 = 0.1;
@@ -274,6 +307,7 @@ impl Default for TrainConfig {
             lr_schedule: LrSchedule::Cosine,
             weight_decay: 0.01,
             rank: 8,
+            auto_rank: false,
             lora_alpha: None,
             targets: vec!["layer3".into(), "layer4".into()],
             dropout: None,
@@ -286,6 +320,7 @@ impl Default for TrainConfig {
             sample_warmup: Span::Fraction(0.1),
             prune_from: Span::Fraction(0.5),
             prune_every: Span::Fraction(0.1),
+            prune_gauge: None,
             threshold: 0.0,
             min_rank: 0,
             gates: Gates::PerExample,
@@ -452,11 +487,67 @@ impl TrainConfig {
             let expected = format!("at most --rank ({})", self.rank);
             return wrong("min-rank", &self.min_rank, &expected);
         }
+        self.check_gauge()?;
         let every = self.prune_every.epochs(self.epochs);
         if every <= 0.0 {
             return wrong("prune-every", &self.prune_every, "more than 0");
         }
         Ok(())
+    }
+
+    /// Whether ranks can be cut as it is said.
+    fn check_gauge(&self) -> Result<(), ConfigError> {
+        let wrong = |option, found: &str, expected: String| {
+            Err(ConfigError {
+                option,
+                found: found.into(),
+                expected,
+            })
+        };
+        let method = self.method.name();
+        if self.auto_rank {
+            if !matches!(self.method, Method::Lora | Method::BayesLora) {
+                let expected = format!(
+                    "a number with --method {method}: auto turns ranks, which lora and bayeslora alone can do"
+                );
+                return wrong("rank", "auto", expected);
+            }
+            if self.validation == 0.0 {
+                let expected = "more than 0 with --rank auto, which chooses on held-out images";
+                return wrong("validation", "0", expected.into());
+            }
+        }
+        match self.prune_gauge {
+            Some(PruneGauge::None) if self.auto_rank => wrong(
+                "prune-gauge",
+                "none",
+                "svd or evidence with --rank auto".into(),
+            ),
+            Some(gauge)
+                if gauge != PruneGauge::None
+                    && !self.auto_rank
+                    && self.method != Method::BayesLora =>
+            {
+                let expected = match self.method.learns_noise() {
+                    true => format!(
+                        "none with --method {method}, whose noise on weights does not turn with the ranks"
+                    ),
+                    false => format!(
+                        "none with --method {method}, which cuts no ranks unless --rank is auto"
+                    ),
+                };
+                wrong("prune-gauge", gauge.name(), expected)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The basis in which ranks are cut.
+    pub fn prune_gauge(&self) -> PruneGauge {
+        self.prune_gauge.unwrap_or(match self.auto_rank {
+            true => PruneGauge::Evidence,
+            false => PruneGauge::None,
+        })
     }
 
     /// The configurations of an ensemble's members, each with a seed of its own; of another method
@@ -485,7 +576,7 @@ impl TrainConfig {
     pub fn prunes_after(&self, epoch: usize) -> bool {
         let first = self.prune_from.epochs(self.epochs).ceil().max(1.0) as usize;
         let every = self.prune_every.epochs(self.epochs).round().max(1.0) as usize;
-        self.method.learns_noise()
+        (self.method.learns_noise() || self.auto_rank)
             && epoch < self.epochs
             && epoch >= first
             && (epoch - first).is_multiple_of(every)

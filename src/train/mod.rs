@@ -12,16 +12,19 @@ mod schedule;
 mod setup;
 mod step;
 mod trainer;
+mod turned;
 
 pub use adamw::{
     Adam, LOG_ALPHA_RANGE, LOG_VARIANCE_RANGE, Look, Trainable, TrainableState, Unsound,
 };
 pub use config::{
-    Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, MEMBERS, Method, Span,
-    TrainConfig,
+    AUTO_RANK, Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, MEMBERS, Method,
+    PruneGauge, Span, TrainConfig,
 };
 pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_state};
-pub use prune::{HeldOut, PruneEvent, kept_ranks, kept_without, magnitudes, noisiest, weakest};
+pub use prune::{
+    HeldOut, PruneEvent, farthest, kept_ranks, kept_without, magnitudes, noisiest, weakest,
+};
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};
 pub use setup::{Prepared, check_fit, prepare, upload};

@@ -53,6 +53,29 @@ pub fn weakest(scores: &[Vec<f64>], min_rank: usize) -> Vec<(usize, usize)> {
     out
 }
 
+/// The farthest of `0..=most` that is good, 0 being so, by bisection. Where what is good does not end at one place this is
+/// an end of one run of it, not always the farthest.
+///
+/// # Errors
+/// Those of `is_good`.
+pub fn farthest<E>(
+    most: usize,
+    mut is_good: impl FnMut(usize) -> Result<bool, E>,
+) -> Result<usize, E> {
+    if most == 0 || is_good(most)? {
+        return Ok(most);
+    }
+    let (mut good, mut bad) = (0, most);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        match is_good(middle)? {
+            true => good = middle,
+            false => bad = middle,
+        }
+    }
+    Ok(good)
+}
+
 /// |a_i| |b_i| of every rank, the Frobenius norm of its part of B A.
 pub fn magnitudes(layout: &AdapterLayout, state: &AdapterState) -> Vec<Vec<f64>> {
     let norm = |values: &mut dyn Iterator<Item = f32>| {

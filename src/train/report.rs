@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use super::ConfigError;
+use super::gauge::GaugeError;
 use super::prune::PruneEvent;
 use crate::gpu::GpuError;
 use crate::predict::PredictError;
@@ -19,6 +20,8 @@ pub enum TrainError {
     Gpu(#[from] GpuError),
     #[error(transparent)]
     Predict(#[from] PredictError),
+    #[error(transparent)]
+    Gauge(#[from] GaugeError),
     #[error("--targets: {0}")]
     Targets(String),
     #[error("--batch-size {batch} does not fit: {reason}; --batch-size {fits} would")]

@@ -9,12 +9,13 @@ use rand_pcg::Pcg64;
 use super::checkpoint::Origin;
 use super::init::{INITIAL_LOG_VARIANCE, initial_state};
 use super::kl::soft_effective_rank;
-use super::prune::{HeldOut, PruneEvent, kept_ranks};
+use super::prune::{HeldOut, PruneEvent, farthest, kept_ranks, kept_without, weakest};
 use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 use super::setup::{Prepared, build_step, prepare};
+use super::turned::{AUTO_NLL_INCREASE, Turned};
 use super::{
-    Adam, Augment, Look, Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState,
-    Unsound,
+    Adam, Augment, Look, Method, PruneGauge, Schedule, TrainConfig, TrainStep, Trainable,
+    TrainableState, Unsound,
 };
 use crate::data::{Dataset, EpochOrder, prefetch};
 use crate::formats::{Adapter, Checkpoint};
@@ -118,8 +119,10 @@ impl Trainer {
         }
         let classes = train.dataset.classes.len();
         check_set("training", &train.dataset, classes)?;
-        if let Some(validation) = &validation {
-            check_set("validation", &validation.dataset, classes)?;
+        match &validation {
+            Some(validation) => check_set("validation", &validation.dataset, classes)?,
+            None if config.auto_rank => return Err(TrainError::Empty { set: "validation" }),
+            None => {}
         }
         let resnet = &network.resnet;
         let (convs, head) = resnet
@@ -397,28 +400,89 @@ impl Trainer {
         }
     }
 
-    /// Cuts the ranks that have climbed over the threshold; `None` when there is none.
+    /// Cuts the ranks over the threshold, or as many as the held-out NLL lets go, in the basis that was asked for; `None`
+    /// when there is none.
     fn prune(
         &mut self,
         before: Option<&Evaluated>,
         observe: Observer,
     ) -> Result<Option<PruneEvent>, TrainError> {
-        let mut state = self.trainable.read(&self.gpu)?;
-        let distribution = self.config.method.gates().unwrap_or_default();
-        let ranked = state.values.with_log_alpha(distribution);
-        let kept = kept_ranks(&ranked, self.config.threshold, self.config.min_rank);
-        let layout = &self.trainable.layout;
-        let ranks_before = layout.total_rank();
+        let state = self.trainable.read(&self.gpu)?;
+        let ranks_before = self.trainable.layout.total_rank();
+        let (layout, mut state, kept) = match self.config.prune_gauge() {
+            PruneGauge::None => {
+                let distribution = self.config.method.gates().unwrap_or_default();
+                let ranked = state.values.with_log_alpha(distribution);
+                let kept = kept_ranks(&ranked, self.config.threshold, self.config.min_rank);
+                (self.trainable.layout.clone(), state, kept)
+            }
+            _ => {
+                let turned = self.turned(state, observe)?;
+                let kept = match self.config.auto_rank {
+                    true => self.kept_by_nll(&turned, before)?,
+                    false => kept_ranks(
+                        &turned.state.values,
+                        self.config.threshold,
+                        self.config.min_rank,
+                    ),
+                };
+                (turned.layout, turned.state, kept)
+            }
+        };
         if kept.iter().map(Vec::len).sum::<usize>() == ranks_before {
             return Ok(None);
         }
-        state.keep(layout, &kept);
+        state.keep(&layout, &kept);
         let layout = layout.keep(&self.network.resnet, &kept);
         self.replace(layout, &state)?;
         let after = self.held_out(observe)?;
         let ranks_after = self.trainable.layout.total_rank();
         let event = PruneEvent::new(ranks_before, ranks_after, before, after.as_ref());
         Ok(Some(event))
+    }
+
+    fn turned(&self, state: TrainableState, observe: Observer) -> Result<Turned, TrainError> {
+        let mut progress = |done, total| {
+            // As short as an evaluation.
+            let _ = observe(Progress::Evaluating { done, total });
+        };
+        Turned::new(
+            &self.predictor(),
+            &self.network.resnet,
+            &self.config,
+            &self.train,
+            state,
+            &mut progress,
+        )
+    }
+
+    /// What is left of a turned adapter when as many ranks go, those with the least evidence first, as the held-out NLL
+    /// hardly notices.
+    fn kept_by_nll(
+        &self,
+        turned: &Turned,
+        before: Option<&Evaluated>,
+    ) -> Result<Vec<Vec<usize>>, TrainError> {
+        let validation = self.validation.as_ref().zip(before);
+        let (validation, before) = validation.expect("checked when the trainer was made");
+        let order = weakest(&turned.evidence, self.config.min_rank);
+        let kept = |count: usize| kept_without(&turned.state.values, &order[..count]);
+        let count = farthest(order.len(), |count| -> Result<bool, TrainError> {
+            let kept = kept(count);
+            let mut values = turned.state.values.clone();
+            values.keep(&turned.layout, &kept);
+            let predictor = Predictor::with_state(
+                self.network.clone(),
+                turned.layout.keep(&self.network.resnet, &kept),
+                &values,
+                self.config.scale(),
+                self.config.method.gates().unwrap_or_default(),
+                self.config.resolution,
+            );
+            let cut = evaluate(&predictor, validation, Samples::MEAN, 0.0, &mut |_| ())?;
+            Ok(cut.scores.nll <= before.scores.nll + AUTO_NLL_INCREASE)
+        })?;
+        Ok(kept(count))
     }
 
     /// New parameters: new buffers and a new plan.

@@ -35,6 +35,7 @@ fn layer(name: &str, shape: [usize; 3], ids: &[u32], gated: bool) -> LayerAdapte
         lora_a: noise(seed, rank * in_channels * kernel * kernel),
         lora_b: noise(seed + 1, out_channels * rank),
         log_alpha: gated.then(|| noise(seed + 2, rank)),
+        mixing: None,
         rank_ids: ids.to_vec(),
     }
 }
@@ -459,8 +460,8 @@ fn bad_directories_are_told_what_is_wrong() {
 
     small().save_peft(path).unwrap();
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("\"version\": 2", "\"version\": 3")).unwrap();
-    assert_says(load(), &["bayeslora.json", "version is 3, expected 2"]);
+    fs::write(&file, text.replace("\"version\": 2", "\"version\": 4")).unwrap();
+    assert_says(load(), &["bayeslora.json", "version is 4, expected 2 or 3"]);
     fs::write(&file, &text[..text.len() / 2]).unwrap();
     assert_says(load(), &["bayeslora.json", "not the JSON"]);
     fs::remove_file(path.join(weights)).unwrap();

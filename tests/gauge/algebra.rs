@@ -113,6 +113,10 @@ fn the_function_is_the_same_in_every_basis() {
             near(&(&turned_b * &turned_a), &(b * a), 1e-12, &what);
             let scaled = &turn.left * &turn.right;
             near(&scaled, &Mat::identity(rank, rank), 1e-6, &what);
+            let some: Vec<usize> = (0..rank).step_by(2).collect();
+            let cut = turn.keep(&some);
+            let identity = Mat::identity(some.len(), some.len());
+            near(&(&cut.left * &cut.right), &identity, 1e-6, &what);
             assert!(values.is_sorted_by(|a, b| a >= b), "{what}: {values:?}");
             assert_eq!(values.len(), rank);
             // What the product does without is zero rank by rank.

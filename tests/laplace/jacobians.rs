@@ -10,7 +10,8 @@ use bayeslora::predict::laplace::{
     Laplace, LaplaceConfig, LaplaceError, LaplaceStructure, Link, Point, PriorPrecision, Wanted,
     blocks, for_each, gather,
 };
-use bayeslora::predict::{Predictor, Samples, Source};
+use bayeslora::predict::{GateFactors, Labels, Predictor, Samples, Source};
+use faer::Mat;
 
 use crate::common;
 use crate::reference::adapter::Adapter;
@@ -190,6 +191,110 @@ fn jacobians_are_the_twins() {
                     assert!((log - (logit - total.ln())).abs() < TOLERANCE);
                 }
             }
+        }
+    }
+}
+
+/// Second moments of h and q, and the gradients of gates in a basis of their own, with the images' labels: against the
+/// twin's maps multiplied out in f64.
+#[test]
+fn gate_factors_are_the_twins() {
+    let settings = [
+        Setting::new(&["layer3", "layer4"], &[3, 5, 0, 2]),
+        Setting::new(&["*"], &[2, 1, 3]),
+    ];
+    for setting in &settings {
+        let layout = &setting.layout;
+        let predictor = setting.predictor(&layout.pack(&setting.state));
+        let source = source();
+        let found =
+            GateFactors::gather(&predictor, &source, 99, Labels::Given, &mut |_| ()).unwrap();
+        assert_eq!(found.images, IMAGES);
+        let twins = setting.adapters();
+        let net = ResNet {
+            weights: &setting.weights,
+            stem: Stem::Cifar,
+            adapters: &twins,
+        };
+        let input = resize::prepare(
+            &planar(),
+            [IMAGES, 3, SIDE, SIDE],
+            &[Augmentation::NONE; IMAGES],
+            [SIDE; 2],
+        );
+        let ones = twins.iter().map(|(name, adapter)| {
+            let shape = [IMAGES, adapter.rank()];
+            (name.clone(), Twin::from_fn(&shape, |_| 1.0))
+        });
+        let ones: Named<Twin> = ones.collect();
+        let trace = net.forward(&input, &ones);
+        // d NLL / d logits of every image.
+        let dlogits = Twin::from_fn(&[IMAGES, CLASSES], |i| {
+            let (image, class) = (i / CLASSES, i % CLASSES);
+            let row = &trace.logits().data[image * CLASSES..][..CLASSES];
+            let total: f64 = row.iter().map(|logit| logit.exp()).sum();
+            let hit = source.dataset.labels[image] as usize == class;
+            row[class].exp() / total - f64::from(u8::from(hit))
+        });
+        let gradients = net.backward(&trace, &ones, &dlogits);
+        for (layer, factors) in layout.layers.iter().zip(&found.layers) {
+            let r = layer.rank();
+            if r == 0 {
+                assert_eq!(factors.moments_h.nrows(), 0);
+                continue;
+            }
+            let (h, q) = (
+                trace.h(&layer.name).unwrap(),
+                &gradients.adapters[&layer.name].q,
+            );
+            let positions = h.data.len() / (IMAGES * r);
+            let at = |of: &Twin, image: usize, rank: usize, p: usize| {
+                of.data[(image * r + rank) * positions + p]
+            };
+            let moment = |of: &Twin, i: usize, j: usize, over: usize| -> f64 {
+                let all = (0..IMAGES).flat_map(|n| (0..positions).map(move |p| (n, p)));
+                let sum: f64 = all.map(|(n, p)| at(of, n, i, p) * at(of, n, j, p)).sum();
+                sum / over as f64
+            };
+            let compare = |found: Vec<f64>, expected: Vec<f64>, what: &str| {
+                let found: Vec<f32> = found.into_iter().map(|value| value as f32).collect();
+                let expected = Twin::new(&[expected.len()], expected);
+                let error = expected.relative_error(&found);
+                assert!(error < TOLERANCE, "{}: {what}: {error:.1e}", layer.name);
+            };
+            let pairs = || (0..r).flat_map(|i| (0..r).map(move |j| (i, j)));
+            compare(
+                pairs().map(|at| factors.moments_h[at]).collect(),
+                pairs()
+                    .map(|(i, j)| moment(h, i, j, IMAGES * positions))
+                    .collect(),
+                "E[h h']",
+            );
+            compare(
+                pairs().map(|at| factors.moments_q[at]).collect(),
+                pairs().map(|(i, j)| moment(q, i, j, IMAGES)).collect(),
+                "E[q q']",
+            );
+            // Two ranks of some other basis: no inverse is needed for what the algebra says.
+            let left = Mat::from_fn(2, r, |i, j| 0.3 + i as f64 - 0.7 * j as f64);
+            let right = Mat::from_fn(r, 2, |i, j| 1.1 - 0.4 * i as f64 + j as f64);
+            let turned = factors.gradients(left.as_ref(), right.as_ref());
+            let expected = (0..IMAGES).flat_map(|n| (0..2).map(move |k| (n, k)));
+            let expected = expected.map(|(n, k)| -> f64 {
+                let of = |p: usize| {
+                    let turned_q: f64 = (0..r).map(|i| right[(i, k)] * at(q, n, i, p)).sum();
+                    let turned_h: f64 = (0..r).map(|i| left[(k, i)] * at(h, n, i, p)).sum();
+                    turned_q * turned_h
+                };
+                (0..positions).map(of).sum()
+            });
+            let rows = turned.row_iter();
+            compare(
+                rows.flat_map(|row| row.iter().copied().collect::<Vec<_>>())
+                    .collect(),
+                expected.collect(),
+                "gradients",
+            );
         }
     }
 }

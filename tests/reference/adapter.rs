@@ -17,6 +17,8 @@ pub struct Adapter {
 #[derive(Clone, Debug)]
 pub struct AdapterGradients {
     pub dx: Tensor,
+    /// `[N,r,H,W]`
+    pub q: Tensor,
     pub da: Tensor,
     pub db: Tensor,
     pub dz: Tensor,
@@ -96,6 +98,7 @@ impl Adapter {
         let dh = gate(&q, z);
         AdapterGradients {
             dx: conv2d_input_gradient(&dh, &self.a, [in_h, in_w], geometry),
+            q,
             da: conv2d_weight_gradient(x, &dh, [k_h, k_w], geometry),
             db,
             dz,

@@ -52,6 +52,14 @@ impl Trace {
     pub fn logits(&self) -> &Tensor {
         &self.outputs["logits"]
     }
+
+    /// A x of an adapter, `[N,r,H,W]`.
+    pub fn h(&self, name: &str) -> Option<&Tensor> {
+        match name {
+            FC => self.fc_h.as_ref(),
+            conv => self.units[conv].h.as_ref(),
+        }
+    }
 }
 
 pub struct Gradients {

@@ -1,14 +1,17 @@
-//! Scores of adapters of any rank on the same held-out images.
+//! The images of a prune, and what the GPU says about them.
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bayeslora::data::Dataset;
 use bayeslora::data::reuse::Part;
 use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice, PLAIN_VIEW};
-use bayeslora::predict::{Evaluated, Predictor, Samples, Source, evaluate};
+use bayeslora::predict::{
+    Evaluated, GateFactors, Labels, Predictor, Samples, Source, evaluate, fitted,
+};
+use bayeslora::train::gauge::EVIDENCE_IMAGES;
 use serde::Serialize;
 
 use crate::cli::context::Bar;
@@ -25,80 +28,146 @@ pub struct HeldOutSet {
     pub images: usize,
 }
 
-/// The validation split of the run, or the test set where it had none.
-pub fn held_out(run: &Run, data: Option<&Location>, bar: &Bar) -> Result<(Dataset, HeldOutSet)> {
-    let data = data.unwrap_or(&run.inputs.data);
-    let own = run.own(data, Changed::Say)?;
-    let (part, split) = match own.recorded.validation.is_empty() {
-        false => (Part::Validation, "validation"),
-        true => (Part::Test, "test"),
-    };
-    let [dataset] = own.open([part], bar)?;
-    let dataset = run.align(dataset)?;
-    let held_out = HeldOutSet {
-        data: data.clone(),
-        split,
-        images: dataset.len(),
-    };
-    Ok((dataset, held_out))
+/// The images of a prune.
+pub struct Images {
+    /// Where they were asked for.
+    pub train: Option<Dataset>,
+    pub held_out: Dataset,
+    pub set: HeldOutSet,
+}
+
+impl Images {
+    /// The validation split of the run, or the test set where it had none, and its training images where they are needed.
+    pub fn open(run: &Run, data: Option<&Location>, train: bool, bar: &Bar) -> Result<Self> {
+        let data = data.unwrap_or(&run.inputs.data);
+        let own = run.own(data, Changed::Say)?;
+        let (part, split) = match own.recorded.validation.is_empty() {
+            false => (Part::Validation, "validation"),
+            true => (Part::Test, "test"),
+        };
+        let (train, held_out) = match train {
+            true => {
+                let [train, held_out] = own.open([Part::Train, part], bar)?;
+                (Some(run.align(train)?), held_out)
+            }
+            false => {
+                let [held_out] = own.open([part], bar)?;
+                (None, held_out)
+            }
+        };
+        let held_out = run.align(held_out)?;
+        let set = HeldOutSet {
+            data: data.clone(),
+            split,
+            images: held_out.len(),
+        };
+        Ok(Self {
+            train,
+            held_out,
+            set,
+        })
+    }
+}
+
+/// What images say of the ranks, as the run has them.
+pub struct Evidence {
+    /// Of training images, with labels drawn from the model.
+    pub fisher: GateFactors,
+    /// Of held-out images, with their own.
+    pub held_out: GateFactors,
+    /// Images of the training set.
+    pub train_images: usize,
 }
 
 /// A backbone on the GPU with held-out images.
 pub struct Bench {
     network: Arc<FrozenNetwork>,
-    source: Source,
+    held_out: Source,
     scale: f32,
     size: usize,
     bar: Bar,
 }
 
 impl Bench {
-    pub fn new(
-        gpu: &Gpu,
-        run: &Run,
-        layout: &AdapterLayout,
-        dataset: Dataset,
-        bar: Bar,
-    ) -> Result<Self> {
+    pub fn new(gpu: &Gpu, run: &Run, held_out: Dataset, bar: Bar) -> Result<Self> {
         let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), &run.backbone);
+        let (layout, _) = fitted(&run.backbone, &run.adapter)?;
         let convs: Vec<_> = layout
             .layers
             .iter()
             .filter_map(|layer| layer.conv)
             .collect();
         let (cut, size) = (network.resnet.cut(&convs), run.adapter.resolution);
-        let (mut budget, total) = (run.config.budget(), dataset.len());
+        let (mut budget, total) = (run.config.budget(), held_out.len());
         // Every attempt goes through the same frozen layers.
         let progress = |done| bar.show("caching", done, total);
         let views = &[PLAIN_VIEW];
-        let source = Source::within(&mut budget, &network, cut, dataset, size, views, progress)?;
+        let held_out = Source::within(&mut budget, &network, cut, held_out, size, views, progress)?;
         Ok(Self {
             network: Arc::new(network),
-            source,
+            held_out,
             scale: run.adapter.scale(),
             size,
             bar,
         })
     }
 
-    /// Scores with the mean weights.
-    pub fn score(&self, layout: &AdapterLayout, state: &AdapterState) -> Result<Evaluated> {
-        let predictor = Predictor::with_state(
+    /// The held-out images' own.
+    pub fn labels(&self) -> &[u32] {
+        &self.held_out.dataset.labels
+    }
+
+    /// Mean weights.
+    fn predictor(&self, layout: &AdapterLayout, state: &AdapterState) -> Predictor {
+        Predictor::with_state(
             self.network.clone(),
             layout.clone(),
             state,
             self.scale,
             GateDistribution::Gaussian,
             self.size,
-        );
-        let total = self.source.dataset.len();
+        )
+    }
+
+    /// Scores with the mean weights.
+    pub fn score(&self, layout: &AdapterLayout, state: &AdapterState) -> Result<Evaluated> {
+        let total = self.held_out.dataset.len();
         let mut progress = |done| self.bar.show("evaluating", done, total);
         Ok(evaluate(
-            &predictor,
-            &self.source,
+            &self.predictor(layout, state),
+            &self.held_out,
             Samples::MEAN,
             0.0,
             &mut progress,
         )?)
+    }
+
+    /// Asks training images, `wanted` of them or the usual number, with labels drawn from the model, and as many held-out
+    /// images with their own.
+    pub fn evidence(&self, run: &Run, train: Dataset, wanted: Option<usize>) -> Result<Evidence> {
+        let (layout, state) = fitted(&run.backbone, &run.adapter)?;
+        let labels = Labels::Drawn {
+            seed: run.config.seed,
+        };
+        let most = GateFactors::most_images(&layout, labels);
+        ensure!(
+            wanted.is_none_or(|images| images.min(train.len()) <= most),
+            "--evidence-images: there is no memory for the gradients of so many images between {} ranks; take at most \
+             {most}",
+            layout.total_rank()
+        );
+        let images = wanted.unwrap_or(EVIDENCE_IMAGES.min(most));
+        let train_images = train.len();
+        let predictor = self.predictor(&layout, &state);
+        let gather = |source: &Source, labels: Labels| {
+            let total = images.min(source.dataset.len());
+            let mut progress = |done| self.bar.show("weighing ranks", done, total);
+            GateFactors::gather(&predictor, source, images, labels, &mut progress)
+        };
+        Ok(Evidence {
+            fisher: gather(&Source::images(train, self.size), labels)?,
+            held_out: gather(&self.held_out, Labels::Given)?,
+            train_images,
+        })
     }
 }

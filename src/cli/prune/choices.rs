@@ -16,6 +16,8 @@ pub enum Gauge {
     None,
     /// The singular directions of B A
     Svd,
+    /// The one in which a pass over training images finds the second moments on both sides diagonal
+    Evidence,
 }
 
 /// What ranks are chosen by.
@@ -28,12 +30,20 @@ pub enum By {
     Magnitude,
     /// The smallest singular values of B A
     SingularValue,
+    /// What training images say for the rank the least: its gate's curvature
+    Evidence,
+    /// The same over the numbers that the rank takes
+    EvidencePerScalar,
 }
 
 /// What becomes of gates in another basis than their own, where they are not one a rank any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Posterior {
+    /// They act on the ranks left as they did, which are then no longer independent: exact
+    Mixed,
+    /// One a rank again, with alpha (1 + alpha) = kappa / evidence
+    Refit,
     /// They are given up: the mean weights alone are left
     Mean,
 }
@@ -47,6 +57,17 @@ pub struct Choices {
     pub posterior: Option<Posterior>,
 }
 
+impl Gauge {
+    /// As the option takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Svd => "svd",
+            Self::Evidence => "evidence",
+        }
+    }
+}
+
 impl By {
     /// As tables call it.
     pub fn title(self) -> &'static str {
@@ -54,12 +75,15 @@ impl By {
             Self::Alpha => "log alpha",
             Self::Magnitude => "magnitude",
             Self::SingularValue => "singular value",
+            Self::Evidence => "evidence",
+            Self::EvidencePerScalar => "evidence per scalar",
         }
     }
 }
 
 impl Choices {
-    /// Of an adapter with gates, those that they were made for; of one without, the singular directions.
+    /// Without gates the singular directions serve, which need no images; with gates a turn costs them their independence,
+    /// and what it is done for should be worth it: training images are asked.
     pub fn new(args: &PruneArgs, run: &Run) -> Result<Self> {
         let gated = run
             .adapter
@@ -69,12 +93,23 @@ impl Choices {
         if args.threshold.is_some() || args.by == Some(By::Alpha) {
             require_alpha(args, run, gated)?;
         }
+        let mixed = run.adapter.is_mixed();
         let by_alpha = args.threshold.is_some() || args.by == Some(By::Alpha);
-        let gauge = args.gauge.unwrap_or(match gated || by_alpha {
-            true => Gauge::None,
+        ensure!(
+            !(mixed && args.gauge == Some(Gauge::None)),
+            "--gauge none: the gates of {} are mixed already, so its ranks have none of their own to be cut with; take \
+             --gauge svd",
+            run.dir.path().display()
+        );
+        let weights = run.adapter.gates == GateDistribution::Weights;
+        let gauge = args.gauge.unwrap_or(match gated {
+            _ if by_alpha => Gauge::None,
+            true if weights && args.posterior.is_none() => Gauge::None,
+            true => Gauge::Evidence,
             false => Gauge::Svd,
         });
         let by = args.by.unwrap_or(match (gauge, gated) {
+            (Gauge::Evidence, _) => By::Evidence,
             (Gauge::Svd, _) => By::SingularValue,
             (Gauge::None, true) if run.adapter.gates != GateDistribution::Bernoulli => By::Alpha,
             (Gauge::None, _) => By::Magnitude,
@@ -109,15 +144,40 @@ impl Choices {
             }
         );
         ensure!(
-            !turned || args.posterior.is_some(),
-            "--gauge svd turns the ranks out of the basis that their gates were trained in; take --posterior mean to \
-             give the gates up, or --gauge none"
+            !(turned && weights) || args.posterior == Some(Posterior::Mean),
+            "--gauge: {} draws its weights, not gates (method {}), and noise on weights does not turn with the \
+             ranks; take --posterior mean to give it up, or --gauge none",
+            run.dir.path().display(),
+            run.adapter.method
         );
-        Ok(Self {
+        ensure!(
+            args.posterior != Some(Posterior::Refit) || run.config.method.learns_noise(),
+            "--posterior refit: alpha was not learnt in {} (method {}), so there is no kappa to set it by; take \
+             --posterior mixed or mean",
+            run.dir.path().display(),
+            run.adapter.method
+        );
+        let posterior = turned.then(|| args.posterior.unwrap_or(Posterior::Mixed));
+        let choices = Self {
             gauge,
             by,
-            posterior: args.posterior,
-        })
+            posterior,
+        };
+        ensure!(
+            args.evidence_images.is_none() || choices.need_evidence(),
+            "--evidence-images: no training image is asked for a cut in --gauge {} by {}; leave it out, or take --by \
+             evidence",
+            gauge.name(),
+            by.title()
+        );
+        Ok(choices)
+    }
+
+    /// Whether training images have to be gone through.
+    pub fn need_evidence(self) -> bool {
+        self.gauge == Gauge::Evidence
+            || matches!(self.by, By::Evidence | By::EvidencePerScalar)
+            || self.posterior == Some(Posterior::Refit)
     }
 }
 
@@ -129,6 +189,11 @@ fn require_alpha(args: &PruneArgs, run: &Run, gated: bool) -> Result<()> {
     };
     let (path, method) = (run.dir.path().display(), &run.adapter.method);
     let instead = "take --keep, --keep-ranks, --max-nll-increase or --max-accuracy-drop, with --by singular-value";
+    if run.adapter.is_mixed() {
+        bail!(
+            "{option}: the gates of {path} are mixed, so its ranks have no log alpha of their own to prune by; {instead}"
+        );
+    }
     if !gated {
         bail!(
             "{option}: the adapter of {path} was trained without gates (method {method}), so there is no log alpha to \

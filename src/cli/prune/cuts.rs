@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use bayeslora::metrics::mean_kl;
 use bayeslora::predict::Evaluated;
+use bayeslora::train::farthest;
 use serde::Serialize;
 
 use super::bench::Bench;
-use super::ranks::{Cut, Ranks};
+use super::ranks::{Cut, Predicted, Ranks};
 
 /// Shares of the ranks that the curve leaves.
 const SHARES: [f64; 6] = [1.0, 0.75, 0.5, 0.375, 0.25, 0.125];
@@ -30,8 +31,14 @@ pub struct CurvePoint {
     pub scalars: usize,
     pub nll: f64,
     pub nll_change: f64,
+    /// Standard error of that change over the images.
+    pub nll_change_se: f64,
+    /// The NLL as the gates' gradients foretell it: its slope and the KL; null without evidence.
+    pub predicted_nll: Option<f64>,
     /// KL of the cut model from the uncut one, nats per image.
     pub kl: f64,
+    /// The same as the gates' gradients foretell it, cross terms included; null without evidence.
+    pub predicted_kl: Option<f64>,
     pub accuracy: f64,
 }
 
@@ -70,11 +77,10 @@ impl<'a> Cuts<'a> {
         Ok(&self.scored[&count])
     }
 
-    /// As many ranks, up to `most`, as stay within the limits, by bisection. Where a score does not fall steadily this is
-    /// an end of one run of good cuts, not always the farthest.
+    /// As many ranks, up to `most`, as stay within the limits, as [`farthest`] finds them.
     pub fn within(&mut self, limits: &Limits, most: usize) -> Result<usize> {
         let (nll, accuracy) = (self.uncut.scores.nll, self.uncut.scores.accuracy);
-        let mut is_good = |count: usize| -> Result<bool> {
+        let is_good = |count: usize| -> Result<bool> {
             let scores = &self.score(count)?.scores;
             let rises = limits
                 .nll_increase
@@ -84,18 +90,7 @@ impl<'a> Cuts<'a> {
                 .is_some_and(|most| scores.accuracy < accuracy - most);
             Ok(!(rises || falls))
         };
-        if is_good(most)? {
-            return Ok(most);
-        }
-        let (mut good, mut bad) = (0, most);
-        while bad - good > 1 {
-            let middle = good + (bad - good) / 2;
-            match is_good(middle)? {
-                true => good = middle,
-                false => bad = middle,
-            }
-        }
-        Ok(good)
+        farthest(most, is_good)
     }
 
     /// What cuts to the usual shares cost, as far as ranks may go.
@@ -116,6 +111,35 @@ impl<'a> Cuts<'a> {
         Ok(mean_kl(before, after, self.ranks.layout.classes))
     }
 
+    /// What a cut of the first `count` ranks was foretold to do.
+    pub fn predicted(&self, count: usize) -> Option<Predicted> {
+        self.ranks.predicted(&self.order[..count])
+    }
+
+    /// The NLL that was foretold without the first `count` ranks.
+    pub fn predicted_nll(&self, count: usize) -> Option<f64> {
+        let predicted = self.predicted(count)?;
+        Some(self.uncut.scores.nll + predicted.nll_change)
+    }
+
+    /// Standard error of the change of the NLL, paired over the images.
+    fn standard_error(&self, count: usize) -> f64 {
+        let classes = self.ranks.layout.classes;
+        let labels = self.bench.labels().iter().map(|label| *label as usize);
+        let (before, after) = (&self.uncut.log_probs, &self.scored[&count].log_probs);
+        let rows = before
+            .chunks_exact(classes)
+            .zip(after.chunks_exact(classes));
+        let changes: Vec<f64> = rows
+            .zip(labels)
+            .map(|((before, after), label)| f64::from(before[label]) - f64::from(after[label]))
+            .collect();
+        let n = changes.len() as f64;
+        let mean = changes.iter().sum::<f64>() / n;
+        let squares = changes.iter().map(|change| (change - mean).powi(2));
+        (squares.sum::<f64>() / ((n - 1.0).max(1.0) * n)).sqrt()
+    }
+
     fn point(&mut self, count: usize) -> Result<CurvePoint> {
         let (cut, kl) = (self.cut(count), self.kl(count)?);
         let (scored, uncut) = (&self.scored[&count], &self.uncut);
@@ -124,7 +148,10 @@ impl<'a> Cuts<'a> {
             scalars: cut.adapter.scalars(),
             nll: scored.scores.nll,
             nll_change: scored.scores.nll - uncut.scores.nll,
+            nll_change_se: self.standard_error(count),
+            predicted_nll: self.predicted_nll(count),
             kl,
+            predicted_kl: self.predicted(count).map(|predicted| predicted.kl),
             accuracy: scored.scores.accuracy,
         })
     }

@@ -9,11 +9,11 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::formats::{Adapter, LayerAdapter, RunDir};
 use bayeslora::train::PruneEvent;
 use clap::{ArgGroup, Args};
 
-use self::bench::{Bench, held_out};
+use self::bench::{Bench, Images};
 use self::choices::{By, Choices, Gauge, Posterior};
 use self::cuts::{Cuts, Limits};
 use self::ranks::Ranks;
@@ -29,13 +29,15 @@ pub struct PruneArgs {
     #[command(flatten)]
     run: RunArgs,
     /// The basis in which ranks are cut: turning them changes no answer, and a cut costs far less in the singular
-    /// directions than in the basis that training has left them in [default: svd for adapters without gates]
+    /// directions than in the basis that training has left them in [default: svd without
+    /// gates, evidence with them, none with --threshold]
     #[arg(long, value_name = "G")]
     gauge: Option<Gauge>,
-    /// What ranks are chosen by [default: log alpha where ranks have gates, else singular values]
+    /// What ranks are chosen by [default: what makes the basis: evidence, singular values, or log
+    /// alpha, or magnitude without gates]
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
-    /// What becomes of the gates when ranks are turned
+    /// What becomes of the gates when ranks are turned [default: mixed]
     #[arg(long, value_name = "P")]
     posterior: Option<Posterior>,
     /// Leave so many ranks, over all layers
@@ -55,6 +57,9 @@ pub struct PruneArgs {
     /// Cut only as far as the held-out accuracy falls by at most A (.01 is one point)
     #[arg(long, value_name = "A", group = "how far")]
     max_accuracy_drop: Option<f64>,
+    /// Training images that the evidence is taken from, evenly spread [default: 2000, or all where there are fewer]
+    #[arg(long, value_name = "N")]
+    evidence_images: Option<usize>,
     /// Ranks that every layer keeps, the last that would go
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_rank: usize,
@@ -78,9 +83,7 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let run = args.run.open()?;
     run.refuse_ensemble("`prune`")?;
     let choices = Choices::new(args, &run)?;
-    let ranks = Ranks::new(&run, choices)?;
-    let order = ranks.order(args.min_rank);
-    let candidates = candidates(args, &ranks, &order)?;
+    let left = left(args, &run)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => free_directory(run.dir.path()),
@@ -88,9 +91,24 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     // Before anything long starts.
     RunDir::require_new(&out).context("--out")?;
     let bar = Bar::default();
-    let (dataset, held_out) = held_out(&run, args.data.as_ref(), &bar)?;
+    let images = Images::open(&run, args.data.as_ref(), choices.need_evidence(), &bar)?;
     let gpu = context.gpu()?;
-    let bench = Bench::new(&gpu, &run, &ranks.layout, dataset, bar)?;
+    let bench = Bench::new(&gpu, &run, images.held_out, bar)?;
+    let evidence = images
+        .train
+        .map(|train| bench.evidence(&run, train, args.evidence_images));
+    let evidence = evidence.transpose()?;
+    let ranks = Ranks::new(&run, choices, evidence.as_ref())?;
+    let order = ranks.order(args.min_rank);
+    let candidates = match (left, args.threshold) {
+        (Some(left), _) => ranks.layout.total_rank() - left,
+        (None, None) => order.len(),
+        // They come noisiest first.
+        (None, Some(threshold)) => order
+            .iter()
+            .take_while(|(layer, place)| -ranks.scores[*layer][*place] >= threshold)
+            .count(),
+    };
 
     let mut cuts = Cuts::new(&bench, &ranks, order)?;
     let limits = Limits {
@@ -100,10 +118,11 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let count = cuts.within(&limits, candidates)?;
     let chosen = cuts.cut(count);
     let curve = cuts.curve()?;
-    let kl = cuts.kl(count)?;
+    let (kl, predicted_nll) = (cuts.kl(count)?, cuts.predicted_nll(count));
+    let predicted_kl = cuts.predicted(count).map(|predicted| predicted.kl);
     let (before, after) = (cuts.uncut.clone(), cuts.score(count)?);
     let mut report = Report {
-        held_out,
+        held_out: images.set,
         gauge: choices.gauge,
         by: choices.by,
         posterior: choices.posterior,
@@ -118,7 +137,10 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         nll_after: after.scores.nll,
         accuracy_before: before.scores.accuracy,
         accuracy_after: after.scores.accuracy,
+        predicted_nll,
         kl,
+        predicted_kl,
+        evidence_images: evidence.as_ref().map(|found| found.fisher.images),
         effective_rank_before: run.effective_rank(),
         effective_rank_after: run::effective_rank(&chosen.adapter),
         scalars_before: run.adapter.scalars(),
@@ -142,38 +164,27 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     written.context(Unkept("the pruned run could not be written".into()))
 }
 
-/// How many of `order` may go.
-fn candidates(args: &PruneArgs, ranks: &Ranks, order: &[(usize, usize)]) -> Result<usize> {
-    let total = ranks.layout.total_rank();
+/// Ranks to leave, where that was said.
+fn left(args: &PruneArgs, run: &Run) -> Result<Option<usize>> {
+    let ranks = || run.adapter.layers.iter().map(LayerAdapter::rank);
+    let total: usize = ranks().sum();
     let left = match (args.keep_ranks, args.keep) {
-        (Some(left), _) => {
-            ensure!(
-                left <= total,
-                "--keep-ranks {left}: {} has {total} ranks; take at most as many",
-                args.run.path().display()
-            );
-            Some(left)
-        }
-        (None, Some(share)) => Some((share * total as f64).round() as usize),
-        (None, None) => None,
+        (None, None) => return Ok(None),
+        (Some(left), _) => left,
+        (None, Some(share)) => (share * total as f64).round() as usize,
     };
-    if let Some(left) = left {
-        ensure!(
-            total - left <= order.len(),
-            "{left} ranks are fewer than the {} that --min-rank {} keeps; take a smaller one, or more ranks",
-            total - order.len(),
-            args.min_rank
-        );
-        return Ok(total - left);
-    }
-    Ok(match args.threshold {
-        None => order.len(),
-        // They come noisiest first.
-        Some(threshold) => order
-            .iter()
-            .take_while(|(layer, place)| -ranks.scores[*layer][*place] >= threshold)
-            .count(),
-    })
+    ensure!(
+        left <= total,
+        "--keep-ranks {left}: {} has {total} ranks; take at most as many",
+        args.run.path().display()
+    );
+    let least: usize = ranks().map(|rank| rank.min(args.min_rank)).sum();
+    ensure!(
+        left >= least,
+        "{left} ranks are fewer than the {least} that --min-rank {} keeps; take a smaller one, or more ranks",
+        args.min_rank
+    );
+    Ok(Some(left))
 }
 
 /// The first of `RUN/pruned`, `RUN/pruned-2` and so on that has no run in it.

@@ -27,8 +27,14 @@ pub struct Report {
     pub nll_after: f64,
     pub accuracy_before: f64,
     pub accuracy_after: f64,
+    /// As the gates' gradients foretell it: the slope of the NLL on the held-out images, and the KL; null without evidence.
+    pub predicted_nll: Option<f64>,
     /// KL of the cut model from the uncut one, nats per image.
     pub kl: f64,
+    /// The same as the gates' gradients foretell it, cross terms included; null without evidence.
+    pub predicted_kl: Option<f64>,
+    /// Training images that the evidence is from; null without.
+    pub evidence_images: Option<usize>,
     pub effective_rank_before: f64,
     pub effective_rank_after: f64,
     /// Numbers that the adapter has.
@@ -174,20 +180,40 @@ fn basis(report: &Report) -> String {
     let basis = match report.gauge {
         Gauge::None => "in the basis of their training",
         Gauge::Svd => "in the singular directions of B A",
+        Gauge::Evidence => "in the basis of the evidence",
     };
-    format!("cuts {basis}, by {}", report.by.title())
+    let images = match report.evidence_images {
+        Some(images) => format!("; evidence from {images} training images"),
+        None => String::new(),
+    };
+    format!("cuts {basis}, by {}{images}", report.by.title())
 }
 
 fn curve(report: &Report) -> comfy_table::Table {
-    let header = ["ranks left", "scalars", "NLL", "change", "KL", "accuracy"];
-    let mut table = tables::new(&header, &[0, 1, 2, 3, 4, 5]);
+    let header = [
+        "ranks left",
+        "scalars",
+        "NLL",
+        "change",
+        "foretold",
+        "KL",
+        "foretold",
+        "accuracy",
+    ];
+    let mut table = tables::new(&header, &[0, 1, 2, 3, 4, 5, 6, 7]);
     for point in &report.curve {
         table.add_row([
             point.ranks.to_string(),
             point.scalars.to_string(),
             format!("{:.4}", point.nll),
-            format!("{:+.4}", point.nll_change),
+            format!("{:+.4} ± {:.4}", point.nll_change, point.nll_change_se),
+            point.predicted_nll.map_or(String::new(), |nll| {
+                format!("{:+.4}", nll - report.nll_before)
+            }),
             format!("{:.4}", point.kl),
+            point
+                .predicted_kl
+                .map_or(String::new(), |kl| format!("{kl:.4}")),
             format!("{:.4}", point.accuracy),
         ]);
     }

@@ -12,6 +12,7 @@ use super::{
     PriorPrecision, Wanted, curvature,
 };
 use crate::metrics::{self, Predictions, SampledProbabilities, log_mean_exp};
+use crate::predict::source::spread;
 use crate::predict::{Evaluated, Predictor, Source};
 
 /// A Laplace approximation around a predictor's mean weights.
@@ -297,12 +298,6 @@ fn check(config: &LaplaceConfig) -> Result<(), LaplaceError> {
         }
         _ => Ok(()),
     }
-}
-
-/// At most `count` of `0..len`, evenly spread: sets in folders are sorted by class.
-fn spread(len: usize, count: usize) -> Vec<usize> {
-    let count = count.min(len);
-    (0..count).map(|i| i * len / count).collect()
 }
 
 /// |theta* - prior mean|^2.

@@ -11,11 +11,13 @@
 //! Gates are diagonal in the basis that they were trained in, and in no other: see [`Turn`].
 
 mod evidence;
+mod gradients;
 mod state;
 mod svd;
 mod turn;
 
 pub use evidence::evidence;
+pub use gradients::{EVIDENCE_IMAGES, GateGradients, best_log_alpha, evidence_turns};
 pub use state::{turn, turned_layout, turns};
 pub use svd::svd;
 pub use turn::Turn;

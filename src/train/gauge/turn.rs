@@ -2,6 +2,7 @@
 
 use faer::{Mat, MatRef};
 
+use crate::formats::Mixing;
 use crate::model::{LayerState, LayoutLayer};
 
 /// A change of the basis of a layer's ranks: A' = `left` A and B' = B `right`.
@@ -46,6 +47,16 @@ impl Turn {
         Self {
             left: Mat::from_fn(k, r, |i, j| self.left[(kept[i], j)]),
             right: Mat::from_fn(r, k, |i, j| self.right[(i, kept[j])]),
+        }
+    }
+
+    /// What becomes of one gate for each of the ranks before the turn, of these numbers: exactly as they were, whatever
+    /// is cut.
+    pub fn mixing(&self, ids: &[u32]) -> Mixing {
+        Mixing {
+            left: floats(&self.left),
+            right: floats(&self.right),
+            ids: ids.to_vec(),
         }
     }
 

@@ -1,0 +1,92 @@
+//! What ranks are worth: gate gradients in a basis, and what follows from them.
+
+use faer::Mat;
+
+use super::{GaugeError, Turn, evidence, turns};
+use crate::model::{AdapterLayout, AdapterState};
+use crate::predict::GateFactors;
+use crate::train::LOG_ALPHA_RANGE;
+
+/// Training images that evidence is taken from where nobody names a number: what the figures of `docs/ranks.md` were
+/// measured with.
+pub const EVIDENCE_IMAGES: usize = 2_000;
+
+/// The [evidence] turn of every layer, with what it says of each rank.
+///
+/// # Errors
+/// A layer holds values that are not finite.
+pub fn evidence_turns(
+    layout: &AdapterLayout,
+    state: &AdapterState,
+    factors: &GateFactors,
+) -> Result<Vec<(Turn, Vec<f64>)>, GaugeError> {
+    turns(layout, state, |layer, a, b| {
+        let layer = &factors.layers[layer];
+        evidence(a, b, layer.moments_h.as_ref(), layer.moments_q.as_ref())
+    })
+}
+
+/// The gradient of the NLL with respect to every gate, for images with some labels.
+pub struct GateGradients {
+    /// `[images x labels, ranks]` of each layer.
+    layers: Vec<Mat<f64>>,
+}
+
+impl GateGradients {
+    /// In the basis after `turns`.
+    pub fn new(factors: &GateFactors, turns: &[Turn]) -> Self {
+        let layers = factors.layers.iter().zip(turns);
+        Self {
+            layers: layers
+                .map(|(layer, turn)| layer.gradients(turn.left.as_ref(), turn.right.as_ref()))
+                .collect(),
+        }
+    }
+
+    /// N E[u_i^2] of every rank for N training images: the curvature of the log likelihood in its gate, twice the nats
+    /// that it gains.
+    pub fn evidence(&self, images: usize) -> Vec<Vec<f64>> {
+        let of_layer = |gradients: &Mat<f64>| {
+            let scale = images as f64 / gradients.nrows().max(1) as f64;
+            let ranks = gradients.col_iter();
+            ranks.map(|rank| scale * rank.squared_norm_l2()).collect()
+        };
+        self.layers.iter().map(of_layer).collect()
+    }
+
+    /// KL of the model without some (layer, place) from the whole one, to second order and with all cross terms:
+    /// 1/2 E[(sum of the gradients of what goes)^2], nats per image, where labels were drawn from the model.
+    pub fn predicted_kl(&self, gone: &[(usize, usize)]) -> f64 {
+        0.5 * self.mean(gone, |sum| sum.powi(2))
+    }
+
+    /// The change of the NLL to first order when their gates go from 1 to 0: -E[sum of the gradients of what goes], nats
+    /// per image, where labels are the images' own.
+    pub fn slope(&self, gone: &[(usize, usize)]) -> f64 {
+        -self.mean(gone, |sum| sum)
+    }
+
+    /// The mean over images and labels of something of the sum of some gates' gradients.
+    fn mean(&self, gates: &[(usize, usize)], of: impl Fn(f64) -> f64) -> f64 {
+        // A layer without ranks has no rows.
+        let draws = self.layers.iter().map(Mat::nrows).max().unwrap_or(0);
+        let sum = |draw: usize| -> f64 {
+            let gates = gates.iter();
+            gates
+                .map(|(layer, place)| self.layers[*layer][(draw, *place)])
+                .sum()
+        };
+        (0..draws).map(|draw| of(sum(draw))).sum::<f64>() / draws.max(1) as f64
+    }
+}
+
+/// log alpha where the ELBO of a rank is highest: alpha (1 + alpha) = kappa / e, within what training projects it to.
+pub fn best_log_alpha(kappa: f64, evidence: f64) -> f64 {
+    let (low, high) = LOG_ALPHA_RANGE;
+    let alpha = ((1.0 + 4.0 * kappa / evidence).sqrt() - 1.0) / 2.0;
+    match alpha.is_nan() {
+        // Neither prior nor data say anything.
+        true => f64::from(low),
+        false => alpha.ln().clamp(low.into(), high.into()),
+    }
+}
