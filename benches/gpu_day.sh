@@ -16,7 +16,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # They run every variant of every kernel against its twin, and the whole model.
-tests=(operations gradients gates elbo golden merge tuning memory)
+tests=(operations engine memory)
 
 usage() {
     sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p;}' "${BASH_SOURCE[0]}"

@@ -3,24 +3,22 @@
 //!
 //! Seeds are fixed, so a bound in standard deviations passes always or never.
 
-mod common;
-mod properties;
-mod reference;
-
 use bayeslora::formats::GateDistribution;
 use bayeslora::model::{
     AdapterLayout, AdapterState, BatchInput, Cut, FrozenNetwork, GateMode, KernelChoice, Prior,
     Purpose, StepValues,
 };
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
-use properties::{
-    Draw, GPU, Gates, bits, correlation, draw_gates, random_state, state_bits, tiny_backbone,
-    tiny_resnet, zero_state,
-};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use reference::gates::{SHARED_EXAMPLE, Stream};
+
+use crate::properties::{
+    Draw, GPU, Gates, bits, correlation, draw_gates, random_state, state_bits, tiny_backbone,
+    tiny_resnet, zero_state,
+};
+use crate::reference;
+use crate::reference::gates::{SHARED_EXAMPLE, Stream};
 
 /// Worst |z - twin| / (1 + sqrt(alpha)): f32's rounding of z, the polynomials, and WGSL's exp.
 const TWIN: f64 = 2e-6;

@@ -1,13 +1,6 @@
 //! The whole of a small network on the GPU against its f64 twin: every gradient, for adapters on many
 //! sets of layers; against finite differences of the GPU's own loss; and samples that share a forward.
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "reference/mod.rs"]
-mod reference;
-#[path = "small/mod.rs"]
-mod small;
-
 use std::sync::LazyLock;
 
 use bayeslora::formats::{self, GateDistribution};
@@ -18,13 +11,15 @@ use bayeslora::model::{
 };
 use bayeslora::train::kl::KlPrior;
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
-use common::relative_error;
-use reference::adapter::Adapter;
-use reference::head::cross_entropy;
-use reference::resize::{self, Augmentation};
-use reference::resnet::{Named, ResNet, Stem};
-use reference::tensor::Tensor as Twin;
-use small::{backbone, weights};
+
+use crate::common;
+use crate::common::relative_error;
+use crate::reference::adapter::Adapter;
+use crate::reference::head::cross_entropy;
+use crate::reference::resize::{self, Augmentation};
+use crate::reference::resnet::{Named, ResNet, Stem};
+use crate::reference::tensor::Tensor as Twin;
+use crate::small::{backbone, weights};
 
 const CLASSES: usize = 5;
 const SCALE: f32 = 1.5;

@@ -13,8 +13,9 @@ use faer::Mat;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::algebra::random;
 use crate::properties::{GPU, random_state, tiny_backbone};
+
+use super::algebra::random;
 
 pub const SCALE: f32 = 16.0 / 9.0;
 pub const CLASSES: usize = 3;

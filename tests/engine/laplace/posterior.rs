@@ -6,8 +6,9 @@ use bayeslora::predict::laplace::{
     Basis, Block, Dims, LaplaceStructure, Link, PRECISION_RANGE, Point, Spectrum, blocks, curvature,
 };
 
-use super::dense::Dense;
 use crate::reference::tensor::Tensor as Twin;
+
+use super::dense::Dense;
 
 const CLASSES: usize = 3;
 const FEATURES: usize = 5;

@@ -1,8 +1,5 @@
 //! Where the images are, on the GPU, in host memory or in files, changes no bit of what is computed.
 
-mod common;
-mod properties;
-
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -14,9 +11,11 @@ use bayeslora::train::{
     Augment, EpochOutcome, EpochReport, Progress, TrainConfig, TrainError, Trainer,
 };
 use image::RgbImage;
-use properties::{GPU, tiny_backbone};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+
+use crate::common;
+use crate::properties::{GPU, tiny_backbone};
 
 /// Odd, so that an image does not end with a word of the GPU.
 const SIDE: usize = 33;

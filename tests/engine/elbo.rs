@@ -1,9 +1,6 @@
 //! The objective: KL and its gradient on the GPU against f64, its weight against the data's, and
 //! where it drives a gate whose optimum is known.
 
-mod common;
-mod properties;
-
 use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::Plan;
 use bayeslora::model::{
@@ -12,9 +9,13 @@ use bayeslora::model::{
 };
 use bayeslora::train::kl::KlPrior;
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
-use properties::{Draw, GPU, bits, kernels, random_state, single_layer, tiny_backbone, zero_state};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+
+use crate::common;
+use crate::properties::{
+    Draw, GPU, bits, kernels, random_state, single_layer, tiny_backbone, zero_state,
+};
 
 /// Every prior, as the shaders and as `train::kl` know it.
 const PRIORS: [(Prior, KlPrior); 4] = [

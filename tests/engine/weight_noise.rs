@@ -1,9 +1,6 @@
 //! `--method weight-noise`, the ablation: gradients through the whole network, what it shares with plain adapters, what
 //! a prune and a file keep, and the property of gates that it lacks.
 
-mod common;
-mod properties;
-
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -19,9 +16,10 @@ use bayeslora::train::{
     Adam, EpochOutcome, EpochReport, Gates, INITIAL_LOG_VARIANCE, Method, Progress, Span, StepSpec,
     TrainConfig, TrainStep, Trainable, TrainableState, Trainer, kept_ranks,
 };
-use properties::{Draw, GPU, bits, kernels, random_state, single_layer, tiny_backbone};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+
+use crate::properties::{Draw, GPU, bits, kernels, random_state, single_layer, tiny_backbone};
 
 const CLASSES: usize = 3;
 const ROWS: usize = 5;

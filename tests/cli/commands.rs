@@ -11,8 +11,7 @@ use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
-mod sealed;
-use sealed::change_config;
+use crate::sealed::change_config;
 
 fn bayeslora() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));

@@ -8,8 +8,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 
-mod sealed;
-use sealed::change_config;
+use crate::sealed::change_config;
 
 /// Nine steps, six of them before the one prune: enough for log alpha to get from -5 past 0 where
 /// nothing but the KL moves it.

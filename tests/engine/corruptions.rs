@@ -1,8 +1,5 @@
 //! The 15 corruptions against their f64 twins, and what must hold of them.
 
-mod common;
-mod reference;
-
 use std::sync::LazyLock;
 
 use bayeslora::data::{
@@ -11,7 +8,9 @@ use bayeslora::data::{
 use bayeslora::gpu::{Gpu, GpuOptions};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use reference::corruption::{self as twin, Draws, Picture};
+
+use crate::common;
+use crate::reference::corruption::{self as twin, Draws, Picture};
 
 /// Above 2^32, so that both words of the key count.
 const SEED: u64 = 0x1234_5678_9abc_def0;

@@ -14,10 +14,6 @@
 //! that noise count 3 in 18 of 24 runs in f64, else 4 or 5. `the_run_is_the_one_of_f64` tells such a
 //! property of the method from an error of the engine.
 
-mod common;
-mod properties;
-mod reference;
-
 use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::Plan;
 use bayeslora::model::{
@@ -26,15 +22,17 @@ use bayeslora::model::{
 };
 use bayeslora::train::kl::{KlMultiplicity, KlPrior};
 use bayeslora::train::{Adam, Trainable, TrainableState};
-use properties::{GPU, single_layer, zero_state};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use reference::adamw::{self, Moments};
-use reference::gates::Stream;
-use reference::head::log_softmax;
-use reference::tensor::Tensor;
-use reference::toy::{CLASSES, INPUTS, TEACHER_RANK, TRAIN, Toy};
+
+use crate::properties::{GPU, single_layer, zero_state};
+use crate::reference;
+use crate::reference::adamw::{self, Moments};
+use crate::reference::gates::Stream;
+use crate::reference::head::log_softmax;
+use crate::reference::tensor::Tensor;
+use crate::reference::toy::{CLASSES, INPUTS, TEACHER_RANK, TRAIN, Toy};
 
 const RANK: usize = 8;
 const BATCH: usize = 100;

@@ -1,9 +1,6 @@
 //! Pruning: what is zero goes without a trace, what is kept goes on as it was, and a run that stops
 //! after a prune goes on bit for bit.
 
-mod common;
-mod properties;
-
 use bayeslora::formats::{
     Adapter, Checkpoint, FormatError, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
 };
@@ -13,9 +10,11 @@ use bayeslora::model::{
     GateMode, GateTable, Graph, KernelChoice, LayerState, PLAIN_VIEW, Prior, Purpose, StepValues,
 };
 use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
-use properties::{Draw, GPU, bits, kernels, random_state, state_bits, tiny_backbone};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+
+use crate::common;
+use crate::properties::{Draw, GPU, bits, kernels, random_state, state_bits, tiny_backbone};
 
 const SCALE: f32 = 16.0 / 9.0;
 const CLASSES: usize = 3;

@@ -1,13 +1,12 @@
 //! A merged adapter computes what the adapter did.
 
-mod common;
-mod properties;
-
 use bayeslora::formats::GateDistribution;
 use bayeslora::model::{AdapterLayout, Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues};
 use bayeslora::predict::{ForwardPlan, ForwardSpec};
 use bayeslora::train::{initial_state, upload};
-use properties::{GPU, tiny_backbone};
+
+use crate::common;
+use crate::properties::{GPU, tiny_backbone};
 
 const SIZE: usize = 32;
 const IMAGES: usize = 3;

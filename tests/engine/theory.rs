@@ -8,25 +8,25 @@
 //! are shared by all positions p: Cov(y(p), y(q)) = s^2 sum_i v_i h_i(p) h_i(q) b_i b_i'.
 //! Cases are drawn by a fixed seed: a statistical bound then holds always or never.
 
-mod common;
-mod properties;
-mod reference;
-
 use std::sync::Arc;
 
 use bayeslora::model::{
     AdapterLayout, AdapterSlots, AdapterState, ConvForward, ConvSpec, ConvWeights, FrozenConv,
     GateMode, Graph, KernelChoice, Map, Purpose, Tensor as Rows, Up,
 };
-use properties::{Draw, GPU, bits, draw_gates, kernels, mean, single_layer, symmetric_eigen};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use reference::adapter::Adapter;
-use reference::conv::Geometry;
-use reference::tensor::Tensor;
+
+use crate::properties;
+use crate::properties::{
+    Draw, GPU, bits, draw_gates, kernels, mean, single_layer, symmetric_eigen,
+};
+use crate::reference::adapter::Adapter;
+use crate::reference::conv::Geometry;
+use crate::reference::tensor::Tensor;
 
 /// f32 against f64, relative to the largest output.
 const ROUNDING: f64 = 2e-6;

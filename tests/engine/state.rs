@@ -1,15 +1,13 @@
 //! The layout of the trainable parameters: packing, pruning, the gate table, the optimiser's groups.
 
-mod common;
-mod properties;
-
 use std::collections::HashSet;
 
 use bayeslora::formats::Stem;
 use bayeslora::model::{AdapterLayout, AdapterState, Group, ResNet, Segment};
 use bayeslora::train::TrainableState;
-use properties::state_bits;
 use proptest::prelude::*;
+
+use crate::properties::state_bits;
 
 #[derive(Clone, Debug)]
 struct Case {

@@ -1,7 +1,5 @@
 //! The tuner: what it measures is sound, what it chooses is kept and taken over.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +8,8 @@ use bayeslora::model::{
     ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph, KernelChoice,
     Map, ProductKernel, rank_kernels,
 };
+
+use crate::common;
 
 fn gpu(cache: Option<&std::path::Path>) -> Gpu {
     common::gpu(GpuOptions {

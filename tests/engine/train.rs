@@ -1,8 +1,5 @@
 //! The trainer: determinism, resuming, interruption, pruning, what the defaults derive.
 
-mod common;
-mod properties;
-
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,9 +12,11 @@ use bayeslora::train::kl::KlMultiplicity;
 use bayeslora::train::{
     Augment, EpochOutcome, EpochReport, Method, Progress, Span, TrainConfig, TrainError, Trainer,
 };
-use properties::{GPU, tiny_backbone};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+
+use crate::common;
+use crate::properties::{GPU, tiny_backbone};
 
 const CLASSES: usize = 3;
 
