@@ -1,6 +1,6 @@
 //! The options of `train`, as flags and as the keys of config.toml.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bayeslora::data::{self, OpenOptions, Splits};
 use bayeslora::train::kl::{KlMultiplicity, KlPrior};
 use bayeslora::train::{Augment, Gates, LrSchedule, Method, Span, TrainConfig};
@@ -258,6 +258,19 @@ impl Inputs {
         splits.test = apart(splits.test, &splits.train, "--data", "test")?;
         Ok(splits)
     }
+}
+
+/// Reads TOML; an error quotes no line longer than a screen is wide.
+pub fn parse_table(text: &str) -> Result<Table> {
+    const LONGEST: usize = 200;
+    text.parse().map_err(|error: toml::de::Error| {
+        let whole = error.to_string();
+        let place = whole.lines().next().unwrap_or_default();
+        match whole.lines().any(|line| line.len() > LONGEST) {
+            true => anyhow!("{place}: {}", error.message()),
+            false => error.into(),
+        }
+    })
 }
 
 /// Splits the table of a config file into what a run reads and how it trains.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use predicates::prelude::*;
 use predicates::str::contains;
 
 fn report(args: &[&Path]) -> assert_cmd::assert::Assert {
@@ -104,4 +105,28 @@ fn other_json_is_refused_before_anything_is_written() {
         let left = fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(left, 1, "{content}: something was written");
     }
+}
+
+/// Of a study that this version has written: a digit changed is found, a space is not one.
+#[test]
+fn the_results_of_a_study_have_a_checksum() {
+    let dir = begun();
+    let path = dir.path().join("results.json");
+    report(&[dir.path()])
+        .success()
+        .stderr(contains("results.json has no checksum"));
+    let mut results = bayeslora::report::Results::default();
+    results.study.scale = "desk".into();
+    results.study.epochs = 30;
+    results.write(&path).unwrap();
+    report(&[dir.path()])
+        .success()
+        .stderr(contains("checksum").not());
+    let written = fs::read_to_string(&path).unwrap();
+    let changed = written.replacen("\"epochs\":30", "\"epochs\":31", 1);
+    assert_ne!(changed, written);
+    fs::write(&path, changed).unwrap();
+    report(&[dir.path()])
+        .code(2)
+        .stderr(contains("its checksum does not fit its content"));
 }

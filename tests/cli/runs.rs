@@ -393,8 +393,12 @@ fn scores_that_cannot_be_kept_are_printed_first() {
     bayeslora("eval --temperature --force --run", &run, test)
         .assert()
         .code(1)
-        .stdout(contains("accuracy"))
+        .stdout(contains("accuracy").and(contains("not kept")))
         .stderr(contains("the temperature could not be kept"));
+    bayeslora("eval --temperature --force --json --run", &run, test)
+        .assert()
+        .code(1)
+        .stdout(contains("\"kept\":false").or(contains("\"kept\": false")));
     fs::create_dir(run.join("results.json.partial")).unwrap();
     resume(&run)
         .assert()

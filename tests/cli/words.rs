@@ -251,6 +251,14 @@ fn the_system_is_quoted_once_and_the_file_named() {
     fs::write(&config, format!("seed = {}", "[".repeat(50_000))).unwrap();
     let mut train = command(&[&"train", &"--config", &config, &"--out", &run]);
     refuses(&mut train, &["--config", "deep.toml"]);
+    // What is quoted of a line is short.
+    let said = train.output().unwrap().stderr;
+    assert!(said.len() < 600, "{} bytes", said.len());
+    let mut report = command(&[&"report", &gone.join("results.json")]);
+    refuses(
+        &mut report,
+        &["is a file, expected the directory of a study"],
+    );
 }
 
 #[cfg(unix)]
