@@ -15,9 +15,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-# The kernels a GPU gets against their twins, and the whole model; `more` where time is left.
-tests=(golden operations)
-more=(gradients gates elbo merge tuning memory)
+# The kernels a GPU gets against their twins, and the whole model.
+tests=(operations engine memory)
 
 usage() {
     sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p;}' "${BASH_SOURCE[0]}"
@@ -37,12 +36,12 @@ pack() { # folder
     folder=$(cd "$folder" && pwd)
     cd "$here/.."
     cargo build --release
-    for name in "${tests[@]}" "${more[@]}"; do arguments+=(--test "$name"); done
+    for name in "${tests[@]}"; do arguments+=(--test "$name"); done
     log=$(cargo test --release --no-run "${arguments[@]}" 2>&1) || {
         echo "$log" >&2
         exit 1
     }
-    for name in "${tests[@]}" "${more[@]}"; do
+    for name in "${tests[@]}"; do
         binary=$(sed -n "s|.*(\(.*/deps/$name-[0-9a-f]*[.exe]*\)).*|\1|p" <<<"$log")
         [ -n "$binary" ] || fail "cargo does not tell where it put the test $name"
         cp "$binary" "$folder/stage/bin/test-$name"
@@ -53,7 +52,7 @@ pack() { # folder
     cp benches/peers/pytorch.py "$folder/stage/"
     git rev-parse HEAD >"$folder/stage/commit" 2>/dev/null || echo unknown >"$folder/stage/commit"
     # Two binaries embed the same weights: one after the other, a window that reaches back stores them once.
-    (cd "$folder/stage" && tar -c bin/bayeslora bin/test-golden --exclude bin/bayeslora --exclude bin/test-golden .) | xz -T1 -4 --lzma2=preset=4,dict=96MiB >"$folder/pack.tar.xz"
+    (cd "$folder/stage" && tar -c bin/bayeslora bin/test-engine --exclude bin/bayeslora --exclude bin/test-engine .) | xz -T1 -4 --lzma2=preset=4,dict=96MiB >"$folder/pack.tar.xz"
     rm -rf "$folder/stage"
     [ "$folder" = "$here" ] || cp "${BASH_SOURCE[0]}" "$folder/"
     bytes=$(wc -c <"$folder/pack.tar.xz")
@@ -173,7 +172,8 @@ torch() { # name, size...
 }
 
 step devices 20 "$bayeslora" devices
-for name in "${tests[@]}"; do step "test-$name" 90 "bin/test-$name"; done
+step test-golden 60 bin/test-engine golden::
+step test-operations 90 bin/test-operations
 step tune-224 90 "$bayeslora" devices --tune "${tuned[@]}"
 step bench-224 70 "$bayeslora" bench --out "$out/bench-224.json" "${large[@]}"
 torch pytorch-224 "${large[@]}"
@@ -185,7 +185,8 @@ torch pytorch-64 "${small[@]}"
 step bench-64-f16 60 "$bayeslora" bench --out "$out/bench-64-f16.json" "${half[@]}" "${small[@]}"
 step training 60 "$bayeslora" train --json --out "$out/run" --data "$data" "${train[@]}"
 step devices-json 20 "$bayeslora" devices --json
-for name in "${more[@]}"; do step "test-$name" 60 "bin/test-$name"; done
+step test-engine 90 bin/test-engine gradients:: gates:: elbo:: merge:: tuning::
+step test-memory 60 bin/test-memory
 
 for name in devices bench-224 bench-224-f16 pytorch-224 bench-64 bench-64-f16 pytorch-64; do
     [ -s "$out/$name.txt" ] || continue

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::formats::MAX_RANK;
+
 /// What one option may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Range {
@@ -35,7 +37,7 @@ const RANGES: &[(&str, Range)] = &[
             high: 10_000,
         },
     ),
-    ("plan rank", Whole { low: 0, high: 512 }),
+    ("plan rank", Whole { low: 0, high: RANK }),
     (
         "predict samples",
         Whole {
@@ -164,9 +166,8 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
     ("members", Whole { low: 1, high: 100 }),
-    ("min-rank", Whole { low: 0, high: 512 }),
-    // The channels of the widest layer.
-    ("rank", Whole { low: 1, high: 512 }),
+    ("min-rank", Whole { low: 0, high: RANK }),
+    ("rank", Whole { low: 1, high: RANK }),
     // The last stage still has one position for every 32 pixels.
     (
         "resolution",
@@ -234,6 +235,9 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
 ];
+
+/// What the files of adapters may have too.
+const RANK: u64 = MAX_RANK as u64;
 
 /// Images and classes are counted in 32 bits on the GPU.
 const COUNT: u64 = u32::MAX as u64;

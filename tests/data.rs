@@ -16,6 +16,7 @@ mod data {
     mod prefetch;
     mod reuse;
     mod sample;
+    mod tails;
 }
 
 #[global_allocator]

@@ -16,8 +16,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::context::{Bar, Context};
+use super::epochs::{Subject, run_epochs, start, tell};
 use super::run_images::RunImages;
-use super::train::{Subject, TestResults, run_epochs, start, tell, test_results, test_source};
+use super::train::{TestResults, test_results, test_source};
 use super::train_options::Inputs;
 use super::{environment, output, thumbnails};
 

@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::context::{Bar, Context};
 use super::environment;
+use super::epochs::{Subject, begin, print_test_rows, run_epochs, tell};
 use super::output::{self, Unkept};
 use super::run_images::RunImages;
-use super::train::{Subject, begin, print_test_rows, run_epochs, tell};
 use super::train_options::config_text;
 
 /// What is trained, on what.

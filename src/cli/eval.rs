@@ -5,9 +5,7 @@ use bayeslora::data::Dataset;
 use bayeslora::data::reuse::Part;
 use bayeslora::formats::{Temperature, printable};
 use bayeslora::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
-use bayeslora::predict::{
-    Ensemble, Evaluated, PredictError, Predictive, Predictor, Samples, Source, evaluate,
-};
+use bayeslora::predict::{Ensemble, Evaluated, Predictive, Predictor, Samples, Source, evaluate};
 use clap::Args;
 use serde::Serialize;
 
@@ -98,28 +96,24 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
         corrupted,
     };
     let samples = run.samples(Samples::new(args.samples, args.seed));
-    let fitted = match run.members.is_empty() {
+    let keep = |fitted: &Temperature| {
+        let _lock = writer.transpose()?;
+        Ok(fitted.save(run.temperature_dir(), &run.sha256()?)?)
+    };
+    match run.members.is_empty() {
         true => {
             let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-            report(args, &run, &predictor, samples, test, held_out)?
+            report(args, &run, &predictor, samples, test, held_out, keep)
         }
         false => {
             let ensemble = Ensemble::new(&gpu, &run.backbone, &run.members)?;
-            report(args, &run, &ensemble, samples, test, held_out)?
-        }
-    };
-    match fitted.zip(writer) {
-        None => Ok(()),
-        Some((fitted, writer)) => {
-            let adapter = run.sha256()?;
-            let kept = writer.and_then(|_| fitted.save(run.temperature_dir(), &adapter));
-            kept.context(Unkept("the temperature could not be kept".into()))
+            report(args, &run, &ensemble, samples, test, held_out, keep)
         }
     }
 }
 
-/// Scores the test set and prints that, at a temperature too where there are held-out images to fit one to,
-/// which is returned.
+/// Scores the test set and prints that, at a temperature too where there are held-out images to fit one to.
+/// That is kept first, so that what is printed of it is so; the scores are printed even where it cannot be kept.
 fn report(
     args: &EvalArgs,
     run: &Run,
@@ -127,7 +121,8 @@ fn report(
     samples: Samples,
     test: Test,
     held_out: Option<Dataset>,
-) -> Result<Option<Temperature>> {
+    keep: impl FnOnce(&Temperature) -> Result<()>,
+) -> Result<()> {
     let bar = Bar::default();
     let score = |source: &Source, message: &str| {
         let total = source.dataset.len();
@@ -142,35 +137,39 @@ fn report(
             let evaluated = score(&source, "fitting the temperature")?;
             let fitted = evaluated.fit_temperature(&source.dataset.labels, samples)?;
             let doubt = doubt(&fitted, evaluated.scores.accuracy);
-            let kept = doubt.is_none() || args.force;
+            let is_trusted = doubt.is_none() || args.force;
             if let Some(doubt) = doubt {
-                let kept = if kept {
-                    "kept (--force)"
-                } else {
-                    "not kept; --force keeps it"
+                let kept = match is_trusted {
+                    true => "to be kept all the same (--force)",
+                    false => "not kept; --force keeps it",
                 };
                 let temperature = fitted.temperature;
                 output::note(&format!(
                     "warning: temperature {temperature:.3}: {doubt}; {kept}"
                 ));
             }
-            Some((fitted, kept))
+            Some((fitted, is_trusted))
         }
     };
     let source = Source::images(test.images, run.adapter.resolution);
     let evaluated = score(&source, "evaluating")?;
-    let tempered = temperature
-        .map(|(temperature, kept)| {
+    let mut saved = Ok(());
+    let tempered = match temperature {
+        None => None,
+        Some((temperature, is_trusted)) => {
             let labels = &source.dataset.labels;
             let at = evaluated.at_temperature(labels, temperature.temperature)?;
-            Ok::<_, PredictError>(Tempered {
+            if is_trusted {
+                saved = keep(&temperature);
+            }
+            Some(Tempered {
+                kept: is_trusted && saved.is_ok(),
                 temperature,
-                kept,
                 tempered: at.scores,
                 log_probs: at.log_probs,
             })
-        })
-        .transpose()?;
+        }
+    };
     let report = Report {
         evaluated,
         tempered,
@@ -186,8 +185,7 @@ fn report(
             &report,
         )?)?,
     }
-    let kept = report.tempered.filter(|tempered| tempered.kept);
-    Ok(kept.map(|tempered| tempered.temperature))
+    saved.context(Unkept("the temperature could not be kept".into()))
 }
 
 /// The images that the run has set aside for choices: never the test set.

@@ -7,6 +7,7 @@ mod demo;
 mod devices;
 mod ensemble;
 mod environment;
+mod epochs;
 mod eval;
 mod failure;
 mod laplace;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use bayeslora::formats::printable;
 use bayeslora::report::Report;
 use clap::Args;
 
@@ -30,7 +31,20 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         (None, [dir]) => dir.join("report.html"),
         (None, _) => bail!("say where one page for several studies goes: --out FILE.html"),
     };
+    if let Some(file) = args.dirs.iter().find(|dir| dir.is_file()) {
+        bail!(
+            "{} is a file, expected the directory of a study, in which `bayeslora reproduce --out` has put its \
+             results.json",
+            printable(file.display())
+        );
+    }
     let report = Report::read(&args.dirs)?;
+    for path in report.unsealed() {
+        output::note(&format!(
+            "warning: {} has no checksum, as early versions wrote it: nothing tells whether it is damaged",
+            printable(path.display())
+        ));
+    }
     let bar = Bar::default();
     report.write_figures(|done, total| bar.show("drawing figures", done, total))?;
     report.write_page(&out)?;

@@ -1,26 +1,25 @@
 //! `bayeslora train`: adapters for a set of labelled images.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::data::Dataset;
-use bayeslora::formats::{DataManifest, RunDir, read_regular};
+use bayeslora::formats::{RunDir, read_regular};
 use bayeslora::gpu::{Gpu, Precision};
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Budget, Evaluated, Samples, Source};
-use bayeslora::train::{
-    self, EpochOutcome, EpochReport, Method, Progress, TrainConfig, TrainError, Trainer,
-};
+use bayeslora::train::{self, Method, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
 
 use super::context::{self, Context};
+use super::epochs::{PLACES, Subject, print_test_rows, restore, run_epochs, start, tell};
 use super::output::{self, Unkept};
 use super::run_images::{self, RunImages};
-use super::train_options::{Inputs, Options, config_text, parse_config};
-use super::{ensemble, environment, failure};
+use super::train_options::{Inputs, Options, config_text, parse_config, parse_table};
+use super::{ensemble, environment};
 
 /// Gate samples of the closing evaluation.
 const SAMPLES: usize = 8;
@@ -154,15 +153,6 @@ fn precision(context: &Context, args: &TrainArgs, config: &TrainConfig) -> Resul
     Ok(given)
 }
 
-/// What a run is trained on, as it keeps it.
-#[derive(Clone, Copy)]
-pub struct Subject<'a> {
-    pub inputs: &'a Inputs,
-    pub data: &'a DataManifest,
-    /// Whether the images may be others than those that its checkpoint was made with.
-    pub other_images: bool,
-}
-
 /// What the options and the files say of a run.
 struct Started {
     /// Where there is one to go on with.
@@ -182,7 +172,7 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
         let option = || format!("--config {source}");
         let bytes = read_regular(path, CONFIG_LIMIT).with_context(option)?;
         let text = String::from_utf8(bytes).with_context(option)?;
-        table = text.parse().with_context(option)?;
+        table = parse_table(&text).with_context(option)?;
     }
     table.extend(flags);
     let (inputs, config) = parse_config(table, &source)?;
@@ -236,186 +226,12 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
     })
 }
 
-/// Keys of what a run is told by its content and not by its name.
-const PLACES: [&str; 2] = ["data", "backbone"];
-
 fn places(flags: &Table) -> Result<Inputs> {
     let named = flags.iter().filter(|(key, _)| PLACES.contains(&&***key));
     let named: Table = named
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     Ok(named.try_into()?)
-}
-
-/// A new run, which has a checkpoint from its start on: one without has lost it.
-pub fn start(place: &Path, subject: Subject, gpu: &Gpu, trainer: &Trainer) -> Result<RunDir> {
-    let text = config_text(subject.inputs, trainer.config())?;
-    RunDir::create(place, &text, |run| {
-        let checkpoint = trainer.checkpoint()?;
-        run.write_data(subject.data)
-            .and_then(|()| run.write_environment(&environment::describe(gpu)))
-            .and_then(|()| run.write_checkpoint(&checkpoint))
-            .context(Unkept("the run could not be started".into()))
-    })
-}
-
-/// Goes on from the newest sound checkpoint of a run.
-fn restore(run: &RunDir, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -> Result<()> {
-    let (checkpoint, damaged) = run.read_checkpoint()?;
-    let kernels = match subject.other_images {
-        true => trainer.restore_over_other_images(&checkpoint)?,
-        false => trainer.restore(&checkpoint)?,
-    };
-    if let Some(kernels) = kernels {
-        output::note(&format!(
-            "warning: the checkpoint was made with other kernels ({kernels}); results will agree \
-             only to rounding"
-        ));
-    }
-    if let Some(error) = damaged {
-        output::note(&format!(
-            "warning: {error}; the run goes on from the checkpoint before, of epoch {}",
-            checkpoint.epoch
-        ));
-        run.drop_newest_checkpoint()?;
-    } else if checkpoint.epoch == 0 {
-        output::note("the run was stopped in its first epoch: it starts from the beginning");
-    }
-    run.truncate_metrics(checkpoint.epoch)?;
-    Ok(run.write_environment(&environment::describe(gpu))?)
-}
-
-/// A new run in `place`, or what is there of the same one; `trainer` is new.
-pub fn begin(place: &Path, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -> Result<RunDir> {
-    if !place.join("config.toml").exists() {
-        return start(place, subject, gpu, trainer).context("--out");
-    }
-    let run = RunDir::open(place)
-        .and_then(RunDir::lock)
-        .context("--out")?;
-    let text = config_text(subject.inputs, trainer.config())?;
-    let before = run.read_config()?;
-    ensure!(
-        beside_places(&before)? == beside_places(&text)?,
-        "{} holds a run with other options; give another directory with --out",
-        place.display()
-    );
-    let recorded = run.read_data().context("--out")?;
-    let recorded = run_images::required(recorded.as_ref(), place).context("--out")?;
-    ensure!(
-        run_images::is_same(recorded, subject.data),
-        "{} holds a run on other images or another backbone; give another directory with --out",
-        place.display()
-    );
-    if before != text {
-        run.replace_config(&text)?;
-    }
-    restore(&run, subject, gpu, trainer)?;
-    Ok(run)
-}
-
-/// All of a configuration but where images and backbone are.
-fn beside_places(text: &str) -> Result<Table> {
-    let mut table: Table = text.parse()?;
-    table.retain(|key, _| !PLACES.contains(&key));
-    Ok(table)
-}
-
-/// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object.
-pub fn tell(json: bool) -> Result<impl FnMut(&EpochReport, &TrainConfig) -> Result<()>> {
-    if !json {
-        output::text(&format!("\n{HEADER}"))?;
-    }
-    Ok(
-        move |report: &EpochReport, config: &TrainConfig| match json {
-            true => output::json(report),
-            false => print_epoch(report, config.epochs),
-        },
-    )
-}
-
-/// Trains to the end, or until a signal stops it, leaving metrics, adapter and checkpoint after each epoch.
-pub fn run_epochs(
-    context: &Context,
-    run: &RunDir,
-    trainer: &mut Trainer,
-    mut tell: impl FnMut(&EpochReport, &TrainConfig) -> Result<()>,
-) -> Result<()> {
-    let _graceful = context.stop_gracefully();
-    let mut observe = context.observer();
-    loop {
-        let kept = trainer.epochs_done();
-        let lost = |error: TrainError| saved(run, kept, error.into());
-        let EpochOutcome::Done(report) = trainer.next_epoch(&mut observe).map_err(lost)? else {
-            break;
-        };
-        let adapter = trainer.adapter().map_err(lost)?;
-        let checkpoint = trainer.checkpoint().map_err(lost)?;
-        // The checkpoint comes last: what is there before it is written again where it is missing.
-        run.append_metrics(&report)
-            .and_then(|()| run.write_adapter(&adapter))
-            .and_then(|()| run.write_checkpoint(&checkpoint))
-            .with_context(|| {
-                Unkept(format!(
-                    "epoch {} could not be kept; once there is a place for it, `bayeslora train --resume \
-                     --out {}` trains it again",
-                    report.epoch,
-                    run.path().display()
-                ))
-            })?;
-        tell(&report, trainer.config())?;
-    }
-    ensure!(
-        trainer.network().is_unchanged()?,
-        "the frozen backbone changed: a bug, please report it"
-    );
-    Ok(())
-}
-
-/// What is left of a run, of which so many epochs are kept, when its device is lost.
-fn saved(run: &RunDir, epochs: usize, error: anyhow::Error) -> anyhow::Error {
-    match failure::is_device_lost(&error) {
-        false => error,
-        true => error.context(format!(
-            "{} is saved as it was after epoch {epochs}; the same command goes on from there, `train` with \
-             --resume",
-            run.path().display()
-        )),
-    }
-}
-
-const HEADER: &str =
-    "epoch      loss   train acc |    acc     NLL     ECE | ranks   soft |  images/s  GPU busy";
-
-fn print_epoch(report: &EpochReport, epochs: usize) -> Result<()> {
-    let score = |value: Option<f64>| value.map_or("     -".into(), |value| format!("{value:.4}"));
-    output::text(&format!(
-        "{:>2}/{epochs:<3} {:>8.4} {:>11.4} | {:>6}  {:>6}  {:>6} | {:>5} {:>6.1} | {:>9.0} {:>7.0} %",
-        report.epoch,
-        report.loss,
-        report.train_accuracy,
-        score(report.accuracy),
-        score(report.nll),
-        score(report.ece),
-        report.rank,
-        report.soft_rank,
-        report.images_per_second,
-        100.0 * report.utilisation,
-    ))?;
-    if let Some(event) = &report.prune {
-        let cost = match (&event.before, &event.after) {
-            (Some(before), Some(after)) => format!(
-                "; accuracy {:.4} -> {:.4}, NLL {:.4} -> {:.4}",
-                before.accuracy, after.accuracy, before.nll, after.nll
-            ),
-            _ => String::new(),
-        };
-        output::text(&format!(
-            "       pruned {} -> {} ranks{cost}",
-            event.ranks_before, event.ranks_after
-        ))?;
-    }
-    Ok(())
 }
 
 fn data_line(images: &RunImages) -> String {
@@ -486,18 +302,6 @@ fn close(
         run.path().display(),
         gpu.info().name
     ))
-}
-
-/// Scores on the test set, a line each.
-pub fn print_test_rows(rows: &[(&str, &Evaluated)]) -> Result<()> {
-    output::text("\ntest set           acc     NLL     ECE   Brier    AURC")?;
-    for (name, Evaluated { scores, .. }) in rows {
-        output::text(&format!(
-            "{name:<15} {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}  {:>6.4}",
-            scores.accuracy, scores.nll, scores.ece, scores.brier, scores.aurc
-        ))?;
-    }
-    Ok(())
 }
 
 /// The test set, with its features where they fit the budget.

@@ -298,6 +298,19 @@ impl Inputs {
     }
 }
 
+/// Reads TOML; an error quotes no line longer than a screen is wide.
+pub fn parse_table(text: &str) -> Result<Table> {
+    const LONGEST: usize = 200;
+    text.parse().map_err(|error: toml::de::Error| {
+        let whole = error.to_string();
+        let place = whole.lines().next().unwrap_or_default();
+        match whole.lines().any(|line| line.len() > LONGEST) {
+            true => anyhow!("{place}: {}", error.message()),
+            false => error.into(),
+        }
+    })
+}
+
 /// Splits the table of a config file into what a run reads and how it trains.
 pub fn parse_config(mut table: Table, source: &str) -> Result<(Inputs, TrainConfig)> {
     refuse_unknown(&table, source)?;

@@ -14,10 +14,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Bar, Context};
+use super::epochs::{Subject, begin, run_epochs, tell};
 use super::location::Location;
 use super::run::RunArgs;
 use super::run_images::record;
-use super::train::{Subject, begin, run_epochs, tell};
 use super::{output, tables};
 
 #[derive(Args)]
@@ -102,7 +102,11 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
         data: &data,
         other_images: false,
     };
-    let gpu = context.tuned_gpu()?;
+    let base = TrainConfig {
+        precision: context.precision().unwrap_or(run.config.precision),
+        ..run.config.clone()
+    };
+    let gpu = context.tuned_gpu_at(base.precision)?;
     let values = match args.kl_multiplicity.is_empty() {
         true => candidates(train.len()),
         false => args.kl_multiplicity.clone(),
@@ -114,7 +118,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
     let prepared = prepare(
         &gpu,
         &run.backbone,
-        &run.config,
+        &base,
         train,
         Some(validation),
         &mut observe,
@@ -131,7 +135,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
         let place = out.join(value.to_string());
         let config = TrainConfig {
             kl_multiplicity: Some(*value),
-            ..run.config.clone()
+            ..base.clone()
         };
         let mut trainer = Trainer::over(prepared.clone(), &run.backbone, config)?;
         let dir = begin(&place, subject, &gpu, &mut trainer)?;

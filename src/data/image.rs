@@ -1,15 +1,16 @@
 //! One image file to square RGB bytes.
 
+use std::fs;
 use std::io::{self, Cursor};
+use std::ops::Deref;
 use std::path::Path;
 
 use image::imageops::FilterType;
-use image::{
-    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage,
-};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, Rgb, RgbImage};
 
 use super::DataError;
-use super::jpeg::{self, JpegFault};
+use super::budget::{Budget, Claim};
+use super::intact::{self, Damage};
 use super::quiet::catch_quietly;
 use crate::formats::{printable, read_regular};
 
@@ -39,6 +40,16 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 /// The most bytes that an image may take as it is decoded: 16 bits a channel make them more.
 const MAX_DECODED_BYTES: u64 = 512 << 20;
 
+/// What the files hold that are decoded at a time, on all cores together.
+static FILES: Budget = Budget::new(MAX_FILE_BYTES);
+
+/// What decoders hold on all cores together: as much as the largest image needs, for which the others wait.
+static DECODERS: Budget = Budget::new(MAX_IMAGE_PIXELS * 3 * DECODING);
+
+/// Bytes that decoders, the crop and the conversion to RGB hold for each byte of the image; progressive
+/// JPEG the most, two bytes of coefficients for one of pixels.
+const DECODING: u64 = 3;
+
 /// Why a file gives no image.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ImageFault {
@@ -52,7 +63,7 @@ pub(super) enum ImageFault {
     )]
     TooManyBytes { width: u32, height: u32, bytes: u64 },
     #[error("{0}")]
-    Jpeg(#[from] JpegFault),
+    Damage(#[from] Damage),
     #[error("{}", one_line(.0))]
     Decoder(#[from] ImageError),
     #[error("the decoder gave up on its content (a panic)")]
@@ -93,9 +104,28 @@ pub fn decode_image(path: impl AsRef<Path>, side: usize) -> Result<Vec<u8>, Data
     })
 }
 
-/// The bytes of an image file, which [`decode`] takes.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, ImageFault> {
-    Ok(read_regular(path, MAX_FILE_BYTES)?)
+/// The bytes of an image file, counted as long as they are held.
+pub(super) struct FileBytes {
+    bytes: Vec<u8>,
+    _claim: Claim<'static>,
+}
+
+impl Deref for FileBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The bytes of an image file, which [`decode`] takes. Waits while other threads hold too many, so a thread
+/// must hold one file at a time.
+pub(super) fn read(path: &Path) -> Result<FileBytes, ImageFault> {
+    let claim = FILES.claim(fs::metadata(path)?.len());
+    Ok(FileBytes {
+        bytes: read_regular(path, MAX_FILE_BYTES)?,
+        _claim: claim,
+    })
 }
 
 /// What [`decode_image`] says, for the bytes of a file.
@@ -116,7 +146,7 @@ fn centre_square(bytes: &[u8]) -> Result<DynamicImage, ImageFault> {
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     reader.limits(limits);
-    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
+    let format = reader.format();
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_IMAGE_PIXELS {
@@ -130,8 +160,9 @@ fn centre_square(bytes: &[u8]) -> Result<DynamicImage, ImageFault> {
             bytes: decoded,
         });
     }
-    if is_jpeg {
-        jpeg::check(bytes)?;
+    let _claim = DECODERS.claim(decoded.saturating_mul(DECODING));
+    if let Some(format) = format {
+        intact::check(format, bytes, decoded)?;
     }
     let orientation = decoder.orientation()?;
     let mut image = DynamicImage::from_decoder(decoder)?;

@@ -15,6 +15,7 @@
 //! ```
 
 mod batches;
+mod budget;
 mod cifar;
 mod corruption;
 mod dataset;
@@ -23,7 +24,7 @@ mod folder;
 mod identity;
 mod idx;
 mod image;
-mod jpeg;
+mod intact;
 mod memory;
 mod pixels;
 mod prefetch;

@@ -100,7 +100,7 @@ pub fn open(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Splits,
 
 /// Opens only the test set of what [`open`] takes; the training files need not be there.
 ///
-/// Of `DIR/CLASS/*` these are the same fifth. Where `DIR/train` is there it names and
+/// Of `DIR/CLASS/*` these are all images: nothing says that any were trained on. Where `DIR/train` is there it names and
 /// numbers the classes, else the test folders do.
 ///
 /// # Errors

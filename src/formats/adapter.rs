@@ -105,8 +105,8 @@ pub struct Adapter {
     pub gates: GateDistribution,
 }
 
-/// Ranks that a layer may have at the start.
-pub(super) const MAX_RANK: usize = 1 << 16;
+/// Ranks that a layer may have at the start: the channels of ResNet-18's widest.
+pub const MAX_RANK: usize = 512;
 
 /// Pixels that a side of the network's input may have.
 const MAX_RESOLUTION: usize = 1 << 12;

@@ -20,7 +20,7 @@ const COMMENT: &str = "# sha256 ";
 const LENGTH: usize = 8;
 
 /// What to do about a file that is not what was written.
-pub(super) const PUT_BACK: &str = "put back a copy of it";
+pub(crate) const PUT_BACK: &str = "put back a copy of it";
 
 /// SHA-256 of parts, one after the other, in hexadecimal.
 pub(super) fn sha256(parts: &[&[u8]]) -> String {
@@ -52,7 +52,7 @@ pub(super) fn json(file: &str, value: &impl Serialize) -> Result<String, FormatE
 }
 
 /// The object in one line, with its checksum and a line end.
-pub(super) fn json_line(file: &str, value: &impl Serialize) -> Result<String, FormatError> {
+pub(crate) fn json_line(file: &str, value: &impl Serialize) -> Result<String, FormatError> {
     let text = serde_json::to_string(value).map_err(files::json_error(file))?;
     Ok(sealed(file, &text, "", ":", "")? + "\n")
 }
@@ -68,6 +68,19 @@ pub(super) fn parse_json<T: DeserializeOwned>(
     let (found, content) = part(object);
     require(file, found.as_deref(), &content_sum(&content), way_out)?;
     serde_json::from_value(content.into()).map_err(files::json_error(file))
+}
+
+/// The same for a file that early versions wrote without a checksum, and whether it has one.
+pub(crate) fn open_json(
+    file: &str,
+    object: Map<String, Value>,
+    way_out: &'static str,
+) -> Result<(Map<String, Value>, bool), FormatError> {
+    let (found, content) = part(object);
+    if let Some(found) = &found {
+        require(file, Some(found), &content_sum(&content), way_out)?;
+    }
+    Ok((content, found.is_some()))
 }
 
 fn sealed(

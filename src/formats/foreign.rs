@@ -100,15 +100,46 @@ fn is_pickle(start: &[u8]) -> bool {
 
 /// Two lines of Python that make safetensors of it.
 fn convert(file: &str, start: &[u8]) -> String {
-    let keys = ["model_state_dict", "state_dict"];
-    let key = keys.iter().find(|key| holds(start, key.as_bytes()));
-    let entry = key.map_or(String::new(), |key| format!("[{key:?}]"));
     let name = std::path::Path::new(file).with_extension("safetensors");
+    let (weights, load) = match pickled(start) {
+        Pickled::Entry(key) => (format!("[{key:?}]"), "weights_only=True"),
+        Pickled::Tensors => (String::new(), "weights_only=True"),
+        Pickled::Module => (".state_dict()".into(), "weights_only=False"),
+    };
+    let trust = match load {
+        "weights_only=False" => {
+            " (a whole model, whose loading runs code of the file: only if you trust it)"
+        }
+        _ => "",
+    };
     format!(
-        "convert it with\n\
+        "convert it with{trust}\n\
          import torch, safetensors.torch\n\
-         safetensors.torch.save_file(torch.load({file:?}, \"cpu\", weights_only=True){entry}, {name:?})"
+         safetensors.torch.save_file(torch.load({file:?}, \"cpu\", {load}){weights}, {name:?})"
     )
+}
+
+enum Pickled {
+    Tensors,
+    /// Under a key, beside the state of an optimiser and the like.
+    Entry(&'static str),
+    /// With its classes, which only the library that they are from can load.
+    Module,
+}
+
+fn pickled(start: &[u8]) -> Pickled {
+    if holds(start, b"torch.nn.modules") {
+        return Pickled::Module;
+    }
+    // As pickle writes a text: its length in 4 bytes before it.
+    let has = |key: &&str| {
+        let length = (key.len() as u32).to_le_bytes();
+        holds(start, &[b"X", &length[..], key.as_bytes()].concat())
+    };
+    let key = ["model_state_dict", "state_dict"]
+        .into_iter()
+        .find(|key| has(&key));
+    key.map_or(Pickled::Tensors, Pickled::Entry)
 }
 
 fn holds(bytes: &[u8], part: &[u8]) -> bool {

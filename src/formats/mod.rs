@@ -4,7 +4,7 @@ mod adapter;
 mod architecture;
 mod backbone;
 mod checkpoint;
-mod checksum;
+pub(crate) mod checksum;
 mod digest;
 mod error;
 mod files;
@@ -22,7 +22,7 @@ mod run_dir;
 mod temperature;
 mod tensors;
 
-pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter};
+pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter, MAX_RANK};
 pub(crate) use backbone::EPSILON;
 pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;

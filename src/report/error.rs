@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::formats::FormatError;
+
 /// Every message names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +28,10 @@ pub enum ReportError {
          --out` has written"
     )]
     NotAStudy { path: PathBuf, found: String },
+
+    /// It is not as it was written, or cannot be kept.
+    #[error(transparent)]
+    File(#[from] FormatError),
 
     /// The operating system refused.
     #[error("cannot write `{path}`")]

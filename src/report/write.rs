@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use super::error::writing;
 use super::page::{Part, render};
 use super::{ReportError, Results, raster, theme};
-use crate::formats::read_regular;
+use crate::formats::{checksum, read_regular, write_atomic};
 
 /// What a study's directory holds its results in.
 pub const RESULTS_FILE: &str = "results.json";
@@ -22,23 +22,49 @@ const LIMIT: u64 = 256 << 20;
 pub struct Report {
     parts: Vec<Part>,
     directories: Vec<PathBuf>,
+    unsealed: Vec<PathBuf>,
+}
+
+impl Results {
+    /// Writes them with their checksum, atomically.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), ReportError> {
+        let text = checksum::json_line(&path.display().to_string(), self)?;
+        Ok(write_atomic(path, text.as_bytes())?)
+    }
 }
 
 impl Report {
     /// Reads `results.json` of every directory.
     ///
     /// # Errors
-    /// If one cannot be read or holds something else.
+    /// If one cannot be read, is damaged or holds something else.
     pub fn read(directories: &[PathBuf]) -> Result<Self, ReportError> {
-        let part = |directory: &PathBuf| {
-            let results = results(directory.join(RESULTS_FILE))?;
+        let mut unsealed = Vec::new();
+        let part = |directory: &PathBuf| -> Result<Part, ReportError> {
+            let path = directory.join(RESULTS_FILE);
+            let (results, is_sealed) = results(path.clone())?;
+            if !is_sealed {
+                unsealed.push(path);
+            }
             let name = directory.file_name().unwrap_or(directory.as_os_str());
             Ok(Part::new(&name.to_string_lossy(), &results))
         };
         Ok(Self {
-            parts: directories.iter().map(part).collect::<Result<_, _>>()?,
+            parts: directories
+                .iter()
+                .map(part)
+                .collect::<Result<_, ReportError>>()?,
             directories: directories.to_vec(),
+            unsealed,
         })
+    }
+
+    /// Files without a checksum, as early versions wrote them: whether they are as written cannot be told.
+    pub fn unsealed(&self) -> &[PathBuf] {
+        &self.unsealed
     }
 
     /// The page, complete in itself.
@@ -69,7 +95,7 @@ impl Report {
                 let png = raster::png(&figure.standalone(&theme::light_css()));
                 write(&path("png"), &png.expect("our own SVG is one"))?;
                 done(written.fetch_add(1, Ordering::Relaxed) + 1, all);
-                Ok(())
+                Ok::<_, ReportError>(())
             })?;
         }
         Ok(())
@@ -84,8 +110,9 @@ impl Report {
     }
 }
 
-/// A study's results: every field has a default, so that what else is JSON must be found out first.
-fn results(path: PathBuf) -> Result<Results, ReportError> {
+/// A study's results, and whether they had a checksum. Every field has a default, so that what else is JSON must
+/// be found out first.
+fn results(path: PathBuf) -> Result<(Results, bool), ReportError> {
     let bytes = match read_regular(&path, LIMIT) {
         Err(source) => return Err(ReportError::Read { path, source }),
         Ok(bytes) => bytes,
@@ -104,10 +131,14 @@ fn results(path: PathBuf) -> Result<Results, ReportError> {
         }
         _ => Some("JSON of another kind".to_owned()),
     };
-    match found {
-        Some(found) => Err(ReportError::NotAStudy { path, found }),
-        None => serde_json::from_value(value).map_err(|source| json(source, path)),
+    if let Some(found) = found {
+        return Err(ReportError::NotAStudy { path, found });
     }
+    let object = value.as_object().cloned().unwrap_or_default();
+    let (content, is_sealed) =
+        checksum::open_json(&path.display().to_string(), object, checksum::PUT_BACK)?;
+    let results = serde_json::from_value(content.into()).map_err(|source| json(source, path))?;
+    Ok((results, is_sealed))
 }
 
 /// A number that no count, score or time is, so that neither sums overflow nor axes run on for ever. Seeds may

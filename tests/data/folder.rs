@@ -101,8 +101,11 @@ fn an_undivided_folder_is_divided_the_same_way_each_time_and_says_so() {
     let all: Vec<u8> = (0..60).chain(100..140).chain(200..205).collect();
     assert_eq!(greys, all);
 
-    let again = open_test(spec(dir.path()), &options()).unwrap();
-    assert_eq!(all_pixels(&again), all_pixels(test));
+    // A folder that is only tested with is tested with whole.
+    let whole = open_test(spec(dir.path()), &options()).unwrap();
+    let mut greys = firsts(&whole);
+    greys.sort_unstable();
+    assert_eq!(greys, all);
 }
 
 /// The first byte of every image.

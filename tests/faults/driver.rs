@@ -57,8 +57,10 @@ impl Driver {
             .env("VK_DRIVER_FILES", &manifest)
             .env("FAULT_DRIVER", &self.behind)
             .env("XDG_CACHE_HOME", self.folder.path().join("cache"));
-        // Shaders are compiled once for all runs.
-        command.env("MESA_SHADER_CACHE_DIR", self.folder.path().join("mesa"));
+        // The driver behind finds its compiled shaders where it always does.
+        if let (Some(home), None) = (std::env::home_dir(), std::env::var_os("XDG_CACHE_HOME")) {
+            command.env("MESA_SHADER_CACHE_DIR", home.join(".cache"));
+        }
         command.envs(fault.iter().map(|(name, value)| (name, value)));
         command.args(RUN.split_whitespace()).arg("--out").arg(out);
         command.output().unwrap()

@@ -52,6 +52,15 @@ fn other_kinds_of_files_are_told_by_their_content() {
         &wrapped,
         &["weights_only=True)[\"state_dict\"], "],
     );
+    let module = [
+        &archive[..],
+        b"ctorch.nn.modules.conv\nConv2d\nX\x10\0\0\0_state_dict_hooksq\x02",
+    ];
+    refused(
+        "whole.pth",
+        &module.concat(),
+        &["only if you trust it", "weights_only=False).state_dict(), "],
+    );
 
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 46830571\n";
     refused(
@@ -408,7 +417,7 @@ fn adapters_with_numbers_out_of_range_are_refused() {
     );
     refused(
         &|a| a.initial_rank = 1 << 40,
-        &["the initial rank", "1 to 65536"],
+        &["the initial rank", "1 to 512"],
     );
     for alpha in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-44] {
         refused(&|a| a.lora_alpha = alpha, &["the scale", "above 0"]);

@@ -12,7 +12,7 @@ mod workshop;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::{RunDir, write_atomic};
+use bayeslora::formats::RunDir;
 use bayeslora::metrics::{Predictions, log_mean_exp, nll_each};
 use bayeslora::report::{RESULTS_FILE, Report, Results};
 use bayeslora::study::measure::{Material, measure};
@@ -80,7 +80,7 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     let results = results(&workshop, &chosen, &candidates, &runs)?;
     let out = workshop.out();
     let path = out.join(RESULTS_FILE);
-    write_atomic(&path, (serde_json::to_string(&results)? + "\n").as_bytes())?;
+    results.write(&path)?;
     output::text(&format!("\n{}", summary(&results)))?;
     let report = Report::read(&[out.to_owned()])?;
     let bar = Bar::default();

@@ -67,10 +67,7 @@ pub(super) fn open_test(root: &Path, options: &OpenOptions<'_>) -> Result<Datase
         }
         (None, Some(test_dir)) => Listing::read(root, &test_dir, None)?,
         (Some(_), None) => return Err(missing_part(root, "test or val")),
-        (None, None) => {
-            let all = Listing::read(root, root, None)?;
-            all.identify(options.progress).divide()?.1
-        }
+        (None, None) => Listing::read(root, root, None)?,
     };
     test.notes.extend(parts::notes(root)?);
     let mut memory = options.memory();

@@ -3,12 +3,9 @@
 
 use rayon::prelude::*;
 
-use super::dense::{Gates, LastLayerFull};
-use super::diagonal::Diagonal;
-use super::kron::{AdapterKron, LastLayerKron};
-use super::points::{Block, Point};
+use super::LaplaceError;
+use super::points::Point;
 use super::spectrum::{Projection, Spectrum};
-use super::{LaplaceError, LaplaceStructure};
 
 /// A sum over images in the making.
 pub trait Curvature: Send {
@@ -26,32 +23,6 @@ pub trait Curvature: Send {
 pub trait Basis: Send + Sync {
     /// The Jacobians of some images in them.
     fn project(&self, points: &[Point]) -> Vec<Projection>;
-}
-
-/// Dimensions of the model that structures depend on.
-pub struct Dims {
-    pub classes: usize,
-    /// Inputs of the head, the 1 of its bias included.
-    pub features: usize,
-    pub ranks: usize,
-    pub blocks: Vec<Block>,
-}
-
-/// An empty sum.
-pub fn curvature(structure: LaplaceStructure, dims: Dims) -> Box<dyn Curvature> {
-    let Dims {
-        classes,
-        features,
-        ranks,
-        blocks,
-    } = dims;
-    match structure {
-        LaplaceStructure::LastLayerFull => Box::new(LastLayerFull::new(classes, features)),
-        LaplaceStructure::LastLayerKron => Box::new(LastLayerKron::new(classes, features)),
-        LaplaceStructure::AdapterDiag => Box::new(Diagonal::new(&blocks)),
-        LaplaceStructure::AdapterKron => Box::new(AdapterKron::new(classes, blocks)),
-        LaplaceStructure::Gates => Box::new(Gates::new(ranks)),
-    }
 }
 
 /// Rows sqrt(p_k) (J_k - sum_c p_c J_c), `[classes, dims]`, whose outer products sum to

@@ -25,13 +25,15 @@ mod linalg;
 mod points;
 mod predictive;
 mod spectrum;
+mod structure;
 
-pub use curvature::{Basis, Curvature, Dims, curvature};
+pub use curvature::{Basis, Curvature};
 pub use fit::{Fitted, Laplace, LaplacePrediction};
 pub use jacobian::Wanted;
 pub use points::{Block, Point, blocks, for_each, gather};
 pub use predictive::Link;
 pub use spectrum::{PRECISION_RANGE, Projection, Spectrum};
+pub use structure::{Dims, curvature};
 
 use std::fmt;
 use std::str::FromStr;

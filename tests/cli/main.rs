@@ -1,0 +1,18 @@
+//! The program as users and scripts meet it.
+
+mod bench;
+mod commands;
+mod data;
+mod ensemble;
+mod folders;
+mod laplace;
+mod prune;
+mod report;
+mod reproduce;
+mod runs;
+mod train;
+mod tune;
+mod words;
+
+#[path = "../sealed/mod.rs"]
+mod sealed;

@@ -1,0 +1,203 @@
+//! The tuner: what it measures is sound, what it chooses is kept and taken over.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bayeslora::gpu::{Candidate, Gpu, GpuOptions, Plan, Slot, ranked};
+use bayeslora::model::{
+    ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph, KernelChoice,
+    Map, ProductKernel, rank_kernels,
+};
+
+use crate::common;
+
+fn gpu(cache: Option<&std::path::Path>) -> Gpu {
+    common::gpu(GpuOptions {
+        cache: cache.map(Into::into),
+        ..Default::default()
+    })
+}
+
+fn shape() -> ConvShape {
+    ConvShape {
+        backward: false,
+        kernel: 3,
+        stride: 1,
+        pad: 1,
+        input: [5, 6, 7],
+        output: [5, 6, 9],
+        rows: 11,
+        adapted: true,
+    }
+}
+
+/// A convolution whose weights are all `value`.
+fn constant(gpu: &Gpu, value: f32) -> (Plan, Slot) {
+    let spec = ConvSpec {
+        name: "constant".into(),
+        norm: String::new(),
+        in_channels: 4,
+        out_channels: 4,
+        kernel: 1,
+        stride: 1,
+        pad: 0,
+    };
+    let weights = ConvWeights {
+        weight: vec![value; 16],
+        gain: vec![1.0; 4],
+        bias: vec![0.0; 4],
+    };
+    let frozen = FrozenConv::new(gpu, &spec, Arc::new(weights));
+    let mut graph = Graph::new(gpu, KernelChoice::PLAIN);
+    let input = graph.constant("test input", Map::square(1, 4), 1, &[1.0; 4]);
+    let out = graph.conv_forward(ConvForward {
+        frozen: &frozen,
+        input,
+        rows: 1,
+        adapter: None,
+        residual: None,
+        relu: false,
+    });
+    graph.builder.keep(out.slot);
+    (graph.builder.build().unwrap(), out.slot)
+}
+
+#[test]
+fn a_wrong_kernel_is_never_chosen_however_fast() {
+    let gpu = gpu(None);
+    let candidate = |kernel, value| {
+        let (plan, result) = constant(&gpu, value);
+        Candidate {
+            kernel,
+            plan,
+            result,
+            tolerance: 1e-5,
+        }
+    };
+    let all = vec![
+        candidate("wrong", 1.001),
+        candidate("not a number", f32::NAN),
+        candidate("right", 1.0),
+    ];
+    let ranking = ranked(&gpu, &[4.0; 4], all).unwrap();
+    let kernels: Vec<_> = ranking.iter().map(|(kernel, _)| *kernel).collect();
+    assert_eq!(kernels, ["right"]);
+}
+
+#[test]
+fn candidates_of_both_memories_agree_with_the_plain_kernel() {
+    let gpu = gpu(None);
+    let choices = [
+        KernelChoice::for_gpu(&gpu),
+        KernelChoice {
+            conv: None,
+            ..KernelChoice::PLAIN
+        },
+    ];
+    for kernels in choices {
+        for backward in [false, true] {
+            let shape = ConvShape {
+                backward,
+                ..shape()
+            };
+            let ranking = rank_kernels(&gpu, kernels, &shape).unwrap();
+            let winograd =
+                |(kernel, _): &(ConvKernel, f64)| matches!(kernel, ConvKernel::Winograd(_));
+            assert!(ranking.iter().any(winograd), "{ranking:?}");
+            assert!(!ranking.iter().all(winograd), "{ranking:?}");
+        }
+    }
+}
+
+#[test]
+fn operands_are_rounded_only_where_that_is_asked_for() {
+    let gpu = gpu(None);
+    let rounds = |kernels: KernelChoice| {
+        let wide = ConvShape {
+            output: [5, 6, 32],
+            ..shape()
+        };
+        let ranking = rank_kernels(&gpu, kernels, &wide).unwrap();
+        let rounding = |(kernel, _): &(ConvKernel, f64)| {
+            let (ConvKernel::Direct(product) | ConvKernel::Winograd(product)) = kernel;
+            product.roundoff().is_some()
+        };
+        ranking.iter().any(rounding)
+    };
+    assert!(!rounds(KernelChoice::TILED));
+    let halves = KernelChoice {
+        halves: true,
+        ..KernelChoice::TILED
+    };
+    assert_eq!(
+        rounds(halves),
+        gpu.has(bayeslora::wgpu::Features::SHADER_F16)
+    );
+}
+
+#[test]
+fn choices_are_kept_by_adapter_and_given_ones_come_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = gpu(Some(folder.path()));
+    first.keep_choices();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = asked.clone();
+    first.choices().tune(Box::new(move |subject| {
+        heard.lock().unwrap().push(subject.map(str::to_owned));
+    }));
+    let kernels = KernelChoice::for_gpu(&first);
+    let (shape, subject) = (shape(), format!("convolution {}", shape()));
+    let chosen = kernels.conv(&first, &shape);
+    assert_eq!(kernels.conv(&first, &shape), chosen, "measured once");
+    assert_eq!(*asked.lock().unwrap(), [Some(subject.clone()), None]);
+    assert_eq!(first.choices().measured()[&subject], chosen.to_string());
+
+    // Another start finds it, measures nothing, and says what it used.
+    let second = gpu(Some(folder.path()));
+    second.keep_choices();
+    assert_eq!(second.choices().get(&subject), Some(chosen.to_string()));
+    assert!(second.choices().used().is_empty());
+    assert_eq!(kernels.conv(&second, &shape), chosen);
+    assert_eq!(second.choices().used()[&subject], chosen.to_string());
+
+    // A measurement that failed leaves nothing.
+    second.choices().settle("a failure", None);
+    assert_eq!(second.choices().get("a failure"), None);
+
+    // A run that goes on brings its own.
+    let other = match chosen {
+        ConvKernel::Direct(product) => ConvKernel::Winograd(product),
+        ConvKernel::Winograd(product) => ConvKernel::Direct(product),
+    };
+    let given = BTreeMap::from([(subject.clone(), other.to_string())]);
+    second.choices().give(&given);
+    assert_eq!(kernels.conv(&second, &shape), other);
+
+    // A damaged file does no harm, nor a name that this version or this device does not know.
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::write(file.unwrap().path(), "{ \"convolution").unwrap();
+    }
+    let third = gpu(Some(folder.path()));
+    third.keep_choices();
+    assert!(third.choices().measured().is_empty());
+    let default = kernels.conv(&third, &shape);
+    for foreign in ["of the future", "f16 matrix 16x16", "f16 tiled 32x32/4x4"] {
+        let given = BTreeMap::from([(subject.clone(), foreign.to_owned())]);
+        third.choices().give(&given);
+        assert_eq!(kernels.conv(&third, &shape), default, "{foreign}");
+    }
+}
+
+#[test]
+fn kernels_are_read_as_they_are_written() {
+    let gpu = gpu(None);
+    let mut products = ProductKernel::candidates(&gpu, true, 4096, 64);
+    products.extend(ProductKernel::candidates(&gpu, false, 4096, 64));
+    products.extend([8, 16].into_iter().flat_map(ProductKernel::matrices));
+    for product in products {
+        for kernel in [ConvKernel::Direct(product), ConvKernel::Winograd(product)] {
+            assert_eq!(kernel.to_string().parse(), Ok(kernel));
+        }
+    }
+    assert_eq!("texture 32".parse::<ConvKernel>(), Err(()));
+}
