@@ -79,11 +79,11 @@ impl Needs {
         }
     }
 
-    /// WebGPU's default limit. Devices with matrix units have two to fourteen times as much; a tile is a
+    /// WebGPU's default limit. Devices with matrix units have twice as much (Apple) or more; a tile is a
     /// candidate where it fits what the adapter says.
     fn workgroup_bytes(self) -> u32 {
         match self {
-            Self::Matrices => 3 * WORKGROUP_BYTES,
+            Self::Matrices => 2 * WORKGROUP_BYTES,
             _ => WORKGROUP_BYTES,
         }
     }

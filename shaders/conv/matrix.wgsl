@@ -87,7 +87,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         var acc{{ i }}_{{ j }} = {{ matrix_of("f32", "C") }}();
 //# endfor
 //# endfor
-        {{ sum_products(multiply_accumulate()) }}
+        {{ sum_products(multiply_accumulate(), true) }}
 //# for i in range(down)
 //# for j in range(over)
         workgroupBarrier();

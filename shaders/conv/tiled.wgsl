@@ -60,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 //# endfor
 //# endfor
 
-    {{ sum_products(multiply_accumulate()) }}
+    {{ sum_products(multiply_accumulate(), false) }}
 
 //# for r in range(tall)
     if (line{{ r }} < tile.end) {

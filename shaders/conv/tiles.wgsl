@@ -2,8 +2,7 @@
 // many values x {{ cols }} columns. A line is one row of one position: line = position batch + row, so where
 // the batch is a multiple of {{ rows }} a tile has one position, and its taps in the padding are skipped
 // for all of it; elsewhere a tile's lines have taps of their own, which are zeros in the padding.
-// What is staged next is fetched into registers before what is staged is multiplied, so that it comes in the
-// meantime. `flat`, taps and channels are one dimension of the sum: for inputs of fewer channels than are
+// `flat`, taps and channels are one dimension of the sum: for inputs of fewer channels than are
 // staged at once. The includer gives set_left(index, vec4f) and set_right(index, quad): element [line][quad
 // of values] and [value][quad of columns].
 
@@ -123,8 +122,9 @@ fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
     workgroupBarrier();
 //# endmacro
 
-// All products of a tile; `multiply` is done with each part that has been staged.
-//# macro sum_products(multiply)
+// All products of a tile; `multiply` is done with each part that has been staged. `ahead`, the next part is
+// fetched into registers before, so that it comes in the meantime.
+//# macro sum_products(multiply, ahead)
     let left_quad = local % {{ depth }}u;
     let right_value = local / {{ col_quads }}u;
     let right_col = tile.col + local % {{ col_quads }}u;
@@ -137,14 +137,9 @@ fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
 //# endfor
 //# if flat
     let span = params.kernel * params.kernel * params.in_quads;
-    var c = 0u;
-    {{ fetch() }}
-    while (c < span) {
-        {{ put() }}
-        c += {{ depth }}u;
-        {
+    for (var c = 0u; c < span; c += {{ depth }}u) {
         {{ fetch() }}
-        }
+        {{ put() }}
         {{ multiply }}
     }
 //# elif weighted or adapter and backward
@@ -164,10 +159,17 @@ fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
 //# for j in range(left_loads)
     var source{{ j }} = source_of(tile, staged{{ j }}, tap);
 //# endfor
+//# if ahead
     if (tap < taps) {
         {{ fetch() }}
     }
+//# endif
     while (tap < taps) {
+//# if not ahead
+        {
+        {{ fetch() }}
+        }
+//# endif
         {{ put() }}
         c += {{ depth }}u;
         if (c >= span) {
@@ -177,9 +179,11 @@ fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
             source{{ j }} = source_of(tile, staged{{ j }}, tap);
 //# endfor
         }
+//# if ahead
         if (tap < taps) {
             {{ fetch() }}
         }
+//# endif
         {{ multiply }}
     }
 //# endif

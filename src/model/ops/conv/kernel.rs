@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::tile::{Area, DEPTH, MatrixTile, Tile};
+use super::tile::{Area, DEPTH, MATRIX_DEPTH, MatrixTile, Tile};
 use crate::gpu::Gpu;
 use crate::model::frozen::WeightStorage;
 
@@ -85,10 +85,11 @@ impl ProductKernel {
         }
         let tiles = Tile::ALL.iter().filter(|tile| tile.suits(lines, cols));
         let tiled = tiles.clone().copied().map(Self::Tiled);
-        let half = gpu.has(wgpu::Features::SHADER_F16);
+        let matrices = Self::matrices_of(gpu);
+        // Beside matrix units f16 without them has won nowhere.
+        let half = gpu.has(wgpu::Features::SHADER_F16) && matrices.is_empty();
         let halves = tiles.copied().map(Self::Half).filter(|_| half);
-        let matrices = Self::matrices_of(gpu).into_iter();
-        let matrices = matrices.filter(|kernel| match kernel {
+        let matrices = matrices.into_iter().filter(|kernel| match kernel {
             Self::Matrix { tile, .. } => tile.suits(lines, cols),
             _ => false,
         });
@@ -139,7 +140,7 @@ impl ProductKernel {
         match self {
             Self::Plain | Self::Texture { .. } => None,
             Self::Tiled(_) | Self::Half(_) => Some(DEPTH),
-            Self::Matrix { tile, .. } => Some(tile.depth),
+            Self::Matrix { .. } => Some(MATRIX_DEPTH),
         }
     }
 
