@@ -136,9 +136,7 @@ fn pickled(start: &[u8]) -> Pickled {
         let length = (key.len() as u32).to_le_bytes();
         holds(start, &[b"X", &length[..], key.as_bytes()].concat())
     };
-    let key = ["model_state_dict", "state_dict"]
-        .into_iter()
-        .find(|key| has(&key));
+    let key = ["model_state_dict", "state_dict"].into_iter().find(has);
     key.map_or(Pickled::Tensors, Pickled::Entry)
 }
 

@@ -35,12 +35,12 @@ pub(super) fn check(file: &[u8], decoded: u64) -> Result<(), Damage> {
     let Ok(layout) = Layout::read(file) else {
         return Ok(());
     };
-    let strips = layout.strips.iter().enumerate();
+    let mut strips = layout.strips.iter().map(|strip| &file[strip.clone()]);
     match layout.compression {
         CompressionMethod::None => check_raw_tail(file, |at| layout.starts_row(at)),
         CompressionMethod::ModernJPEG => {
-            for (strip, data) in strips {
-                let stream = with_tables(&layout.jpeg_tables, &file[data.clone()]);
+            for (strip, data) in strips.enumerate() {
+                let stream = with_tables(&layout.jpeg_tables, data);
                 jpeg::check(&stream).map_err(|fault| TiffFault::Jpeg { strip, fault })?;
             }
             Ok(())
@@ -48,8 +48,8 @@ pub(super) fn check(file: &[u8], decoded: u64) -> Result<(), Damage> {
         CompressionMethod::Deflate | CompressionMethod::OldDeflate => {
             // Tiles may reach beyond the picture.
             let mut left = decoded.saturating_mul(4).saturating_add(1 << 20);
-            for (strip, data) in strips {
-                let mut inflated = ZlibDecoder::new(&file[data.clone()]).take(left);
+            for (strip, data) in strips.enumerate() {
+                let mut inflated = ZlibDecoder::new(data).take(left);
                 let bytes = io::copy(&mut inflated, &mut io::sink())
                     .map_err(|_| TiffFault::Checksum { strip })?;
                 left -= bytes;
@@ -59,9 +59,7 @@ pub(super) fn check(file: &[u8], decoded: u64) -> Result<(), Damage> {
             }
             Ok(())
         }
-        _ => strips
-            .map(|(_, data)| check_coded(&file[data.clone()]))
-            .collect(),
+        _ => strips.try_for_each(check_coded),
     }
 }
 
