@@ -24,10 +24,15 @@ pub enum TrainError {
     Gauge(#[from] GaugeError),
     #[error("--targets: {0}")]
     Targets(String),
-    #[error("--batch-size {batch} does not fit: {reason}; --batch-size {fits} would")]
+    #[error(
+        "--batch-size {batch} does not fit: {reason}; --batch-size {fits} would{}",
+        if *.resident { ", and --resident-images 0 keeps the images off the GPU" } else { "" }
+    )]
     BatchTooLarge {
         batch: usize,
         fits: usize,
+        /// Whether the images or their features take memory of the GPU too.
+        resident: bool,
         reason: GpuError,
     },
     #[error("--resolution {resolution} does not fit: {reason}; --resolution {fits} would")]

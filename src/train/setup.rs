@@ -87,6 +87,7 @@ pub fn check_fit(gpu: &Gpu, backbone: &Backbone, config: &TrainConfig) -> Result
         return Err(TrainError::BatchTooLarge {
             batch,
             fits: smaller,
+            resident: false,
             reason,
         });
     }
@@ -162,6 +163,7 @@ pub(super) fn build_step(
         Some(fits) => TrainError::BatchTooLarge {
             batch,
             fits,
+            resident: train.is_resident(),
             reason,
         },
         None => reason.into(),
