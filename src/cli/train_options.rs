@@ -67,7 +67,7 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
     /// Ranks of every adapter at the start; `auto` starts with 32, or N, and cuts as many as the held-out NLL lets go
-    /// (at most .002 nats a prune), the least evidence first [default: 8] [1 to 512]
+    /// (at most .002 nats a prune), the least evidence first [default: 8]
     #[arg(long, value_name = "RANK|auto[:N]")]
     #[serde(flatten)]
     rank: Option<StartRank>,

@@ -29,12 +29,12 @@ pub struct PruneArgs {
     #[command(flatten)]
     run: RunArgs,
     /// The basis in which ranks are cut: turning them changes no answer, and a cut costs far less in the singular
-    /// directions than in the basis that training has left them in [default: svd without
-    /// gates, evidence with them, none with --threshold]
+    /// directions than in the basis that training has left them in [default: svd without gates, evidence with
+    /// them, none with --threshold or --by alpha]
     #[arg(long, value_name = "G")]
     gauge: Option<Gauge>,
-    /// What ranks are chosen by [default: what makes the basis: evidence, singular values, or log
-    /// alpha, or magnitude without gates]
+    /// What ranks are chosen by [default: evidence or singular values, as the basis is; in --gauge none log alpha, or
+    /// magnitude without gates]
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
     /// What becomes of the gates when ranks are turned [default: mixed]

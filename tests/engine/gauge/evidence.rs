@@ -282,12 +282,12 @@ fn slopes_are_those_of_the_nll() {
                 .sum();
             sum / source.dataset.len() as f64
         };
-        const STEP: f32 = 0.02;
+        const STEP: f32 = 0.004;
         let found = gradients.slope(&gone);
         let expected = (nll(1.0 - STEP) - nll(1.0 + STEP)) / (2.0 * f64::from(STEP));
-        // The difference's own error: third derivatives, and f32 logits over the step.
+        // The difference's own error: ReLUs that switch within the step, and f32 logits over it.
         assert!(
-            (found - expected).abs() < 0.01 * expected.abs() + 2e-5,
+            (found - expected).abs() < 0.02 * expected.abs() + 5e-5,
             "{gone:?}: {found} {expected}"
         );
         assert!(
