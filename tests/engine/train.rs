@@ -448,6 +448,7 @@ fn a_batch_too_large_names_one_that_fits() {
     let TrainError::BatchTooLarge {
         batch: 512,
         fits,
+        resident: _,
         reason,
     } = error
     else {
