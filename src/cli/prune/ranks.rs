@@ -15,7 +15,7 @@ use crate::cli::run::Run;
 pub struct Ranks<'a> {
     run: &'a Run,
     choices: Choices,
-    /// As the run has it, one gate a rank.
+    /// As the run has it, one gate per rank.
     pub before: (AdapterLayout, AdapterState),
     turns: Vec<Turn>,
     gradients: Option<Gradients>,
