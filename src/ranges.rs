@@ -1,4 +1,4 @@
-//! The numbers that options may have: one table for the library's checks, for the command line and for
+//! The numbers that options accept: one table for the library's checks, for the command line and for
 //! its help.
 
 use std::fmt;

@@ -52,7 +52,7 @@ impl Dataset {
     ///
     /// # Panics
     ///
-    /// If there is not one label an image.
+    /// If there is not one label per image.
     pub fn new(side: usize, pixels: Vec<u8>, labels: Vec<u32>, classes: Arc<[String]>) -> Self {
         assert_eq!(
             pixels.len(),

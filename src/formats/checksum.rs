@@ -1,8 +1,8 @@
-//! Checksums that files carry in themselves, so that each can be judged alone, whatever has been renamed
-//! around it.
+//! Checksums inside the files themselves, so that each file can be checked alone, even if others were
+//! renamed.
 //!
-//! A JSON object has it under one more key, a text in a comment as its last line, a safetensors file in its
-//! header's metadata. A file without one is refused as one with a wrong one: the flipped bit may be in the key.
+//! A JSON object has it under an additional key, a text in a comment as its last line, a safetensors file in its
+//! header's metadata. A file without one is refused like one with a wrong one: the flipped bit may be in the key.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What tells contents apart.
+//! Hashes that tell contents apart.
 
 use std::fmt;
 use std::str::FromStr;

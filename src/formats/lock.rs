@@ -1,4 +1,4 @@
-//! One writer a directory.
+//! One writer per directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};

@@ -1,5 +1,5 @@
 //! Adapters as directories that [peft](https://huggingface.co/docs/peft) reads,
-//! with what peft does not know in files of ours beside it.
+//! with what peft does not know in additional files beside it.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Directories and files that are replaced whole: readers, and whoever comes after a crash, find the old one or
+//! Directories and files that are replaced in one step: readers, also those after a crash, find the old one or
 //! the new one.
 
 use std::fs;

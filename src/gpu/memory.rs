@@ -1,4 +1,4 @@
-//! What dispatches read and write: buffers, and textures that hold one vec4 a texel.
+//! What dispatches read and write: buffers, and textures that hold one vec4 per texel.
 
 use super::{Gpu, GpuError};
 

@@ -73,7 +73,7 @@ pub enum PredictionsError {
     },
 }
 
-/// `[n, classes]` class probabilities, row-major, with one label a row.
+/// `[n, classes]` class probabilities, row-major, with one label per row.
 ///
 /// The fields are private because every score relies on what the constructors check.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! A plan builder that knows maps and kernels; `ops` adds one method an operation.
+//! A plan builder that knows maps and kernels; `ops` adds one method per operation.
 
 use super::KernelChoice;
 use crate::gpu::{Builder, Gpu, Memory, Slot, Value, Variables};

@@ -1,4 +1,4 @@
-//! What the gradients of gates are made of, whatever basis the ranks are turned into.
+//! What the gradients of gates are made of, for any basis that the ranks are turned into.
 
 use faer::{Mat, MatRef};
 use rand::RngExt;

@@ -1,4 +1,4 @@
-//! SVG to PNG, with fonts of our own: the same on every machine.
+//! SVG to PNG, with embedded fonts, so that it is the same on every machine.
 
 use std::sync::{Arc, LazyLock};
 

@@ -35,7 +35,7 @@ pub struct Results {
 pub struct Study {
     /// `paper`, `desk` or `smoke`.
     pub scale: String,
-    /// What to type to get the same, one command a line.
+    /// What to type to get the same, one command per line.
     pub commands: Vec<String>,
     /// Name and version of this program.
     pub program: String,

@@ -24,7 +24,7 @@ pub fn candidates(train_images: usize) -> Vec<KlMultiplicity> {
     [KlMultiplicity::Unit].into_iter().chain(values).collect()
 }
 
-/// The place of the lowest mean NLL. `nll_each` has a value an image for each candidate.
+/// The place of the lowest mean NLL. `nll_each` has one value per image for each candidate.
 ///
 /// # Panics
 /// If there is no candidate.

@@ -159,7 +159,7 @@ impl From<KlPrior> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "MultiplicityText", into = "MultiplicityText")]
 pub enum KlMultiplicity {
-    /// `kappa_i = 1`: the literal ELBO of one gate a rank.
+    /// `kappa_i = 1`: the literal ELBO with one gate per rank.
     Unit,
     /// `kappa_i = n_i`.
     #[default]

@@ -1,4 +1,4 @@
-//! What stands in a directory.
+//! What a directory contains.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! TIFF: strips or tiles, each coded for itself.
+//! TIFF: strips or tiles, each coded on its own.
 
 use std::io::{self, Cursor, Read};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Which rows are held against which, and which is the best.
+//! Which rows are compared with which, and which is the best.
 
 use super::Entry;
 use super::compare::compare;
