@@ -20,10 +20,10 @@ use super::context::{self, Context};
 use super::location::Location;
 use super::{environment, output, run, tables};
 
-/// Images of a batch where nothing says otherwise.
+/// Default number of images per batch.
 const BATCH: usize = 32;
 
-/// Classes of the head where there is no run: CIFAR-10's.
+/// Classes of the head without a run: CIFAR-10's.
 const CLASSES: usize = 10;
 
 /// Odd, so that the median is one of them.

@@ -147,7 +147,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     }
 }
 
-/// The temperature of the predictive of so many samples.
+/// The temperature of the predictive with this number of samples.
 fn fitted_temperature(run: &Run, samples: usize) -> Result<f64> {
     let all = Temperature::load_all(run.temperature_dir(), &run.sha256()?);
     let all = all.context("--temperature")?;

@@ -243,7 +243,7 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::NoSuchClass`] for a name that is no class; [`DataError::TooFewLeft`] where
+    /// [`DataError::NoSuchClass`] for a name that is not a class; [`DataError::TooFewLeft`] where
     /// fewer than two others are left.
     pub fn part_classes(&self, names: &[String]) -> Result<(Dataset, Dataset), DataError> {
         if let Some(name) = names.iter().find(|name| !self.classes.contains(name)) {

@@ -157,7 +157,7 @@ pub(super) fn has_tensors_checksum(bytes: &[u8]) -> bool {
     split(bytes).is_some_and(|(header, _)| part_header(header).0.is_some())
 }
 
-/// Checks the bytes of a file that [`tensors`] has made. Bytes that are no safetensors at all pass: their
+/// Checks the bytes of a file that [`tensors`] has made. Bytes that are not safetensors at all pass: their
 /// reader says more about them.
 pub(super) fn check_tensors(
     file: &str,

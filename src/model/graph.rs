@@ -111,7 +111,7 @@ impl Graph {
         }
     }
 
-    /// A tensor that is in a buffer whatever the kernels: low-rank activations and vectors.
+    /// A tensor that is in a buffer with all kernels: low-rank activations and vectors.
     pub fn buffer_tensor(&mut self, label: &str, map: Map, rows: usize) -> Tensor {
         Tensor {
             slot: self.builder.transient(label, map.floats() * rows),

@@ -184,7 +184,7 @@ pub struct PruneRecord {
     pub nll_after: f64,
 }
 
-/// An adapter cut to so many ranks by one criterion, without training; mean over seeds.
+/// An adapter cut to this many ranks by one criterion, without training; mean over seeds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CriterionPoint {

@@ -42,7 +42,7 @@ pub struct ParseKlError {
     expected: &'static str,
 }
 
-/// The prior that the gate's posterior `N(1, alpha)` is held against.
+/// The prior that the gate's posterior `N(1, alpha)` is compared with.
 ///
 /// Its text form is `molchanov`, `eb`, `gaussian` (variance 1) or `gaussian:VARIANCE`, the same on
 /// the command line and in files.

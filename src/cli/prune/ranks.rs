@@ -19,7 +19,7 @@ pub struct Ranks<'a> {
     pub before: (AdapterLayout, AdapterState),
     turns: Vec<Turn>,
     gradients: Option<Gradients>,
-    /// After the turn. Its log alpha means something in the basis of the training, and where it was set anew.
+    /// After the turn. Its log alpha means something in the basis of the training, and where it was set again.
     pub layout: AdapterLayout,
     pub state: AdapterState,
     /// `[ranks]` of each layer: the higher, the longer it stays.

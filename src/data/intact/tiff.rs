@@ -103,7 +103,7 @@ impl Layout {
         })
     }
 
-    /// Also what is no pixel: it may be zero.
+    /// Also what is not a pixel: it may be zero.
     fn starts_row(&self, at: usize) -> bool {
         let strip = self.strips.iter().find(|strip| strip.contains(&at));
         strip.is_none_or(|strip| {

@@ -98,7 +98,7 @@ impl JacobianPlan {
         let mut gates = Vec::new();
         let mut factors: Vec<Vec<AdapterFactors>> = Vec::new();
         if wanted != Wanted::Features {
-            // Sums over the batch, which nobody reads.
+            // Sums over the batch, which are not read.
             let sums = storage("gradients", layout.len);
             for class in 0..classes {
                 let gate_gradients = storage("gate gradients", gate_len);
