@@ -1,10 +1,10 @@
 //! Bayesian low-rank adapters on any GPU, through WebGPU.
 //!
 //! A frozen ResNet-18 gets low-rank adapters, y = W x + s B (z . A x). Every rank carries a Gaussian
-//! gate z ~ N(1, alpha) with a learnt log alpha; a KL prunes the ranks that nobody needs, and Monte
+//! gate z ~ N(1, alpha) with a learnt log alpha; a KL prunes the ranks that contribute too little, and Monte
 //! Carlo over the gates alone gives predictions with uncertainty ("Low-Rank Variational Dropout:
 //! Uncertainty and Rank Selection in Adapters", arXiv 2506.22809). All of it runs in WGSL on Vulkan,
-//! Metal and DX12, on software adapters too.
+//! Metal and DX12, and on software adapters; Metal and DX12 have not been tried.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -33,9 +33,9 @@
 //! # }
 //! ```
 //!
-//! The rooms, each of which knows only those before it: [`gpu`] (device, kernels, plans),
+//! The modules, each of which imports only those before it: [`gpu`] (device, kernels, plans),
 //! [`formats`], [`metrics`], [`model`] (ResNet-18, adapters, the operations), [`data`],
-//! [`predict`], [`train`], [`mod@bench`], [`report`]. What numbers may be stands in [`ranges`].
+//! [`predict`], [`train`], [`report`], [`study`], [`mod@bench`]. [`ranges`] has the ranges of all options.
 
 pub mod bench;
 pub mod data;

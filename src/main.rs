@@ -1,6 +1,6 @@
 //! The command line of bayeslora.
 
-// Both panic where nobody reads: `cli::output` does not.
+// Both panic when the reader is gone; `cli::output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;

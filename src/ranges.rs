@@ -1,4 +1,4 @@
-//! The numbers that options may have: one table for the library's checks, for the command line and for
+//! The numbers that options accept: one table for the library's checks, for the command line and for
 //! its help.
 
 use std::fmt;
@@ -245,7 +245,7 @@ const COUNT: u64 = u32::MAX as u64;
 /// The longest span of training, in epochs.
 pub const LONGEST_SPAN: f64 = 1e6;
 
-/// What an option may be; `None` for one that is no number or has a check of its own.
+/// What an option may be; `None` for one that is not a number or has a check of its own.
 pub fn of(option: &str) -> Option<Range> {
     let found = RANGES.iter().find(|(name, _)| *name == option);
     found.map(|(_, range)| *range)

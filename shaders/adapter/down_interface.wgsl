@@ -1,5 +1,5 @@
 // Low-rank activations: low[p,n,i] = sum_tap sum_c x[p stride + tap - pad, n, c] a[i,tap,c] (+ bias[i]).
-// Serves h = A * x, its mirror q = B' G going back, and the logits (rank = classes).
+// Used for h = A * x, its counterpart q = B' G in the backward pass, and the logits (rank = classes).
 
 //# from "common/map" import reads
 
@@ -33,7 +33,7 @@ fn store(position: u32, row: u32, quad: u32, acc: vec4f) {
 //# if biased
     value += bias[quad];
 //# endif
-    // Lanes beyond the rank hold zero, whatever the bias' padding holds.
+    // Lanes beyond the rank hold zero, regardless of the padding of the bias.
     let lane = vec4u(0u, 1u, 2u, 3u) + quad * 4u;
     low[(position * params.batch + row) * quads + quad] = select(vec4f(), value, lane < vec4u(params.rank));
 }

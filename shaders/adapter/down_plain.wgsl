@@ -1,4 +1,4 @@
-// Low-rank activations within WebGPU's default limits: one row and one quad of ranks an invocation.
+// Low-rank activations within WebGPU's default limits: one row and one quad of ranks per invocation.
 
 //# include "adapter/down_interface"
 

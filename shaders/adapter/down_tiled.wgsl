@@ -1,13 +1,13 @@
-// Low-rank activations for GPUs: a workgroup computes 8 lines (rows of positions) x 8 ranks. Invocations beside
-// each other share the channels of the same lines, so they load neighbouring quads, and thin products of
-// few lines still make many invocations; their parts are added in their order.
+// Low-rank activations for GPUs: a workgroup computes 8 lines (rows of positions) x 8 ranks. Neighbouring
+// invocations share the channels of the same lines, so they load neighbouring quads, and narrow products with
+// few lines still give many invocations; their partial sums are added in a fixed order.
 
 //# set lanes = 32
 //# set tall = 4
 //# set threads = 64
 //# include "adapter/down_interface"
 
-var<workgroup> parts: array<vec4f, {{ 2 * tall * threads }}>; // [line of its own][quad of ranks][invocation]
+var<workgroup> parts: array<vec4f, {{ 2 * tall * threads }}>; // [line][quad of ranks][invocation]
 
 @compute @workgroup_size({{ threads }})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,

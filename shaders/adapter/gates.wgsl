@@ -7,7 +7,7 @@
 //
 // {{ "u comes from word" if bernoulli else "eps is normal" }} number id % 4 of the Philox block with
 //   key = seed,  counter = (example, draw, layer 2^16 + id / 4, purpose),
-// so it depends on nothing but these: not on the batch, nor on what was pruned.
+// so it depends on these alone, not on the batch or on what was pruned.
 
 //# include "common/step"
 //# include "common/ranks"

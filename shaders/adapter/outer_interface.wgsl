@@ -1,6 +1,6 @@
 // Weight gradients of the adapters, sums of outer products over positions and examples:
 //   grad[i,tap,:] = sum_p sum_n left[p,n,i] x[p stride + tap - pad, n, :],  left = scale z[n,i] low[p,n,i]
-// Serves dA (low = B' G, x the layer's input), dB (low = A * x, x = G) and the head (low = dL/dlogits).
+// Used for dA (low = B' G, x the layer's input), dB (low = A * x, x = G) and the head (low = dL/dlogits).
 // Positions are cut into `splits` parts whose sums a second pass adds in a fixed order.
 
 //# from "common/map" import reads

@@ -1,5 +1,5 @@
 // Adapter weight gradients within WebGPU's default limits: one quad of ranks x one quad of columns
-// an invocation.
+// per invocation.
 
 //# include "adapter/outer_interface"
 

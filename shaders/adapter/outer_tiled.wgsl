@@ -1,6 +1,6 @@
 // Adapter weight gradients for GPUs: a workgroup sums one split of the lines (rows of positions) for 8 ranks
-// x 16 quads of columns. The gated left operand of some lines at once is staged in workgroup memory; the
-// invocations of a column take turns at the lines, and their sums are added in their order.
+// x 16 quads of columns. The gated left operand is staged in workgroup memory, a few lines at a time; the
+// invocations of a column take the lines in turns, and their sums are added in a fixed order.
 
 //# set cols = 16
 //# set threads = 64
@@ -9,7 +9,7 @@
 //# include "adapter/outer_interface"
 
 var<workgroup> staged: array<vec4f, {{ threads }}>; // [line][quad of ranks]
-var<workgroup> places: array<i32, {{ lines }}>; // the row of x that meets it, or -1 in the padding
+var<workgroup> places: array<i32, {{ lines }}>; // the row of x that it is multiplied with, or -1 in the padding
 var<workgroup> sums: array<vec4f, {{ 8 * threads }}>; // [rank][turn][column]
 
 @compute @workgroup_size({{ threads }})

@@ -1,4 +1,4 @@
-// The second pass of the weight gradients: adds the parts in their order.
+// The second pass of the weight gradients: adds the partial sums in a fixed order.
 
 struct Params {
     quads: u32,

@@ -1,5 +1,5 @@
 // The trace of the adapter's output covariance (equation 16), summed over positions and added to
-// what the layers before have:  trace[n] += scale^2 sum_p sum_i alpha_i h[p,n,i]^2 |b_i|^2.
+// what the layers before have added:  trace[n] += scale^2 sum_p sum_i alpha_i h[p,n,i]^2 |b_i|^2.
 
 struct Params {
     positions: u32,

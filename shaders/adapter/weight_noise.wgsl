@@ -2,7 +2,7 @@
 //   dL/dmu_ij = g_ij - 2 w_i KL'(t_ij) / mu_ij
 //   dL/drho_i = sum_j g_ij (theta_ij - mu_ij)/2 + w_i sum_j KL'(t_ij)
 // with rho_i = log sigma_i^2, t_ij = rho_i - log mu_ij^2, w_i = beta kl_scale kappa_i / (N n_i); and each rank's KL to
-// the log-uniform prior, kappa_i / n_i sum_j KL(t_ij). A workgroup a rank; sums in a fixed order.
+// the log-uniform prior, kappa_i / n_i sum_j KL(t_ij). One workgroup per rank; sums in a fixed order.
 
 //# include "common/step"
 //# include "common/weights"

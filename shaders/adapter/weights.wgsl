@@ -1,9 +1,9 @@
 // Every weight of A and B drawn about its mean, once for all rows: theta = mu + sigma_i eps, eps standard normal.
-// A workgroup a rank.
+// One workgroup per rank.
 //
 // eps of lane k of a rank's quad q is normal number k of the Philox block with
 //   key = seed,  counter = (q, draw, layer 2^16 + id, purpose + 2),
-// so it depends on nothing but these: not on the place in the buffer, nor on what was pruned.
+// so it depends on these alone, not on the place in the buffer or on what was pruned.
 
 //# include "common/step"
 //# include "common/weights"

@@ -1,6 +1,6 @@
 // Random words of the corruptions: a Philox block with
 //   key = seed,  counter = (image, point, stream, 256 + corruption),
-// so that they depend on nothing else: neither on the batch nor on the severity. Gates have other last words.
+// so that they do not depend on the batch or on the severity. Gates have other values in the last word.
 
 //# include "common/philox"
 

@@ -1,6 +1,6 @@
 // Philox4x32-10 (Salmon et al. 2011) and standard normals by Box-Muller. Logarithm, sine and
-// cosine are polynomials (Cephes' single precision ones), since WGSL leaves the accuracy of its
-// own to the vendor.
+// cosine are polynomials (Cephes' single precision ones), since WGSL leaves the accuracy of
+// its built-in functions to the vendor.
 
 fn multiply_high(a: u32, b: u32) -> u32 {
     let a_low = a & 0xffffu; let a_high = a >> 16u;

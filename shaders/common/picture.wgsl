@@ -1,5 +1,5 @@
 // Images of the corruptions: [image][row][column] of vec4f (red, green, blue, unused), 0 to 1. Beyond an
-// edge stands another pixel of the row or column:
+// edge another pixel of the row or column is used:
 const NEAREST: u32 = 0u;   // a | a b c
 const MIRROR: u32 = 1u;    // c b | a b c
 const SYMMETRIC: u32 = 2u; // b a | a b c
@@ -11,7 +11,7 @@ fn place_of(item: u32) -> Place {
     return Place(item / (params.side * params.side), vec2i(vec2u(pixel % params.side, pixel / params.side)));
 }
 
-// Steps further than the image is wide end at its far edge.
+// Steps longer than the image is wide end at its far edge.
 fn folded(at: i32, border: u32) -> i32 {
     let last = i32(params.side) - 1;
     let skipped = select(0, 1, border == SYMMETRIC);

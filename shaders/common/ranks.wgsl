@@ -1,4 +1,4 @@
-// One entry a rank of any adapter, and one a padding lane of the gates.
+// One entry for each rank of any adapter, and one for each padding lane of the gates.
 struct Rank {
     layer: u32,
     id: u32,                // the rank's number before any pruning

@@ -1,7 +1,7 @@
 // All taps that meet the input, as one loop: the first tap, the input coordinate it reads, and how many
 // there are, for output coordinate `o` along one dimension.
 //   forward:   i = o stride + k - pad            backward:  i = (o + pad - k) / stride
-// Software adapters copy every accumulator wherever a loop ends, so there is one loop over taps, not two.
+// Software adapters copy every accumulator at the end of a loop, so there is one loop over taps, not two.
 
 struct Reach { tap: i32, input: i32, count: i32 }
 

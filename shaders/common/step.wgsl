@@ -4,7 +4,7 @@ struct Step {
     seed_high: u32,
     purpose: u32,           // 0 training, 1 prediction
     draw: u32,              // optimiser step, or number of the first Monte Carlo sample
-    gate_mode: u32,         // 0 mean (z = 1), 1 a gate an example, 2 gates shared by all examples
+    gate_mode: u32,         // 0 mean (z = 1), 1 one gate per example, 2 gates shared by all examples
     count: u32,             // examples of the batch that are real
     slot: u32,              // where the statistics of this step go
     learning_rate: f32,

@@ -1,5 +1,5 @@
-// The taps of a kernel that meet the input, along one dimension. Going back, outputs are the layer's
-// inputs: they read where the forward tap of that number wrote.
+// The taps of a kernel that meet the input, along one dimension. In the backward pass, outputs are the
+// layer's inputs: they read where the forward tap of that number wrote.
 
 // The input coordinate that tap `k` of output coordinate `o` reads, or -1 in the padding.
 fn tapped(o: i32, k: i32, extent: u32) -> i32 {

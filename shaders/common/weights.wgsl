@@ -1,4 +1,4 @@
-// One entry a rank of any adapter whose weights are drawn. A rank's weights are counted in quads: its row of A by
+// One entry for each rank of an adapter whose weights are drawn. A rank's weights are counted in quads: its row of A by
 // [tap][channels], then its column of B by [channels], channels padded to a multiple of four.
 struct Rank {
     layer: u32,

@@ -1,5 +1,5 @@
-// What every kernel of a convolution's products computes and binds. Where it is not `weighted`, the
-// first term has been computed before and `base` holds it.
+// What every kernel of a convolution's products computes and binds. If it is not `weighted`, the
+// first term has been computed before and is in `base`.
 //
 //   forward:   acc[p,n,:] = sum_tap sum_c x[p stride + tap - pad, n, c] W[tap,c,:]
 //                         + sum_i scale z[n,i] low[p,n,i] up[i,:]           low = A * x,  up = B
@@ -7,7 +7,7 @@
 //                         + sum_tap sum_i scale z[n,i] low[same,n,i] up[i,tap,:]  low = B' x,  up = A
 //
 // Tensors are [position][example][channel quad]. `share` output rows of one example (Monte Carlo
-// samples) read one row of base and low. `per_position`, each position has a matrix W of its own.
+// samples) read one row of base and low. With `per_position`, each position has its own matrix W.
 
 //# from "common/map" import reads
 
@@ -61,7 +61,7 @@ struct Params {
 
 //# include "conv/epilogue"
 
-// What a sum begins with.
+// The initial value of a sum.
 fn start(position: u32, row: u32, col: u32) -> vec4f {
 //# if weighted
     return vec4f();

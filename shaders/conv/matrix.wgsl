@@ -1,5 +1,5 @@
-// Convolution for GPUs with matrix units: {{ rows }} lines x {{ cols }} columns a workgroup, {{ tall }} x {{ wide }} of them a
-// subgroup, of cooperative matrices of {{ size }} x {{ size }}: f16 operands staged in workgroup memory, f32 sums.
+// Convolution for GPUs with matrix units: {{ rows }} lines x {{ cols }} columns per workgroup, {{ tall }} x {{ wide }} of them per
+// subgroup, as cooperative matrices of {{ size }} x {{ size }}: f16 operands staged in workgroup memory, f32 sums.
 // Staged lines are two quads longer than what they hold, so that the lines of a matrix lie in different
 // banks. `scalars`: Metal loads its matrices through pointers to scalars only.
 
@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let number = group.x + group.y * groups.x;
     if (number >= params.tiles) { return; }
     let tile = tile_of(number);
-    // Subgroups of more than 32 invocations are too few for all blocks at once.
+    // With subgroups of more than 32 invocations there are too few of them for all blocks at once.
     for (var first_block = 0u; first_block < {{ blocks }}u; first_block += subgroups) {
         let block = min(first_block + subgroup, {{ blocks - 1 }}u);
         let block_line = block / {{ across }}u * {{ tall }}u;
@@ -101,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
 }
 
-// The matrices of the blocks from `first` to before `end` that lie `line0` lines and `col0` quads of columns
+// The matrices of the blocks from `first` up to but not including `end` that lie `line0` lines and `col0` quads of columns
 // into each.
 fn store_sums(tile: Tile, local: u32, first: u32, end: u32, line0: u32, col0: u32) {
     for (var quad = first * {{ matrix_quads }}u + local; quad < end * {{ matrix_quads }}u; quad += {{ threads }}u) {

@@ -1,4 +1,4 @@
-// Convolution within WebGPU's default limits: {{ rows }} rows x 1 vec4 an invocation.
+// Convolution within WebGPU's default limits: {{ rows }} rows x 1 vec4 per invocation.
 
 //# set textured = false
 //# set half = false
@@ -6,8 +6,8 @@
 //# include "common/taps"
 
 //# macro adapter_term(pixel, tap)
-    // One rank after the other: a zero rank then adds exactly nothing, and to prune it changes no bit,
-    // though the ranks behind it move to other lanes.
+    // One rank after the other: a zero rank then adds exactly nothing, and pruning it changes no bit,
+    // although the ranks after it move to other lanes.
     for (var i = 0u; i < (params.rank + 3u) / 4u; i++) {
 //# for k in range(4)
         let w{{ k }} = raised(i * 4u + {{ k }}u, {{ tap }}, col);

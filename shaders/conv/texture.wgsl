@@ -1,6 +1,6 @@
-// Convolution for software adapters: a register tile of {{ rows }} rows x {{ vecs }} vec4 a lane, the
+// Convolution for software adapters: a register tile of {{ rows }} rows x {{ vecs }} vec4 per lane, the
 // left operand shared by subgroupBroadcast, frozen weights in a texture. A tile holds rows of one
-// output position, so taps in the padding are skipped uniformly. Where there are fewer than four input
+// output position, so taps in the padding are skipped uniformly. If there are fewer than four input
 // channels, `narrow` is their number.
 
 //# set textured = true

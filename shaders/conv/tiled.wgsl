@@ -1,6 +1,6 @@
-// Convolution for GPUs: {{ rows }} lines x {{ cols }} columns a workgroup, {{ tall }} x {{ 4 * vecs }} of them an invocation,
-// operands staged in workgroup memory. `half`, operands are f16; their products are exact in f32, in
-// which they are summed.
+// Convolution for GPUs: {{ rows }} lines x {{ cols }} columns per workgroup, {{ tall }} x {{ 4 * vecs }} of them per invocation,
+// operands staged in workgroup memory. With `half`, operands are f16; their products are exact in f32 and are
+// summed in f32.
 
 //# if half
 enable f16;

@@ -1,10 +1,10 @@
-// Tiles of a product's operands in workgroup memory: {{ rows }} lines x {{ 4 * depth }} values of the sum, and as
-// many values x {{ cols }} columns. A line is one row of one position: line = position batch + row, so where
-// the batch is a multiple of {{ rows }} a tile has one position, and its taps in the padding are skipped
-// for all of it; elsewhere a tile's lines have taps of their own, which are zeros in the padding.
-// `flat`, taps and channels are one dimension of the sum: for inputs of fewer channels than are
+// Tiles of a product's operands in workgroup memory: {{ rows }} lines x {{ 4 * depth }} terms of the sum, and as
+// many terms x {{ cols }} columns. A line is one row of the batch at one position: line = position batch + row.
+// If the batch is a multiple of {{ rows }}, a tile has one position, and taps in the padding are skipped
+// for all of it. Otherwise each line of a tile has its own taps, which are zeros in the padding.
+// With `flat`, taps and channels are one dimension of the sum, for inputs of fewer channels than are
 // staged at once. The includer gives set_left(index, vec4f) and set_right(index, quad): element [line][quad
-// of values] and [value][quad of columns].
+// of terms] and [term][quad of columns].
 
 //# set col_quads = cols // 4
 //# set left_loads = rows * depth // threads
@@ -30,7 +30,7 @@ fn tile_of(number: u32) -> Tile {
 //# endif
 }
 
-// The next tap from `first` on that leaves the padding for any line of a tile; exact for up to two positions.
+// The next tap from `first` on that is outside the padding for any line of a tile; exact for up to two positions.
 fn reached(tile: Tile, first: u32) -> u32 {
     let low = tile.first / params.batch;
     let high = (min(tile.first + {{ rows }}u, tile.end) - 1u) / params.batch;
@@ -44,7 +44,7 @@ fn reached(tile: Tile, first: u32) -> u32 {
     return tap;
 }
 
-// The line of the input that a tap leads a line to, or -1.
+// The line of the input that a tap of a line reads, or -1.
 fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
     let pixel = landing(line / params.batch, tap / params.kernel, tap % params.kernel);
     let row = i32(line % params.batch);
@@ -94,7 +94,7 @@ fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
 //# endfor
 //# endmacro
 
-// What meets at `c` of `span`: channels, and behind them the ranks of the adapter's term going back.
+// What is multiplied at `c` of `span`: channels, and after them, in the backward pass, the ranks of the adapter's term.
 //# macro fetch()
 //# if weighted and adapter and backward
     if (c < channels) {
@@ -122,8 +122,8 @@ fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
     workgroupBarrier();
 //# endmacro
 
-// All products of a tile; `multiply` is done with each part that has been staged. `ahead`, the next part is
-// fetched into registers before, so that it comes in the meantime.
+// All products of a tile; `multiply` is called for each slice that has been staged. With `ahead`, the next slice is
+// loaded into registers before that, so that it arrives in the meantime.
 //# macro sum_products(multiply, ahead)
     let left_quad = local % {{ depth }}u;
     let right_value = local / {{ col_quads }}u;

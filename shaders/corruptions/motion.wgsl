@@ -1,5 +1,5 @@
 // The taps of a motion blur: half a Gaussian along a ray whose angle is uniform within an eighth of a turn
-// around `turn`, one angle an image. One invocation a tap.
+// around `turn`, one angle per image. One invocation per tap.
 
 //# include "common/draw"
 

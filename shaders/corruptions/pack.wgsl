@@ -1,4 +1,4 @@
-// floor(255 clip(v, 0, 1) + bias) as bytes [pixel][rgb], one invocation a word.
+// floor(255 clip(v, 0, 1) + bias) as bytes [pixel][rgb], one invocation per word.
 
 struct Params {
     images: u32,

@@ -1,4 +1,4 @@
-// One half step of the diamond-square algorithm on a torus whose side is a power of two, four maps an
+// One half step of the diamond-square algorithm on a torus whose side is a power of two, four maps per
 // image: points between those known become the mean of their four neighbours plus amplitude u, u uniform
 // in (-1, 1). First the centres of the squares of `step`, then the middles of their edges. The first step
 // begins at a single point of height 0.

@@ -1,4 +1,4 @@
-// Mean, smallest and largest value of each lane of an image. One workgroup an image.
+// Mean, smallest and largest value of each lane of an image. One workgroup per image.
 
 struct Params {
     images: u32,

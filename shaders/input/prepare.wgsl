@@ -1,7 +1,7 @@
 // Images (u8, [n][side][side][rgb]) to the network's input: crop, flip, bilinear resize (half-pixel
 // centres, no antialias), (v/255 - mean)/std. Crops reach up to 4 pixels past the border, which is
-// reflected. One invocation a pixel; the fourth channel is zero. A set may lie in several buffers, each
-// with a dispatch of its own: rows whose image is in another one are left alone.
+// reflected. One invocation per pixel; the fourth channel is zero. A set may lie in several buffers, each
+// with a dispatch of its own: rows whose image is in another one are skipped.
 
 //# from "common/map" import writes
 

@@ -1,7 +1,7 @@
-// Cached features (f16, two a word, [n][position][channel]) to f32. A set may lie in several buffers,
-// each with a dispatch of its own: rows whose features are in another one are left alone. Rows of a
-// negative number have no features: the first dispatch makes them zero. A workgroup has one row, so that
-// what is left alone costs next to nothing.
+// Cached features (f16, two per word, [n][position][channel]) to f32. A set may lie in several buffers,
+// each with a dispatch of its own: rows whose features are in another one are skipped. Rows with a
+// negative number have no features: the first dispatch sets them to zero. A workgroup has one row, so that
+// skipped rows cost next to nothing.
 
 //# from "common/map" import writes
 

@@ -2,8 +2,8 @@
 // 64 parameters belong to one group: 0 weights with decay, 1 without, 2 log alpha, which has its own
 // learning rate, no decay, and is projected to [low, high] after the step.
 //
-// A ReLU hides NaN from the loss, so every number that passes here is looked at: `unsound` keeps the
-// first step with one that is not finite (or a second moment below zero), and which it was.
+// A ReLU hides NaN from the loss, so every number that passes through here is checked: `unsound` keeps the
+// first step with one that is not finite (or a second moment below zero), and which number it was.
 
 //# include "common/step"
 
@@ -26,14 +26,14 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> second: array<f32>;
 @group(0) @binding(6) var<storage, read_write> unsound: array<atomic<u32>>; // step, part and item
 
-// What is no finite number, causes before what follows from them.
+// What is not a finite number, causes before consequences.
 const PARAMETER: u32 = 0u;
 const FIRST: u32 = 1u;
 const SECOND: u32 = 2u;
 const GRADIENT: u32 = 3u;
 const NOTHING: u32 = 4u;
 
-// By its bits: compilers may take `x != x` for false.
+// By its bits: compilers may assume that `x != x` is false.
 fn is_finite(value: f32) -> bool {
     return (bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u;
 }

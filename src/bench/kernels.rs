@@ -1,4 +1,4 @@
-//! Convolutions one by one, over the network's distinct shapes.
+//! Each convolution alone, over the network's distinct shapes.
 
 use super::measure::{Better, Effort, Row};
 use super::{BenchError, Step, Subject, Work};

@@ -112,7 +112,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The median and quartiles of `values`, one a run.
+    /// The median and quartiles of `values`, one per run.
     pub fn speed(name: impl Into<String>, unit: &str, better: Better, values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);

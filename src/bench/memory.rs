@@ -3,7 +3,7 @@
 use super::measure::Row;
 use super::{BenchError, Step, Subject, Work};
 
-/// Plans, weights, parameters and data apart; cached features an image and where they are.
+/// Plans, weights, parameters and data separately; cached features per image, and where they are.
 pub(super) fn rows(subject: &Subject) -> Result<Vec<Row>, BenchError> {
     let mut rows = Vec::new();
     for work in Work::ALL {

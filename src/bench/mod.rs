@@ -1,5 +1,5 @@
 //! What `bayeslora bench` and `cargo bench` measure: whole steps, single convolutions, memory, a cold
-//! start, what pruning and merging give, and what the host costs.
+//! start, what pruning and merging save, and what the host costs.
 
 mod compare;
 mod host;

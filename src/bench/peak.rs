@@ -1,4 +1,4 @@
-//! What the device can do at best, for kernels to be held against: a copy and a large matrix product.
+//! What the device can do at best, to compare kernels with: a copy and a large matrix product.
 
 use std::sync::Arc;
 

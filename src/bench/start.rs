@@ -1,4 +1,4 @@
-//! A cold start: from the start of a process to what it says of one image.
+//! A cold start: from the start of a process to its answer for one image.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Whole steps: forward, training, Monte Carlo predictive; uploads and the host's part included.
+//! Whole steps: forward, training, Monte Carlo predictive; including uploads and the host's share.
 
 use super::{BenchError, Subject};
 use crate::formats::GateDistribution;

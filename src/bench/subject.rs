@@ -23,7 +23,7 @@ pub struct Settings {
     pub size: usize,
     /// Ranks of every adapter.
     pub rank: usize,
-    /// Gate samples an image of the predictive.
+    /// Gate samples per image of the predictive.
     pub samples: usize,
     /// The adapted layers.
     pub targets: Vec<String>,

@@ -19,11 +19,11 @@ use super::{environment, output, tables};
 
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Only scenarios whose name contains TEXT: forward, train, train-cached, predictive, kernels,
+    /// Run only scenarios whose name contains TEXT: forward, train, train-cached, predictive, kernels,
     /// memory, start, pruned, merged, host
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Images of a batch
+    /// Images per batch
     #[arg(long, value_name = "N", default_value_t = 32)]
     batch: usize,
     /// Side of the network's input in pixels
@@ -32,13 +32,13 @@ pub struct BenchArgs {
     /// Ranks of every adapter
     #[arg(long, value_name = "N", default_value_t = 8)]
     rank: usize,
-    /// Gate samples an image of the predictive
+    /// Gate samples per image in the predictive
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
-    /// Compare with an earlier report (of --out or --json); status 1 if a speed has fallen too far
+    /// Compare with an earlier report (from --out or --json); status 1 if a speed has fallen too far
     #[arg(long, value_name = "BASELINE.json")]
     compare: Option<PathBuf>,
-    /// The least ratio of a speed to the baseline's that passes
+    /// The smallest ratio of a speed to the baseline's that passes
     #[arg(long, value_name = "RATIO", default_value_t = 0.8)]
     fail_below: f64,
     /// Also write the report as JSON to FILE
@@ -49,7 +49,7 @@ pub struct BenchArgs {
     json: bool,
 }
 
-/// A comparison that has failed, which is no wrong input.
+/// A comparison that has failed, which does not make the input wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("{} of {} speeds fell below {} of the baseline: {}", .slow.len(), .of, .bound, .slow.join(", "))]
 pub struct Slower {

@@ -94,8 +94,8 @@ impl Context {
         Ok(gpu)
     }
 
-    /// The same for long work, which pays for measuring the kernels of unknown shapes first. Software
-    /// adapters have measured defaults, and compile too slowly for it.
+    /// The same for long work, for which it pays to measure the kernels of unknown shapes first. The defaults for software
+    /// adapters have been measured, and they compile too slowly for it.
     pub fn tuned_gpu(&self) -> Result<Gpu> {
         self.tuned_gpu_at(self.precision.unwrap_or_default())
     }
@@ -181,7 +181,7 @@ pub fn cache_folder() -> Option<PathBuf> {
     Some(folders.cache_dir().to_owned())
 }
 
-/// Has the kernels of unknown shapes measured, telling so on standard error.
+/// Measures the kernels of unknown shapes, and says so on standard error.
 pub fn tune(gpu: &Gpu) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
     let style = ProgressStyle::with_template("{spinner} measuring kernels, once: {msg}");
@@ -197,7 +197,7 @@ pub fn tune(gpu: &Gpu) {
     gpu.choices().tune(Box::new(show));
 }
 
-/// One line of progress on standard error, gone when it is done; nothing where that is no terminal.
+/// One line of progress on standard error, cleared when it is done; nothing if that is not a terminal.
 pub struct Bar(ProgressBar);
 
 impl Default for Bar {
@@ -235,8 +235,8 @@ pub fn report_notes(notes: &[String]) {
     }
 }
 
-/// Other programs' adapters do not say which weights they were trained on; that shapes and names agree is all
-/// that can be known.
+/// Other programs' adapters do not say which weights they were trained on; all that can be checked is that shapes and
+/// names agree.
 pub fn warn_of_unknown_backbone(adapter: &Adapter, backbone: &Backbone) {
     let file_name = |name: &str| Path::new(name).file_name().map(ToOwned::to_owned);
     let base = &adapter.base_name;

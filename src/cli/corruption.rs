@@ -1,4 +1,4 @@
-//! `--corruption`: how a run does on test images that are worse than those it was trained on.
+//! `--corruption`: how a run does on corrupted test images.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct CorruptionArgs {
     /// Corrupt the test images first, as CIFAR-10-C does
     #[arg(long, value_name = "NAME", value_parser = parser())]
     corruption: Option<Corruption>,
-    /// How strongly, 1 to 5
+    /// Severity of the corruption, 1 to 5
     #[arg(long, value_name = "N", default_value_t = 3, requires = "corruption",
           value_parser = clap::value_parser!(u8).range(1..=5))]
     severity: u8,

@@ -33,7 +33,7 @@ pub struct DemoArgs {
     /// The directory to write [default: the first free one of runs/demo-1, runs/demo-2, ...]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// One JSON object an epoch, then one with the scores of both methods
+    /// Print one JSON object per epoch, then one with the scores of both methods
     #[arg(long)]
     json: bool,
 }

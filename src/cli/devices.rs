@@ -16,14 +16,14 @@ use super::output;
 
 #[derive(Args)]
 pub struct DevicesArgs {
-    /// Measure which kernels are fastest on the chosen adapter and keep the choices; hardware adapters do
-    /// it by themselves when they first train
+    /// Measure which kernels are fastest on the chosen adapter and keep the choices; on hardware adapters
+    /// this also happens at the first training
     #[arg(long)]
     tune: bool,
-    /// Images of a batch that --tune measures
+    /// Batch size that --tune measures
     #[arg(long, value_name = "N", default_value_t = Settings::default().batch, requires = "tune")]
     batch_size: usize,
-    /// Side of the network's input that --tune measures, in pixels
+    /// Side of the network's input in pixels that --tune measures
     #[arg(long, value_name = "PIXELS", default_value_t = Settings::default().size, requires = "tune")]
     resolution: usize,
     /// Print one JSON object and nothing else

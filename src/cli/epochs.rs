@@ -14,7 +14,7 @@ use super::output::{self, Unkept};
 use super::train_options::{Inputs, config_text};
 use super::{environment, failure, run_images};
 
-/// Keys of what a run is told by its content and not by its name.
+/// Keys of what a run recognises by content and not by name.
 pub const PLACES: [&str; 2] = ["data", "backbone"];
 
 /// What a run is trained on, as it keeps it.
@@ -26,7 +26,7 @@ pub struct Subject<'a> {
     pub other_images: bool,
 }
 
-/// A new run, which has a checkpoint from its start on: one without has lost it.
+/// A new run. It has a checkpoint from its start on, so that one without has lost it.
 pub fn start(place: &Path, subject: Subject, gpu: &Gpu, trainer: &Trainer) -> Result<RunDir> {
     let text = config_text(subject.inputs, trainer.config())?;
     RunDir::create(place, &text, |run| {
@@ -93,7 +93,7 @@ pub fn begin(place: &Path, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -
     Ok(run)
 }
 
-/// All of a configuration but where images and backbone are.
+/// A configuration without the places of images and backbone.
 fn beside_places(text: &str) -> Result<Table> {
     let mut table: Table = text.parse()?;
     table.retain(|key, _| !PLACES.contains(&key));
@@ -151,7 +151,7 @@ pub fn run_epochs(
     Ok(())
 }
 
-/// What is left of a run, of which so many epochs are kept, when its device is lost.
+/// What is left of a run when its device is lost, given the number of epochs kept.
 fn saved(run: &RunDir, epochs: usize, error: anyhow::Error) -> anyhow::Error {
     match failure::is_device_lost(&error) {
         false => error,

@@ -23,19 +23,19 @@ pub struct EvalArgs {
     run: RunArgs,
     #[command(flatten)]
     test: TestArgs,
-    /// Monte Carlo samples of the gates; 0 takes the mean weights
+    /// Monte Carlo samples of the gates; 0 uses the mean weights
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
-    /// Of the samples, and of what a corruption draws
+    /// Seed of the samples, and of the random numbers of a corruption
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
     corruption: CorruptionArgs,
-    /// Fit a temperature to the run's validation split, score with it too, and keep it for `predict
+    /// Fit a temperature to the run's validation split, also score with it, and keep it for `predict
     /// --temperature`
     #[arg(long)]
     temperature: bool,
-    /// Keep a temperature that the validation images do not support
+    /// Keep a temperature even if the validation images do not support it
     #[arg(long, requires = "temperature")]
     force: bool,
     /// Print one JSON object and nothing else

@@ -1,4 +1,4 @@
-//! What an error is to whoever called the program.
+//! What an error means to the caller of the program: its exit status.
 
 use bayeslora::bench::BenchError;
 use bayeslora::data::CorruptionError;
@@ -7,8 +7,8 @@ use bayeslora::predict::PredictError;
 use bayeslora::predict::laplace::LaplaceError;
 use bayeslora::train::TrainError;
 
-/// Whether an error is the loss of the device, whatever room it came through: their errors that pass
-/// another's on unchanged hide it from the chain.
+/// Whether an error is the loss of the device, whichever module it came through: a module's error that passes
+/// another's on unchanged hides it from the chain.
 pub fn is_device_lost(error: &anyhow::Error) -> bool {
     let lost = |cause| matches!(gpu_error(cause), Some(GpuError::Lost { .. }));
     error.chain().any(lost)

@@ -30,26 +30,26 @@ pub struct LaplaceArgs {
         value_name = "last-layer-full|last-layer-kron|adapter-diag|adapter-kron|gates"
     )]
     structure: LaplaceStructure,
-    /// Precision of the Gaussian prior: the likeliest, the best on the run's validation split, or a
-    /// number [default: marglik; validation for gates, whose evidence has no maximum]
+    /// Precision of the Gaussian prior: the one with the highest marginal likelihood, the best on the run's validation
+    /// split, or a number [default: marglik; validation for gates, whose evidence has no maximum]
     #[arg(long, value_name = "marglik|validation|NUMBER")]
     prior_precision: Option<PriorPrecision>,
-    /// Training images that the curvature is estimated on, scaled to all of them, and validation images
-    /// at most [default: all for the head, else 1000]
+    /// Training images that the curvature is estimated on (scaled to all of them), and the most validation images
+    /// to use [default: all for the head, else 1000]
     #[arg(long, value_name = "N")]
     images: Option<usize>,
     /// How the Gaussian of the linearised logits becomes probabilities
     #[arg(long, value_enum, default_value_t)]
     predictive: Predictive,
-    /// Draws of the logits, for mc
+    /// Draws of the logits, with mc
     #[arg(long, value_name = "S", default_value_t = 64)]
     samples: usize,
-    /// Of the draws
+    /// Seed of the draws
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
     test: TestArgs,
-    /// Go on though training or validation images were removed, added or changed, with those still there
+    /// Go on even if training or validation images were removed, added or changed, with those still there
     #[arg(long)]
     with_changed_data: bool,
     /// Print one JSON object and nothing else

@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: one file per command.
 
 mod bench;
 mod context;
@@ -48,10 +48,10 @@ struct Cli {
         value_name = "NAME|INDEX|cpu|gpu"
     )]
     adapter: Option<String>,
-    /// Take the default kernels instead of those measured fastest on this GPU
+    /// Use the default kernels instead of those measured fastest on this GPU
     #[arg(long, global = true)]
     no_tune: bool,
-    /// What convolutions multiply: f16 is rounded, and faster on many GPUs; sums are f32 either way
+    /// Precision of the convolutions' operands: f16 is rounded, and faster on many GPUs; sums are always f32
     /// [default: f32; with --resume the run's]
     #[arg(long, global = true, value_enum)]
     precision: Option<context::Precision>,
@@ -73,7 +73,7 @@ enum Command {
     Laplace(laplace::LaplaceArgs),
     /// Classify image files, with uncertainty
     Predict(predict::PredictArgs),
-    /// Cut the noisiest ranks of a trained adapter and say what it costs
+    /// Cut ranks of a trained adapter and report what it costs
     Prune(prune::PruneArgs),
     /// The paper's comparison on your images: train, predict, score, report
     Reproduce(reproduce::ReproduceArgs),
@@ -85,17 +85,17 @@ enum Command {
     Devices(devices::DevicesArgs),
     /// Show what a training step or a prediction runs on the GPU
     Plan(plan::PlanArgs),
-    /// Measure this program on this machine, and compare with an earlier time
+    /// Measure this program on this machine, and compare with an earlier report
     Bench(bench::BenchArgs),
 }
 
-/// Wrong input, as opposed to 1 for a failure of the program (a full disk) or of a comparison.
+/// Wrong input, as opposed to 1 for a failure outside the program (a full disk) or of a comparison.
 const BAD_INPUT: u8 = 2;
 
 /// The GPU device was lost; what the host had is on disk.
 const DEVICE_LOST: u8 = 3;
 
-/// Stopped by Ctrl-C, SIGTERM or SIGHUP, as shells report the first.
+/// Stopped by Ctrl-C, SIGTERM or SIGHUP; shells report Ctrl-C like this.
 const INTERRUPTED: u8 = 130;
 
 /// Runs the command line.

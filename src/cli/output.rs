@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use bayeslora::formats::printable;
 use serde::Serialize;
 
-/// Says of an error what could not be kept or shown because of it: a failure of what is around the program (a
-/// full disk), not of its input.
+/// Adds to an error what could not be kept or shown because of it: a failure outside the program (a full disk),
+/// not of its input.
 #[derive(Debug)]
 pub struct Unkept(pub String);
 
@@ -32,7 +32,7 @@ pub fn text(text: &str) -> Result<()> {
     }
 }
 
-/// A note on standard error, which is nobody's data. Names in it, of files and of what they hold, reach the
+/// A note on standard error, which no program reads as data. Names in it, of files and of what they hold, reach the
 /// terminal without escape codes.
 pub fn note(text: &str) {
     let lines: Vec<_> = text.lines().map(printable).collect();

@@ -20,10 +20,10 @@ use super::context::{self, Context};
 use super::location::Location;
 use super::{environment, output, run, tables};
 
-/// Images of a batch where nothing says otherwise.
+/// Default number of images per batch.
 const BATCH: usize = 32;
 
-/// Classes of the head where there is no run: CIFAR-10's.
+/// Classes of the head without a run: CIFAR-10's.
 const CLASSES: usize = 10;
 
 /// Odd, so that the median is one of them.
@@ -47,25 +47,25 @@ pub struct PlanArgs {
     /// Run every dispatch alone and measure it
     #[arg(long)]
     time: bool,
-    /// Take adapter, resolution and batch size from a run
+    /// Use adapter, resolution and batch size of a run
     #[arg(long, value_name = "RUN", conflicts_with_all = ["rank", "targets", "resolution"])]
     run: Option<PathBuf>,
     /// The frozen ResNet-18, a safetensors file or `embedded` [default: the run's, else embedded]
     #[arg(long, value_name = "F")]
     backbone: Option<Location>,
-    /// Ranks of every adapter [default: 8, in forward mode 0]
+    /// Ranks of every adapter [default: 8; in forward mode, 0]
     #[arg(long, value_name = "N")]
     rank: Option<usize>,
-    /// Layers to adapt: names, stages or globs, with commas between [default: layer3,layer4]
+    /// Layers to adapt: names, stages or globs, separated by commas [default: layer3,layer4]
     #[arg(long, value_delimiter = ',')]
     targets: Option<Vec<String>>,
-    /// Images of a batch [default: 32, training a run's its own]
+    /// Images per batch [default: 32; in train mode with --run, the run's]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// Side of the network's input in pixels [default: 64]
     #[arg(long, value_name = "N")]
     resolution: Option<usize>,
-    /// Gate samples an image, in predict mode [default: 8]
+    /// Gate samples per image, in predict mode [default: 8]
     #[arg(long, value_name = "S")]
     samples: Option<usize>,
     /// Start from cached features of the frozen layers instead of images
@@ -289,7 +289,7 @@ struct Report {
     resolution: usize,
     cached: bool,
     rank_count: usize,
-    /// `gpu` (timestamps, one pass a dispatch), `host` (around each submission), null untimed.
+    /// `gpu` (timestamps, one pass per dispatch), `host` (around each submission), null if untimed.
     clock: Option<&'static str>,
     total: Cost,
     /// Peak memory of activations, buffers shared by liveness.
@@ -298,7 +298,7 @@ struct Report {
     weight_bytes: u64,
     /// Adapters and head; in train mode gradients and both moments too.
     parameter_bytes: u64,
-    /// The dearest first.
+    /// The most expensive first.
     kernels: Vec<KernelCost>,
     dispatches: Vec<DispatchCost>,
 }

@@ -15,7 +15,7 @@ use super::location::Location;
 use super::run::{Run, RunArgs};
 use super::{output, tables};
 
-/// Images that are in memory at a time.
+/// Images that are in memory at the same time.
 const AT_ONCE: usize = 1024;
 
 #[derive(Args)]
@@ -26,16 +26,16 @@ pub struct PredictArgs {
     /// of them
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Monte Carlo samples of the gates, the same for every image; 0 takes the mean weights
+    /// Monte Carlo samples of the gates, the same for every image; 0 uses the mean weights
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
-    /// Divide the logits by the temperature that `eval --temperature` has fitted for as many samples
+    /// Divide the logits by the temperature that `eval --temperature` has fitted for this number of samples
     #[arg(long)]
     temperature: bool,
-    /// Show the K most probable classes [default: 3, with --json all]
+    /// Show the K most probable classes [default: 3; with --json, all]
     #[arg(long, value_name = "K")]
     top: Option<u32>,
-    /// Of the samples
+    /// Seed of the samples
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Print one JSON object and nothing else
@@ -48,7 +48,7 @@ pub struct PredictArgs {
 struct Report {
     /// 0 where nothing is drawn.
     samples: usize,
-    /// What they are.
+    /// What they are samples of.
     #[serde(skip)]
     drawn: &'static str,
     seed: u64,
@@ -147,7 +147,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     }
 }
 
-/// The temperature of the predictive of so many samples.
+/// The temperature of the predictive with this number of samples.
 fn fitted_temperature(run: &Run, samples: usize) -> Result<f64> {
     let all = Temperature::load_all(run.temperature_dir(), &run.sha256()?);
     let all = all.context("--temperature")?;

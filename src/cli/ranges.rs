@@ -34,7 +34,7 @@ fn within(arg: Arg, range: Range) -> Arg {
         arg
     };
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    // What a wrong number is told, not that there is no such option.
+    // So that a wrong number is reported as such, not as an unknown option.
     arg.help(format!("{help} [{range}]").trim_start().to_owned())
         .allow_negative_numbers(true)
 }

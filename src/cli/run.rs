@@ -21,7 +21,7 @@ use super::train_options::{Inputs, parse_config};
 
 #[derive(Args)]
 pub struct RunArgs {
-    /// The directory that `train --out` has written
+    /// The run directory that `train --out` wrote
     #[arg(long, value_name = "RUN")]
     run: PathBuf,
     /// The frozen ResNet-18, a safetensors file or `embedded` [default: the run's own]

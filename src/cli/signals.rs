@@ -15,7 +15,7 @@ pub fn unless_ignored(catch: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// Returns what was done about it before.
 fn ignore() -> Result<SigHandler> {
-    // SAFETY: no code of ours runs in a handler that ignores.
+    // SAFETY: ignoring a signal runs no handler code.
     let before = unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) };
     before.context("cannot look after SIGHUP")
 }

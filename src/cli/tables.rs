@@ -185,7 +185,7 @@ fn tempered_table(plain: Scored, temperature: f64, tempered: Scored) -> Table {
     table
 }
 
-/// One line a bin: a bar as long as its accuracy, and a stroke at its confidence.
+/// One line per bin: a bar as long as its accuracy, and a stroke at its confidence.
 fn reliability_diagram(bins: &[ReliabilityBin]) -> Table {
     let header = [
         "confidence",

@@ -1,4 +1,4 @@
-//! The images that a run is scored on, and what is said of them.
+//! The images that a run is scored on, and how they are described in the output.
 
 use anyhow::{Result, ensure};
 use bayeslora::data::reuse::{
@@ -20,18 +20,18 @@ pub struct TestArgs {
     /// What to score: `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or
     /// a folder of class folders [default: the run's own]
     ///
-    /// Of a set with a test part that part is scored; of a folder without parts all of it, or, of the run's own,
-    /// what was held out of its training. Classes are matched by name. Images that the run was trained on are left
-    /// out wherever they are.
+    /// If the set has a test part, that part is scored. A folder without parts is scored as a whole or, if it is the run's
+    /// own, only what was held out of its training. Classes are matched by name. Images that the run was trained on are
+    /// left out wherever they are.
     #[arg(long, value_name = "D")]
     data: Option<Location>,
-    /// Where the images are that the run was trained on and chosen by, if they have moved and --data is another set
+    /// Where the run's own training and validation images are, if they have moved and --data is another set
     #[arg(long, value_name = "D")]
     run_data: Option<Location>,
-    /// Use so many test images, as many of each class
+    /// Use only N test images, the same number of each class
     #[arg(long, value_name = "N")]
     limit_test: Option<usize>,
-    /// Leave out images that do not decode instead of stopping: damaged or cut ones, and those of more than
+    /// Leave out images that cannot be decoded instead of stopping: damaged or truncated ones, and those of more than
     /// 120 million pixels or 256 MiB
     #[arg(long)]
     skip_bad_images: bool,

@@ -32,17 +32,17 @@ pub struct TrainArgs {
     /// The run directory to write
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// Options from a TOML file, by their long names; flags win
+    /// Options from a TOML file, by their long names; flags override them
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Go on from the checkpoint in --out
+    /// Continue from the checkpoint in --out
     #[arg(long)]
     resume: bool,
-    /// Beside --resume: go on though training, validation or test images were removed, added or changed, with those
+    /// With --resume: go on even if training, validation or test images were removed, added or changed, with those
     /// that are still there
     #[arg(long, requires = "resume")]
     with_changed_data: bool,
-    /// One JSON object an epoch, then one for the test set
+    /// Print one JSON object per epoch, then one for the test set
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -142,7 +142,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     close(&run, &gpu, &trainer, test, args.json, &mut observe)
 }
 
-/// What is multiplied; a run that goes on keeps to what it was started with.
+/// The precision of what is multiplied; a resumed run keeps the one it was started with.
 fn precision(context: &Context, args: &TrainArgs, config: &TrainConfig) -> Result<Precision> {
     let started = config.precision;
     let given = context.precision().unwrap_or(started);
@@ -159,7 +159,7 @@ struct Started {
     run: Option<RunDir>,
     inputs: Inputs,
     config: TrainConfig,
-    /// The images or the backbone are not where the run has found them.
+    /// The images or the backbone are not where the run found them.
     moved: bool,
 }
 
@@ -190,8 +190,8 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
     })
 }
 
-/// The run in --out; flags may repeat what it was started with, not change it, but for the places of images and
-/// backbone, which are the same by their content.
+/// The run in --out. Flags may repeat what it was started with but not change it, except for the places of images and
+/// backbone, which are recognised by their content.
 fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
     ensure!(
         args.config.is_none(),

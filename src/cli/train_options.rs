@@ -18,7 +18,7 @@ use toml::{Table, Value};
 use super::location::Location;
 use super::run_images::apart;
 
-/// Every option that config.toml holds too; what is not given is not serialised.
+/// Every option that config.toml also holds; options that are not given are not serialised.
 #[derive(Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Options {
@@ -31,8 +31,8 @@ pub struct Options {
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
     backbone: Option<Location>,
-    /// Plain adapters, adapters with Gaussian gates, with ranks dropped at random, several plain ones that
-    /// answer together, or, as an ablation, noise on every weight as in the code of the paper's authors
+    /// Plain adapters, adapters with Gaussian gates, or with ranks dropped at random; several plain ones whose
+    /// predictions are averaged; or, as an ablation, noise on every weight as in the code of the paper's authors
     /// [default: bayeslora]
     #[arg(long, value_parser = name::<Method>)]
     #[arg(value_name = "lora|bayeslora|mc-dropout|ensemble|weight-noise")]
@@ -62,20 +62,20 @@ pub struct Options {
     #[arg(long, value_parser = name::<LrSchedule>, value_name = "cosine|constant")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_schedule: Option<LrSchedule>,
-    /// On A and B [default: 0.01]
+    /// Weight decay of A and B [default: 0.01]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
-    /// Ranks of every adapter at the start; `auto` starts with 32, or N, and cuts as many as the held-out NLL lets go
-    /// (at most .002 nats a prune), the least evidence first [default: 8]
+    /// Ranks of every adapter at the start; `auto` starts with 32, or N, and cuts as many as the held-out NLL allows
+    /// (at most .002 nats per prune), the least evidence first [default: 8]
     #[arg(long, value_name = "RANK|auto[:N]")]
     #[serde(flatten)]
     rank: Option<StartRank>,
-    /// The adapters' scale is this over --rank, whatever is pruned [default: twice the rank]
+    /// The adapters' scale is this over --rank, however many ranks are pruned [default: twice the rank]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_alpha: Option<f64>,
-    /// Layers to adapt: names, stages or globs, with commas between [default: layer3,layer4]
+    /// Layers to adapt: names, stages or globs, separated by commas [default: layer3,layer4]
     #[arg(long, value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     targets: Option<Vec<String>>,
@@ -87,44 +87,44 @@ pub struct Options {
     #[arg(long, value_name = "K")]
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<usize>,
-    /// Prior of the gates; weight-noise takes molchanov alone [default: molchanov]
+    /// Prior of the gates; weight-noise allows only molchanov [default: molchanov]
     #[arg(long, value_name = "molchanov|eb|gaussian[:VARIANCE]")]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_prior: Option<KlPrior>,
-    /// Weight of the KL; other than 1 tempers the posterior [default: 1]
+    /// Weight of the KL; values other than 1 temper the posterior [default: 1]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_scale: Option<f64>,
-    /// KL of a rank: 1, its number of parameters, or NUMBER times that [default: 5e-7 a training image]
+    /// KL multiplicity of a rank: 1, its number of parameters, or NUMBER times that [default: 5e-7 per training image]
     #[arg(long, value_name = "unit|params|NUMBER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_multiplicity: Option<KlMultiplicity>,
-    /// No KL for so many epochs, or this fraction of the run [default: 0.1]
+    /// Train without KL for this many epochs, or this fraction of the run [default: 0.1]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_freeze: Option<Span>,
-    /// Then the KL's weight rises for so long [default: 0.2]
+    /// Then raise the KL's weight over this many epochs or this fraction [default: 0.2]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     beta_warmup: Option<Span>,
-    /// Gates stay at 1 for so long [default: 0.1]
+    /// Keep gates at 1 for this many epochs or this fraction [default: 0.1]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     sample_warmup: Option<Span>,
-    /// When ranks are cut first, at the end of an epoch [default: 0.5]
+    /// When to cut ranks first, at the end of an epoch [default: 0.5]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_from: Option<Span>,
-    /// And how often from then on, but not after the last epoch [default: 0.1]
+    /// How often to cut from then on, though not after the last epoch [default: 0.1]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_every: Option<Span>,
-    /// The basis in which ranks are cut: with svd and evidence they are turned before each cut, and alpha is set to what
-    /// training images say of it there [default: none; with --rank auto evidence]
+    /// The basis in which ranks are cut: with svd and evidence they are turned before each cut, and alpha is set again from
+    /// training images in that basis [default: none; with --rank auto, evidence]
     #[arg(long, value_parser = name::<PruneGauge>, value_name = "none|svd|evidence")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_gauge: Option<PruneGauge>,
-    /// Ranks with log alpha at or above it are cut, unless --rank is auto [default: 0]
+    /// Cut ranks with log alpha at or above this, unless --rank is auto [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
@@ -132,27 +132,27 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     min_rank: Option<usize>,
-    /// A gate draw an example, or one for the batch, as always with weight-noise [default: per-example]
+    /// One gate draw per example, or one for the batch, as always with weight-noise [default: per-example]
     #[arg(long, value_parser = name::<Gates>, value_name = "per-example|shared")]
     #[serde(skip_serializing_if = "Option::is_none")]
     gates: Option<Gates>,
-    /// Share of the training images set aside for choices, 0 for none [default: 0.1]
+    /// Share of the training images set aside for validation, 0 for none [default: 0.1]
     #[arg(long, value_name = "FRACTION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     validation: Option<f64>,
-    /// Which images are set aside, for several seeds over one split [default: the seed]
+    /// Seed of the validation split, so that several seeds can share one split [default: the seed]
     #[arg(long, value_name = "SEED")]
     #[serde(skip_serializing_if = "Option::is_none")]
     split_seed: Option<u64>,
-    /// Leave these classes out of training and test, to see what the model makes of them later
+    /// Leave these classes out of training and test, for instance to test on them later as unfamiliar images
     #[arg(long, value_name = "CLASS,...", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     hold_out_classes: Option<Vec<String>>,
-    /// Use so many training images, as many of each class
+    /// Use only N training images, the same number of each class
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_train: Option<usize>,
-    /// Use so many test images
+    /// Use only N test images
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_test: Option<usize>,
@@ -160,17 +160,17 @@ pub struct Options {
     #[arg(long, value_parser = name::<Augment>, value_name = "none|flip|standard")]
     #[serde(skip_serializing_if = "Option::is_none")]
     augment: Option<Augment>,
-    /// Host memory for the frozen layers' features that do not fit on the GPU, as in 500MB or 2GiB; 0 caches
-    /// none anywhere [default: 2GiB]
+    /// Host memory for the frozen layers' features that do not fit on the GPU, such as 500MB or 2GiB; 0 turns
+    /// the cache off, on the GPU too [default: 2GiB]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_cache: Option<u64>,
-    /// GPU memory for the images, as cached features or else as bytes; what does not fit is uploaded batch
+    /// GPU memory for the images, as cached features or else as bytes; sets that do not fit are uploaded batch
     /// by batch [default: 2GiB]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     resident_images: Option<u64>,
-    /// Host memory for a folder's images; larger ones are decoded anew every epoch [default: half of
+    /// Host memory for a folder's images; larger folders are decoded again every epoch [default: half of
     /// what is free]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +179,7 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
-    /// Leave out images that do not decode instead of stopping: damaged or cut ones, and those of more than
+    /// Leave out images that cannot be decoded instead of stopping: damaged or truncated ones, and those of more than
     /// 120 million pixels or 256 MiB
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -27,21 +27,21 @@ pub struct TuneArgs {
     /// Where the run's images are now [default: where it was trained on them]
     #[arg(long, value_name = "D")]
     data: Option<Location>,
-    /// Go on though training or validation images were removed, added or changed, with those still there
+    /// Go on even if training or validation images were removed, added or changed, with those still there
     #[arg(long)]
     with_changed_data: bool,
-    /// The values to try, with commas between [default: unit, and 0.1, 0.3, 1 and 3 times the default
+    /// The values to try, separated by commas [default: unit, and 0.1, 0.3, 1 and 3 times the default
     /// of `train`]
     #[arg(long, value_name = "unit|params|NUMBER", value_delimiter = ',')]
     kl_multiplicity: Vec<KlMultiplicity>,
     /// Monte Carlo samples of the gates
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
-    /// Where a run is written for each value; what is there already is gone on with [default: `tune`
+    /// Where to write a run for each value; runs that are there already are continued [default: `tune`
     /// in the run's directory]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// One JSON object an epoch, then one with the curve
+    /// Print one JSON object per epoch, then one with the curve
     #[arg(long)]
     json: bool,
 }

@@ -2,8 +2,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// So many bytes for all who claim some at a time: who finds too few left waits for others to be done.
-/// Whoever holds a claim must not wait for another of the same budget.
+/// A number of bytes that threads claim parts of: one that finds too few left waits until others are done.
+/// A thread that holds a claim must not wait for another of the same budget.
 pub(super) struct Budget {
     limit: u64,
     free: Mutex<u64>,

@@ -52,7 +52,7 @@ impl Dataset {
     ///
     /// # Panics
     ///
-    /// If there is not one label an image.
+    /// If there is not one label per image.
     pub fn new(side: usize, pixels: Vec<u8>, labels: Vec<u32>, classes: Arc<[String]>) -> Self {
         assert_eq!(
             pixels.len(),
@@ -243,7 +243,7 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::NoSuchClass`] for a name that is no class; [`DataError::TooFewLeft`] where
+    /// [`DataError::NoSuchClass`] for a name that is not a class; [`DataError::TooFewLeft`] where
     /// fewer than two others are left.
     pub fn part_classes(&self, names: &[String]) -> Result<(Dataset, Dataset), DataError> {
         if let Some(name) = names.iter().find(|name| !self.classes.contains(name)) {

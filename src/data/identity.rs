@@ -1,4 +1,4 @@
-//! What tells an image from every other, wherever its set lies and whatever else is in it.
+//! What identifies an image, wherever its set is and whatever else is in it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! MNIST and its kin: IDX files, plain or gzipped.
+//! MNIST and its relatives: IDX files, plain or gzipped.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -86,11 +86,11 @@ fn one_line(error: &ImageError) -> String {
 /// border, and keeps a long thin image from being blown up.
 ///
 /// An image has at most [`MAX_IMAGE_PIXELS`], its file at most 256 MiB, and as it is decoded it
-/// takes at most 512 MiB. Its header is held against that before memory is taken.
+/// takes at most 512 MiB. Its header is checked against that before memory is allocated.
 ///
 /// # Errors
 ///
-/// [`DataError::Zero`] for `side = 0`; [`DataError::BadImage`] where the file is no regular one, cannot
+/// [`DataError::Zero`] for `side = 0`; [`DataError::BadImage`] where the file is not a regular one, cannot
 /// be read or decoded, or exceeds a limit.
 pub fn decode_image(path: impl AsRef<Path>, side: usize) -> Result<Vec<u8>, DataError> {
     if side == 0 {

@@ -15,7 +15,7 @@ pub(super) fn default_budget() -> u64 {
     }
 }
 
-/// That a file whose images take so many bytes does not take more than there are.
+/// Checks that a file whose images take this many bytes fits in memory.
 pub(super) fn check(path: &Path, bytes: u64) -> Result<(), DataError> {
     // Asking takes longer than reading the label files.
     const ALWAYS: u64 = 64 << 20;

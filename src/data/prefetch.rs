@@ -1,4 +1,4 @@
-//! Batches made ready by threads of their own, ahead of the GPU.
+//! Batches prepared by their own threads, ahead of the GPU.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;

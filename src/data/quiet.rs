@@ -1,4 +1,4 @@
-//! Panics of other people's decoders.
+//! Panics in the decoders of other crates.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};

@@ -6,7 +6,7 @@ use super::cifar::{CIFAR10, CIFAR100, Layout};
 use super::{DataError, Dataset, folder, idx, memory, sample};
 
 /// Called from any thread with `(images done, images in this set)` while a folder is decoded; the
-/// count starts anew for the test set, and comes once before where a folder has to be divided.
+/// count starts again for the test set, and comes once before where a folder has to be divided.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// A set to train on and a set to report on.
@@ -30,7 +30,7 @@ pub struct OpenOptions<'a> {
     pub side: usize,
     /// Leave out images that cannot be decoded, and list them in [`Dataset::skipped`], instead of failing.
     pub skip_bad_images: bool,
-    /// At most so many training images, chosen as [`Dataset::limit`] does it. In a folder the choice
+    /// At most this many training images, chosen as [`Dataset::limit`] does it. In a folder the choice
     /// comes before the decoding, so skipped images are not replaced.
     pub limit_train: Option<usize>,
     /// The same for test images.
@@ -105,7 +105,7 @@ pub fn open(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Splits,
 ///
 /// # Errors
 ///
-/// As [`open`]; a single class is no error here.
+/// As [`open`]; a single class is not an error here.
 pub fn open_test(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
     options.check()?;
     let test = match Source::locate(spec.as_ref())? {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FormatError, Mixing};
 
-/// What is drawn anew for every sample: the gates, whose mean is 1 and whose variance alpha, or the weights.
+/// What is drawn again for every sample: the gates, whose mean is 1 and whose variance alpha, or the weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GateDistribution {
@@ -133,7 +133,7 @@ impl LayerAdapter {
         })
     }
 
-    /// Gates that are drawn, where any are: one a rank unless they are mixed.
+    /// Number of gates that are drawn, if any: one per rank unless they are mixed.
     fn drawn(&self) -> usize {
         self.mixing.as_ref().map_or(self.rank(), Mixing::latents)
     }

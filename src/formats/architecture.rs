@@ -1,4 +1,4 @@
-//! What networks are called whose tensors are no ResNet-18's.
+//! Names of networks whose tensors are not those of a ResNet-18.
 
 use std::collections::BTreeSet;
 

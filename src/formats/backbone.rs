@@ -72,7 +72,7 @@ impl BackboneFile {
         require_names(&file).map_err(name_it)?;
         let (stem, widths) = stem_and_widths(&file)?;
         let (kernel, head) = (stem.kernel(), file.tensors.get("fc.weight"));
-        // A weight that is no matrix has no rows to count; its shape is refused below.
+        // A weight that is not a matrix has no rows to count; its shape is refused below.
         let classes = head.map(|weight| weight.shape.first().copied().unwrap_or(0));
         if let (Some(0), Some(weight)) = (classes, head) {
             return Err(file.bad_shape(

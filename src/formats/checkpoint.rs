@@ -1,4 +1,4 @@
-//! All that a run needs to go on as if it had not stopped.
+//! Everything that a run needs to go on as if it had not stopped.
 
 use std::collections::BTreeMap;
 use std::path::Path;

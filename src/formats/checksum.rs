@@ -1,8 +1,8 @@
-//! Checksums that files carry in themselves, so that each can be judged alone, whatever has been renamed
-//! around it.
+//! Checksums inside the files themselves, so that each file can be checked alone, even if others were
+//! renamed.
 //!
-//! A JSON object has it under one more key, a text in a comment as its last line, a safetensors file in its
-//! header's metadata. A file without one is refused as one with a wrong one: the flipped bit may be in the key.
+//! A JSON object has it under an additional key, a text in a comment as its last line, a safetensors file in its
+//! header's metadata. A file without one is refused like one with a wrong one: the flipped bit may be in the key.
 
 use std::path::Path;
 
@@ -157,7 +157,7 @@ pub(super) fn has_tensors_checksum(bytes: &[u8]) -> bool {
     split(bytes).is_some_and(|(header, _)| part_header(header).0.is_some())
 }
 
-/// Checks the bytes of a file that [`tensors`] has made. Bytes that are no safetensors at all pass: their
+/// Checks the bytes of a file that [`tensors`] has made. Bytes that are not safetensors at all pass: their
 /// reader says more about them.
 pub(super) fn check_tensors(
     file: &str,

@@ -1,4 +1,4 @@
-//! What tells contents apart.
+//! Hashes that tell contents apart.
 
 use std::fmt;
 use std::str::FromStr;
@@ -43,7 +43,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let refused = || format!("`{text}` is not 32 hex digits");
-        // A sign is no digit, though `from_str_radix` takes one.
+        // A sign is not a digit, though `from_str_radix` takes one.
         if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(refused());
         }

@@ -138,7 +138,7 @@ pub enum FormatError {
         path: PathBuf,
         holder: String,
         lock: PathBuf,
-        /// On another machine, where nobody can look whether it still runs.
+        /// On another machine, where it cannot be checked whether it still runs.
         elsewhere: bool,
     },
 

@@ -1,4 +1,4 @@
-//! Whole files in and out.
+//! Reading and writing whole files.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -64,7 +64,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
     sync_parent(path)
 }
 
-/// Writes a file whose name nobody reads yet.
+/// Writes a file under a name that is not read yet.
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), FormatError> {
     let mut file = File::create(path).map_err(io_error("create", path))?;
     file.write_all(bytes)

@@ -1,4 +1,4 @@
-//! What is given in place of safetensors, told by its first bytes: names say nothing.
+//! What was given in place of safetensors, recognised by its first bytes, since names say nothing.
 
 use super::FormatError;
 

@@ -1,4 +1,4 @@
-//! One writer a directory.
+//! One writer per directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -10,7 +10,7 @@ use sysinfo::{Pid, ProcessesToUpdate, System};
 use super::FormatError;
 use super::files::{io_error, json_error};
 
-/// The file that says who writes a directory. It stays, empty, when nobody does.
+/// The file that says which process writes a directory. When none does, it stays, empty.
 pub const LOCK: &str = "lock";
 
 /// Keeps other processes from writing a directory for as long as it lives.

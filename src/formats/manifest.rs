@@ -30,7 +30,7 @@ pub struct DataManifest {
     pub classes: Vec<String>,
     /// Classes of the set that were left out.
     pub held_out_classes: Vec<String>,
-    /// Whether only so many of the images were taken: then others were there that it does not name.
+    /// Whether the number of images was limited: then there were others that it does not name.
     pub is_limited: bool,
     pub train: ManifestImages,
     pub validation: ManifestImages,

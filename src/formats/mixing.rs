@@ -1,7 +1,7 @@
-//! Gates in another basis than that of the ranks.
+//! Gates in a basis other than that of the ranks.
 
 /// Gates that are drawn in the basis of `r` latent ranks and act on the k ranks of an adapter as the full matrix
-/// `left` diag(z) `right`: what becomes of one gate a rank when the ranks are turned and some of them cut.
+/// `left` diag(z) `right`: what becomes of one gate per rank when the ranks are turned and some of them cut.
 ///
 /// The adapter is the same as one of the r latent ranks `right` A and B `left` with a gate each.
 #[derive(Debug, Clone, PartialEq)]

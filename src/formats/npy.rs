@@ -119,7 +119,7 @@ pub fn read_probabilities(path: impl AsRef<Path>) -> Result<Probabilities, NpyEr
 ///
 /// # Errors
 /// If the file cannot be read, is no `.npy` file, has another dtype or shape, ends early, or holds a
-/// number that is no u32.
+/// number that is not a u32.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u32>, NpyError> {
     let path = path.as_ref();
     let file = Npy::open(path)?;

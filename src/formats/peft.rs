@@ -1,5 +1,5 @@
 //! Adapters as directories that [peft](https://huggingface.co/docs/peft) reads,
-//! with what peft does not know in files of ours beside it.
+//! with what peft does not know in additional files beside it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 const OURS: &str = "bayeslora.json";
 const OUR_TENSORS: &str = "bayeslora.safetensors";
 const OUR_VERSION: u32 = 2;
-/// With gates that are mixed, which readers of the version before would take for one a rank.
+/// With mixed gates, which readers of the previous version would take for one per rank.
 const MIXED_VERSION: u32 = 3;
 
 /// What an adapter's directory may hold; other files in it are not touched.

@@ -1,4 +1,4 @@
-//! Names of other people's files on a terminal.
+//! Names from files, made safe for a terminal.
 
 use std::fmt::{Display, Write};
 

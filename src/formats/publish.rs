@@ -1,4 +1,4 @@
-//! Directories and files that are replaced whole: readers, and whoever comes after a crash, find the old one or
+//! Directories and files that are replaced in one step: readers, also those after a crash, find the old one or
 //! the new one.
 
 use std::fs;
@@ -173,7 +173,7 @@ mod tests {
             let (partial, old) = (beside(&dir, PARTIAL), beside(&dir, OLD));
             write(&dir, 1);
             fs::write(dir.join("notes.md"), "mine").unwrap();
-            // The next one is complete, and the crash comes after so many renames.
+            // The next one is complete, and the crash comes after this many renames.
             write(&partial, 2);
             if exchanged {
                 exchange(&partial, &dir).unwrap();

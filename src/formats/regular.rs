@@ -1,4 +1,4 @@
-//! Files that are files: a device, a fifo or a socket under a file's name may be read for ever.
+//! Only regular files: reading a device, a fifo or a socket in place of one may never end.
 
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};

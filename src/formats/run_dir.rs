@@ -158,7 +158,7 @@ impl RunDir {
         Ok(self)
     }
 
-    /// Checks that nobody has removed the run while it is written.
+    /// Checks that the run has not been removed while it is written.
     fn require_there(&self) -> Result<(), FormatError> {
         let config = [CONFIG, STARTING].map(|name| self.path.join(name));
         match config.iter().any(|config| config.exists()) {
@@ -256,7 +256,7 @@ impl RunDir {
     /// Writes `results.json`, atomically.
     ///
     /// # Errors
-    /// The value is no JSON object, or the file cannot be written.
+    /// The value is not a JSON object, or the file cannot be written.
     pub fn write_results(&self, results: &impl Serialize) -> Result<(), FormatError> {
         self.require_there()?;
         checksum::write_json(&self.path.join(RESULTS), results)
@@ -283,7 +283,7 @@ impl RunDir {
     /// infinities become null, as JSON has none.
     ///
     /// # Errors
-    /// The record is no JSON object, the file cannot be written, or the run was removed.
+    /// The record is not a JSON object, the file cannot be written, or the run was removed.
     pub fn append_metrics(&self, record: &impl Serialize) -> Result<(), FormatError> {
         self.require_there()?;
         let path = self.path.join(METRICS);

@@ -61,7 +61,7 @@ impl Temperature {
     /// # Errors
     /// The file cannot be written.
     pub fn save(&self, dir: impl AsRef<Path>, adapter: &str) -> Result<(), FormatError> {
-        // What cannot be read is fitted anew, which this is the beginning of.
+        // What cannot be read is about to be fitted again.
         let mut all = Self::load_all(&dir, adapter).unwrap_or_default();
         all.retain(|other| other.samples != self.samples);
         all.push(self.clone());

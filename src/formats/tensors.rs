@@ -253,7 +253,7 @@ impl TensorFile {
         Ok(())
     }
 
-    /// Refuses tensors that nobody took.
+    /// Refuses tensors that were not used.
     pub(super) fn require_empty(&self, model: &'static str) -> Result<(), FormatError> {
         match self.tensors.keys().next() {
             None => Ok(()),

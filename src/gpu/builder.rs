@@ -85,7 +85,7 @@ impl Builder {
         self.push_transient(label, MemoryKind::Buffer, floats)
     }
 
-    /// A texture of one vec4 a texel, in rows of [`TEXTURE_WIDTH`], that only this plan needs.
+    /// A texture of one vec4 per texel, in rows of [`TEXTURE_WIDTH`], that only this plan needs.
     pub fn transient_texture(&mut self, label: &str, floats: usize) -> Slot {
         self.push_transient(label, MemoryKind::Texture, floats)
     }
@@ -165,7 +165,7 @@ impl Builder {
     ///
     /// # Panics
     /// When a binding or parameter of the shader is missing, unknown or of the wrong type, or a
-    /// buffer is both written and bound a second time: bugs of ours.
+    /// buffer is both written and bound a second time: bugs in this program.
     pub fn dispatch(&mut self, dispatch: Dispatch) {
         if self.error.is_some() {
             // Sizes of what does not fit the device may fit no grid either.

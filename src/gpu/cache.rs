@@ -1,5 +1,5 @@
 //! What is worth keeping from one start to the next: compiled pipelines and measured choices, each
-//! in a file a device and driver.
+//! in one file per device and driver.
 
 use std::path::{Path, PathBuf};
 

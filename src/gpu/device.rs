@@ -246,7 +246,7 @@ impl Gpu {
     /// the device cannot make it, what is built with it fails.
     ///
     /// # Panics
-    /// When the shader does not exist or is no WGSL: a bug of ours, not of the user.
+    /// When the shader does not exist or is not WGSL: a bug in this program, not a mistake of the user.
     pub fn kernel(&self, shader: &str, variables: Variables) -> Arc<Kernel> {
         let key = (shader.to_owned(), variables);
         let mut cache = self

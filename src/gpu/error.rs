@@ -1,6 +1,6 @@
 //! What can go wrong between the host and the GPU.
 
-/// An error of the GPU room; each message is one sentence with the way out.
+/// An error of the `gpu` module; each message is one sentence that says how to go on.
 #[derive(Debug, thiserror::Error)]
 pub enum GpuError {
     #[error("no GPU adapter was found; {hint}")]

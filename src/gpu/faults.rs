@@ -1,5 +1,5 @@
 //! What goes wrong on a device: caught where it arises, kept until a call that can fail returns it.
-//! Without this wgpu ends the program.
+//! Without this, wgpu would end the program.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! As much at a time as a device has memory for.
+//! Work in the largest pieces that a device has memory for.
 
 use super::GpuError;
 

@@ -1,11 +1,11 @@
-//! What dispatches read and write: buffers, and textures that hold one vec4 a texel.
+//! What dispatches read and write: buffers, and textures that hold one vec4 per texel.
 
 use super::{Gpu, GpuError};
 
 /// Texels in a row of a texture that holds a tensor; `common/map.wgsl` knows it too.
 pub const TEXTURE_WIDTH: u32 = 2048;
 
-/// The guard's NaN, which is no other's: a NaN computed past the end of a tensor shows as well.
+/// The guard's own NaN: a NaN computed past the end of a tensor can be told from it.
 const GUARD_WORD: u32 = 0x7fc5_a5a5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) enum MemoryKind {
     Texture,
 }
 
-/// A buffer, or a texture read as one vec4 a texel, row by row.
+/// A buffer, or a texture read as one vec4 per texel, row by row.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Memory {
     Buffer(wgpu::Buffer),

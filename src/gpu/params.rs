@@ -24,7 +24,7 @@ impl From<f32> for Value {
 /// The bytes of a kernel's `params`; its `tiles` are the workgroups.
 ///
 /// # Panics
-/// When a member is not given, given twice over or of another type: bugs of ours.
+/// When a member is not given, given twice over or of another type: bugs in this program.
 pub(super) fn encode(
     label: &str,
     kernel: &Kernel,

@@ -117,7 +117,7 @@ impl Plan {
         })
     }
 
-    /// Runs every dispatch alone and measures it: by the GPU's clock with one pass a dispatch
+    /// Runs every dispatch alone and measures it: by the GPU's clock with one pass per dispatch
     /// where the device has timestamps, else by the host's clock around each submission.
     pub fn time(&self) -> Result<Vec<Timing>, GpuError> {
         super::profile::time(&self.gpu, self.steps.len(), |index, pass| {

@@ -90,7 +90,7 @@ impl Gpu {
             bytes,
             || {
                 staging.map_async(wgpu::MapMode::Read, .., move |result| {
-                    // A reading that nobody waits for is dropped.
+                    // A reading that is no longer waited for is dropped.
                     let _ = sender.send(result);
                 });
             },

@@ -63,7 +63,7 @@ impl Choices {
         state.file = Some(file);
     }
 
-    /// From now on, a plan that needs a choice nobody has made has it measured.
+    /// From now on, choices that a plan needs and that have not been made are measured.
     pub fn tune(&self, observer: TuningObserver) {
         self.lock().observer = Some(observer);
     }

@@ -1,4 +1,4 @@
-//! Parts from many places on their way to a buffer.
+//! Uploads of parts from many places into one buffer.
 
 use rayon::prelude::*;
 

@@ -34,7 +34,7 @@ pub struct Evaluation {
     pub mean_mutual_information: f64,
 }
 
-/// Scores predictions in every way. `mutual_information` has a value an example, `[n]`; without it the
+/// Scores predictions in every way. `mutual_information` has one value per example, `[n]`; without it the
 /// predictions are those of a single sample, which has none.
 ///
 /// # Panics

@@ -29,7 +29,7 @@ pub enum PredictionsError {
         /// The shape in words.
         shape: String,
     },
-    /// An entry that is no probability.
+    /// An entry that is not a probability.
     #[error("row {row}, class {class}: found probability {found}, expected a number of at least 0")]
     Probability {
         /// Row of the entry.
@@ -51,7 +51,7 @@ pub enum PredictionsError {
         /// What would be valid there.
         expected: &'static str,
     },
-    /// A row that is no distribution.
+    /// A row that is not a distribution.
     #[error(
         "row {row}: found probabilities that sum to {found}, expected 1 within {SUM_TOLERANCE}"
     )]
@@ -73,7 +73,7 @@ pub enum PredictionsError {
     },
 }
 
-/// `[n, classes]` class probabilities, row-major, with one label a row.
+/// `[n, classes]` class probabilities, row-major, with one label per row.
 ///
 /// The fields are private because every score relies on what the constructors check.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Accuracy, and the proper scores: a forecaster minimises them by saying what it believes.
 //!
-//! Each `_each` function gives one value an example, for paired comparisons; its namesake is the mean.
+//! Each `_each` function gives one value per example, for paired comparisons; its namesake is the mean.
 
 use super::{Predictions, mean};
 

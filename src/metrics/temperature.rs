@@ -16,7 +16,7 @@ const TOLERANCE: f64 = 1e-10;
 ///
 /// `logits` are `[n, classes]`; log-probabilities serve as well, since they differ from logits by a
 /// constant a row. The likelihood is convex in b = 1/T, so its slope, mean(E_p\[z\] - z_label), rises
-/// through one root: bisection in ln b finds it in 37 passes, whatever the logits. Constant logits say
+/// through one root: bisection in ln b finds it in 37 passes for any logits. Constant logits say
 /// nothing about T, and give 1; where every label has the largest logit the minimum is at T = 0, and the
 /// search ends at the lower end of [`TEMPERATURE_RANGE`] or where the slope underflows.
 ///
@@ -67,7 +67,7 @@ fn slope(logits: &[f32], labels: &[u32], classes: usize, b: f64) -> f64 {
             moment / mass
         })
         .collect();
-    // Summed in the order of the rows, whatever the threads did.
+    // Summed in the order of the rows, regardless of the threads.
     super::mean(rows.into_iter())
 }
 

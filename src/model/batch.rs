@@ -1,4 +1,4 @@
-//! The buffers that a batch goes into, whatever the plan does with it.
+//! The buffers that a batch goes into, the same for every plan.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A plan builder that knows maps and kernels; `ops` adds one method an operation.
+//! A plan builder that knows maps and kernels; `ops` adds one method per operation.
 
 use super::KernelChoice;
 use crate::gpu::{Builder, Gpu, Memory, Slot, Value, Variables};
@@ -111,7 +111,7 @@ impl Graph {
         }
     }
 
-    /// A tensor that is in a buffer whatever the kernels: low-rank activations and vectors.
+    /// A tensor that is in a buffer with all kernels: low-rank activations and vectors.
     pub fn buffer_tensor(&mut self, label: &str, map: Map, rows: usize) -> Tensor {
         Tensor {
             slot: self.builder.transient(label, map.floats() * rows),

@@ -1,4 +1,4 @@
-//! The frozen layers below the lowest adapter: deterministic, computed once an image.
+//! The frozen layers below the lowest adapter: deterministic, computed once per image.
 
 use super::KernelChoice;
 use super::frozen::FrozenNetwork;

@@ -18,7 +18,7 @@ const RANK: usize = 8;
 /// Random numbers before they repeat; a prime, so that no two rows of a map begin alike.
 const BLOCK: usize = 1_048_573;
 
-/// The kernels that can compute a shape and give the plain one's result, with their seconds a run,
+/// The kernels that can compute a shape and give the plain one's result, with their seconds per run,
 /// fastest first.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Features at the cut, computed once an image and view, rounded to f16, and kept on the GPU or in host
+//! Features at the cut, computed once per image and view, rounded to f16, and kept on the GPU or in host
 //! memory.
 
 use half::f16;

@@ -1,4 +1,4 @@
-//! What the gradients of gates are made of, whatever basis the ranks are turned into.
+//! What the gradients of gates are made of, for any basis that the ranks are turned into.
 
 use faer::{Mat, MatRef};
 use rand::RngExt;
@@ -253,7 +253,7 @@ impl FactorPlan {
         let (gpu, scale) = (&network.gpu, predictor.scale);
         let (_, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
         let gates = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
-        // Sums over the batch, which nobody reads.
+        // Sums over the batch, which are not read.
         let sums = gpu.storage("gradients", 4 * layout.len as u64);
         let chunk = match &input {
             BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {

@@ -60,7 +60,7 @@ pub struct Samples {
     /// 0 takes the mean weights (z = 1) instead.
     pub count: usize,
     pub seed: u64,
-    /// One draw a sample for all images, instead of one for each. Weights are always drawn so.
+    /// One draw per sample for all images, instead of one for each. Weights are always drawn like this.
     pub shared: bool,
 }
 
@@ -116,7 +116,7 @@ impl Prediction {
     /// From log probabilities of every draw, `[draws, n, classes]`, and the traces, `[n]`.
     ///
     /// # Errors
-    /// A row is no distribution.
+    /// A row is not a distribution.
     pub fn new(
         log_probs: &[f32],
         draws: usize,
@@ -152,7 +152,7 @@ pub trait Predictive {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<f32>, PredictError>;
 
-    /// Draws of an answer with so many gate samples.
+    /// Draws of an answer with this many gate samples.
     fn draws(&self, samples: Samples) -> usize;
 
     fn classes(&self) -> usize;
@@ -323,7 +323,7 @@ impl Predictor {
         ForwardPlan::new(&self.network, &self.layout, &self.parameters, spec)
     }
 
-    /// A spec for batches of `source` with `samples` gate samples an example.
+    /// A spec for batches of `source` with `samples` gate samples per example.
     pub fn spec(&self, source: &Source, examples: usize, samples: usize) -> ForwardSpec {
         ForwardSpec {
             cut: self.cut,

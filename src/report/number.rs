@@ -3,7 +3,7 @@
 use super::Score;
 use crate::metrics::Interval;
 
-/// `.8310`, `−.012`, `1.25`: no zero before the point, a true minus, a dash for what is no number.
+/// `.8310`, `−.012`, `1.25`: no zero before the point, a true minus, a dash for what is not a number.
 pub fn decimal(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return "–".into();

@@ -1,4 +1,4 @@
-//! SVG to PNG, with fonts of our own: the same on every machine.
+//! SVG to PNG, with embedded fonts, so that it is the same on every machine.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,7 +19,7 @@ const SCALE: f32 = 2.0;
 /// A PNG file of a whole SVG.
 ///
 /// # Errors
-/// If it is no SVG.
+/// If it is not an SVG.
 pub fn png(svg: &str) -> Result<Vec<u8>, usvg::Error> {
     let options = Options {
         font_family: "Inter".into(),

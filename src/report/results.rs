@@ -35,7 +35,7 @@ pub struct Results {
 pub struct Study {
     /// `paper`, `desk` or `smoke`.
     pub scale: String,
-    /// What to type to get the same, one command a line.
+    /// What to type to get the same, one command per line.
     pub commands: Vec<String>,
     /// Name and version of this program.
     pub program: String,
@@ -184,7 +184,7 @@ pub struct PruneRecord {
     pub nll_after: f64,
 }
 
-/// An adapter cut to so many ranks by one criterion, without training; mean over seeds.
+/// An adapter cut to this many ranks by one criterion, without training; mean over seeds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CriterionPoint {

@@ -57,7 +57,7 @@ impl Cost {
             .collect()
     }
 
-    /// Median time of an image in milliseconds with so many samples.
+    /// Median time per image in milliseconds with this many samples.
     pub fn image_milliseconds(&self, samples: usize) -> Option<f64> {
         let place = self.samples.iter().position(|count| *count == samples)?;
         let times = self.rounds.iter().map(|round| round[place]);

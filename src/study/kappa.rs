@@ -6,7 +6,7 @@ use crate::train::kl::KlMultiplicity;
 /// Multiples of the default that are tried, beside `unit`.
 const FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
 
-/// What `train` takes for so many training images.
+/// The default of `train` for this many training images.
 pub fn default_multiplicity(train_images: usize) -> KlMultiplicity {
     scaled(train_images, 1.0)
 }
@@ -18,13 +18,13 @@ fn scaled(train_images: usize, factor: f64) -> KlMultiplicity {
     KlMultiplicity::Value(rounded.expect("a number"))
 }
 
-/// The values to try for so many training images: one KL a gate, and a tenth to three times the default.
+/// The values to try for this many training images: one KL per gate, and a tenth to three times the default.
 pub fn candidates(train_images: usize) -> Vec<KlMultiplicity> {
     let values = FACTORS.map(|factor| scaled(train_images, factor));
     [KlMultiplicity::Unit].into_iter().chain(values).collect()
 }
 
-/// The place of the lowest mean NLL. `nll_each` has a value an image for each candidate.
+/// The place of the lowest mean NLL. `nll_each` has one value per image for each candidate.
 ///
 /// # Panics
 /// If there is no candidate.

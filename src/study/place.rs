@@ -61,7 +61,7 @@ impl Stored {
         }
     }
 
-    /// By so many gate samples; 0 for the mean weights.
+    /// With this many gate samples; 0 for the mean weights.
     pub fn samples(set: &str, samples: usize) -> Self {
         let way = match samples {
             0 => "mean".to_owned(),
@@ -151,7 +151,7 @@ impl Place {
     /// What was kept beside predictions; nothing where there is none.
     ///
     /// # Errors
-    /// It is no JSON.
+    /// It is not JSON.
     pub fn read_note(&self, stored: &Stored) -> Result<Value, StudyError> {
         let path = self.note_file(stored);
         let Ok(text) = fs::read_to_string(&path) else {

@@ -22,9 +22,9 @@ pub struct RunSpec {
     pub without_classes: bool,
     /// What to predict with it; nothing where another entry has asked it already.
     pub asks: Vec<Ask>,
-    /// Of the seeds, so many are cut further by several criteria.
+    /// How many of the seeds are cut further by several criteria.
     pub cuts: u64,
-    /// Of the seeds, so many get Laplace posteriors.
+    /// How many of the seeds get Laplace posteriors.
     pub laplace: u64,
 }
 
@@ -49,7 +49,7 @@ pub struct Ask {
     pub images: Option<usize>,
     /// Gate samples; 0 for the mean weights.
     pub samples: usize,
-    /// Of the seeds, so many.
+    /// How many of the seeds.
     pub seeds: u64,
 }
 

@@ -132,9 +132,9 @@ pub enum PruneGauge {
     /// The one that training has left them in.
     #[default]
     None,
-    /// The singular directions of B A, found anew before each prune.
+    /// The singular directions of B A, recomputed before each prune.
     Svd,
-    /// The one in which training images find both second moments diagonal, found anew before each prune.
+    /// The basis in which both second moments, from training images, are diagonal; recomputed before each prune.
     Evidence,
 }
 
@@ -236,7 +236,7 @@ pub struct TrainConfig {
     /// On A and B alone.
     pub weight_decay: f64,
     pub rank: usize,
-    /// Prunes cut as many ranks as the held-out NLL lets go, whatever alpha says.
+    /// Prunes cut as many ranks as the held-out NLL allows, regardless of alpha.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auto_rank: bool,
     /// s = lora_alpha / rank for ever. Default: twice the rank.
@@ -266,7 +266,7 @@ pub struct TrainConfig {
     pub prune_gauge: Option<PruneGauge>,
     /// Ranks with log alpha below it stay.
     pub threshold: f64,
-    /// Ranks that a layer keeps whatever their alpha.
+    /// Ranks that a layer keeps regardless of their alpha.
     pub min_rank: usize,
     pub gates: Gates,
     /// Share of the training images set aside for choices; 0 for none.

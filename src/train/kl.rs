@@ -42,7 +42,7 @@ pub struct ParseKlError {
     expected: &'static str,
 }
 
-/// The prior that the gate's posterior `N(1, alpha)` is held against.
+/// The prior that the gate's posterior `N(1, alpha)` is compared with.
 ///
 /// Its text form is `molchanov`, `eb`, `gaussian` (variance 1) or `gaussian:VARIANCE`, the same on
 /// the command line and in files.
@@ -159,7 +159,7 @@ impl From<KlPrior> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "MultiplicityText", into = "MultiplicityText")]
 pub enum KlMultiplicity {
-    /// `kappa_i = 1`: the literal ELBO of one gate a rank.
+    /// `kappa_i = 1`: the literal ELBO with one gate per rank.
     Unit,
     /// `kappa_i = n_i`.
     #[default]

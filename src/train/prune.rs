@@ -1,4 +1,4 @@
-//! Which ranks go, and what their going costs.
+//! Which ranks are cut, and what that costs.
 
 use serde::{Deserialize, Serialize};
 

@@ -111,7 +111,7 @@ pub struct EpochReport {
     /// Ranks left.
     pub rank: usize,
     pub ranks: BTreeMap<String, usize>,
-    /// Training images a second, the host's part included.
+    /// Training images per second, the host's part included.
     pub images_per_second: f64,
     /// Share of the training part of the epoch in which the GPU had work, as
     /// [`IdleMeter`](crate::gpu::IdleMeter) sees it.

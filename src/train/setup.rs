@@ -1,4 +1,4 @@
-//! From a configuration to what lies on the GPU.
+//! From a configuration to what is on the GPU.
 
 use std::sync::Arc;
 

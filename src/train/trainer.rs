@@ -58,7 +58,7 @@ fn mean_loss([sum, _, _, count]: &[f32; 4]) -> f32 {
 /// Steps between looks at the loss and at the soundness of all numbers.
 const LOOK_EVERY: usize = 8;
 
-/// Refuses labels that no output stands for, which shaders would read past their end with.
+/// Refuses labels that have no output: shaders would read past the end with them.
 fn check_set(set: &'static str, images: &Dataset, classes: usize) -> Result<(), TrainError> {
     if images.is_empty() {
         return Err(TrainError::Empty { set });
@@ -320,7 +320,7 @@ impl Trainer {
                 } else if number % LOOK_EVERY == 1
                     && let Some((number, statistic, unsound)) = look.take()
                 {
-                    // By now the step before, which came after the copies, is done: nobody waits.
+                    // The previous step, which came after the copies, is done by now: there is no wait.
                     self.check_sound(unsound)?;
                     let statistic = statistic.wait()?;
                     self.check_loss(number, &statistic)?;
@@ -610,7 +610,7 @@ impl Trainer {
             &self.trainable.layout,
             &self.network.resnet,
         )?;
-        // The run's own kernels, whatever this device would choose by now.
+        // The run's own kernels, even if this device would choose others now.
         self.gpu.choices().give(&checkpoint.kernels);
         self.replace(layout, &state)?;
         self.epoch = checkpoint.epoch;

@@ -1,4 +1,4 @@
-//! A prune in another basis than the one that training has left the ranks in.
+//! A prune in a basis other than the one that training left the ranks in.
 
 use super::gauge::{self, EVIDENCE_IMAGES, GateGradients, GaugeError, Turn, best_log_alpha};
 use super::{PruneGauge, TrainConfig, TrainError, TrainableState};

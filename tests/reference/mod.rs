@@ -1,4 +1,4 @@
-//! The mathematics once more, on the CPU in f64: one twin an operation.
+//! Reference implementations of all operations, on the CPU in f64. They are called twins in the tests.
 //!
 //! Twins take logical NCHW arguments, without channel padding or any layout of the engine's, so that
 //! a mistake in a layout cannot be on both sides of a comparison. They are written to be obviously

@@ -1,4 +1,4 @@
-//! Which basis, which order, which gates: what was asked for, and what goes without saying.
+//! Which basis, which order, which gates: what was asked for, and the defaults.
 
 use anyhow::{Result, bail, ensure};
 use bayeslora::formats::GateDistribution;
@@ -12,11 +12,11 @@ use crate::cli::run::Run;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gauge {
-    /// The one they were trained in
+    /// The basis they were trained in
     None,
     /// The singular directions of B A
     Svd,
-    /// The one in which a pass over training images finds the second moments on both sides diagonal
+    /// The basis in which the second moments on both sides, from a pass over training images, are diagonal
     Evidence,
 }
 
@@ -26,25 +26,25 @@ pub enum Gauge {
 pub enum By {
     /// The noisiest gates go first
     Alpha,
-    /// The smallest |a_i| |b_i|
+    /// The smallest |a_i| |b_i| go first
     Magnitude,
-    /// The smallest singular values of B A
+    /// The smallest singular values of B A go first
     SingularValue,
-    /// What training images say for the rank the least: its gate's curvature
+    /// The least evidence from training images go first: the curvature of the rank's gate
     Evidence,
-    /// The same over the numbers that the rank takes
+    /// The least evidence per parameter of the rank go first
     EvidencePerScalar,
 }
 
-/// What becomes of gates in another basis than their own, where they are not one a rank any more.
+/// What becomes of gates in a basis other than their own, where there is no longer one per rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Posterior {
-    /// They act on the ranks left as they did, which are then no longer independent: exact
+    /// They act on the remaining ranks as before, which makes these dependent: exact
     Mixed,
-    /// One a rank again, with alpha (1 + alpha) = kappa / evidence
+    /// One gate per rank again, with alpha (1 + alpha) = kappa / evidence
     Refit,
-    /// They are given up: the mean weights alone are left
+    /// The gates are dropped: only the mean weights are kept
     Mean,
 }
 

@@ -42,7 +42,7 @@ pub struct CurvePoint {
     pub accuracy: f64,
 }
 
-/// Scores cuts of the first so many ranks of an order, each once.
+/// Scores cuts of the first ranks of an order, each cut once.
 pub struct Cuts<'a> {
     bench: &'a Bench,
     ranks: &'a Ranks<'a>,

@@ -1,4 +1,4 @@
-//! `prune`: cuts ranks of a finished adapter and says what that costs.
+//! `prune`: cuts ranks of a finished adapter and reports what that costs.
 
 mod bench;
 mod choices;
@@ -28,49 +28,49 @@ use super::run::{self, Run, RunArgs};
 pub struct PruneArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// The basis in which ranks are cut: turning them changes no answer, and a cut costs far less in the singular
-    /// directions than in the basis that training has left them in [default: svd without gates, evidence with
-    /// them, none with --threshold or --by alpha]
+    /// The basis in which ranks are cut. Turning them changes no prediction, and a cut costs far less in the singular
+    /// directions than in the basis that training left them in [default: svd without
+    /// gates, evidence with them, none with --threshold or --by alpha]
     #[arg(long, value_name = "G")]
     gauge: Option<Gauge>,
-    /// What ranks are chosen by [default: evidence or singular values, as the basis is; in --gauge none log alpha, or
-    /// magnitude without gates]
+    /// What ranks are chosen by [default: evidence or singular values, as the basis; in --gauge none log alpha,
+    /// or magnitude without gates]
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
     /// What becomes of the gates when ranks are turned [default: mixed]
     #[arg(long, value_name = "P")]
     posterior: Option<Posterior>,
-    /// Leave so many ranks, over all layers
+    /// Leave K ranks, over all layers
     #[arg(long, value_name = "K", group = "how far")]
     #[arg(conflicts_with_all = ["keep", "threshold", "max_nll_increase", "max_accuracy_drop"])]
     keep_ranks: Option<usize>,
-    /// Leave this share of the ranks, over all layers
+    /// Leave the share F of the ranks, over all layers
     #[arg(long, value_name = "F", group = "how far")]
     #[arg(conflicts_with_all = ["threshold", "max_nll_increase", "max_accuracy_drop"])]
     keep: Option<f64>,
-    /// Cut ranks with log alpha at or above it
+    /// Cut ranks with log alpha at or above T
     #[arg(long, value_name = "T", group = "how far")]
     threshold: Option<f64>,
-    /// Cut only as far as the held-out NLL rises by at most E nats
+    /// Cut only while the held-out NLL rises by at most E nats
     #[arg(long, value_name = "E", group = "how far")]
     max_nll_increase: Option<f64>,
-    /// Cut only as far as the held-out accuracy falls by at most A (.01 is one point)
+    /// Cut only while the held-out accuracy falls by at most A (.01 is one point)
     #[arg(long, value_name = "A", group = "how far")]
     max_accuracy_drop: Option<f64>,
-    /// Training images that the evidence is taken from, evenly spread [default: 2000, or all where there are fewer]
+    /// Training images that the evidence is taken from, evenly spread [default: 2000, or all if there are fewer]
     #[arg(long, value_name = "N")]
     evidence_images: Option<usize>,
-    /// Ranks that every layer keeps, the last that would go
+    /// Ranks that every layer keeps, those that would be cut last
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_rank: usize,
-    /// Only say what would happen
+    /// Only report what would happen
     #[arg(long, conflicts_with = "out")]
     dry_run: bool,
-    /// Where the run's images are now, of which the cost is measured on those held out [default: where it was
-    /// trained on them]
+    /// Where the run's images are now; the cost is measured on those held out [default: where they were
+    /// during training]
     #[arg(long, value_name = "D")]
     data: Option<Location>,
-    /// Where the pruned run is written; the run itself stays as it is [default: `pruned` in the run's
+    /// Where to write the pruned run; the run itself is not changed [default: `pruned` in the run's
     /// directory, or `pruned-2` and so on]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,

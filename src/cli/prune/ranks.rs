@@ -15,11 +15,11 @@ use crate::cli::run::Run;
 pub struct Ranks<'a> {
     run: &'a Run,
     choices: Choices,
-    /// As the run has it, one gate a rank.
+    /// As the run has it, one gate per rank.
     pub before: (AdapterLayout, AdapterState),
     turns: Vec<Turn>,
     gradients: Option<Gradients>,
-    /// After the turn. Its log alpha means something in the basis of the training, and where it was set anew.
+    /// After the turn. Its log alpha means something in the basis of the training, and where it was set again.
     pub layout: AdapterLayout,
     pub state: AdapterState,
     /// `[ranks]` of each layer: the higher, the longer it stays.

@@ -1,4 +1,4 @@
-//! What a prune says.
+//! The report of a prune.
 
 use bayeslora::model::AdapterLayout;
 use bayeslora::train::PruneEvent;

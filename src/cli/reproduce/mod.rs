@@ -35,13 +35,13 @@ const SAMPLES: usize = 8;
 pub struct ReproduceArgs {
     #[command(flatten)]
     options: options::Arguments,
-    /// Only every n-th run from the i-th on, as one of n jobs; `--merge` joins what they leave
+    /// Do only every n-th run from the i-th on, as one of n jobs; `--merge` joins their results
     #[arg(long, value_name = "i/n", conflicts_with = "merge")]
     shard: Option<Shard>,
-    /// Take the runs of these directories first, which shards have written
+    /// First copy the runs of these directories, which shards have written
     #[arg(long, value_name = "DIR", num_args = 1..)]
     merge: Vec<PathBuf>,
-    /// Time, score and report what is there; train and predict nothing more
+    /// Time, score and report what is there, without training or predicting anything more
     #[arg(long, conflicts_with = "shard")]
     score_only: bool,
 }

@@ -17,10 +17,10 @@ use crate::cli::location::Location;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The directory to write; what is there already is gone on with
+    /// The directory to write; an unfinished study in it is continued
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// `paper`: 224 pixels, 40 epochs, for a GPU; `desk`: two hours of two cores; `smoke`: three minutes
+    /// `paper`: 224 pixels, 40 epochs, for a GPU; `desk`: two hours on two cores; `smoke`: three minutes
     /// [default: desk]
     #[arg(long, value_name = "paper|desk|smoke", value_parser = scale)]
     scale: Option<Scale>,
@@ -30,7 +30,7 @@ pub struct Arguments {
     /// ResNet-18 weights in safetensors, torchvision's or timm's names [default: embedded]
     #[arg(long, value_name = "F")]
     backbone: Option<Location>,
-    /// Images unlike those trained on, and what to call them, as in `fashion-mnist=D`; may be repeated
+    /// Images unlike the training images, with a name for them, such as `fashion-mnist=D`; may be repeated
     #[arg(long, value_name = "NAME=D", value_parser = OsStringValueParser::new().try_map(Named::parse))]
     unfamiliar: Vec<Named>,
 }

@@ -7,7 +7,7 @@
 //! where it goes through a library's bytes (motion blur, pixelate, JPEG), else rounded down, with 1/512 of
 //! a level for the arithmetic.
 //!
-//! Severities are the published ones, and do not all change more of an image than those before:
+//! Severities are the published ones; not every one changes an image more than the one before:
 //! `glass_blur` blurs more at 3 and 5 than at 2 and 4, which hides some of its shuffling; `elastic_transform`
 //! goes from large affine maps to small rough displacements; `frost` darkens the image as it adds ice.
 //!

@@ -5,7 +5,7 @@ use crate::gpu::Slot;
 use super::blur::UP;
 use super::canvas::{Call, Canvas, DOWN, NEAREST_LEVEL, u};
 
-/// Four plasma fractals an image, on squares of `side` pixels.
+/// Four plasma fractals per image, on squares of `side` pixels.
 struct Plasma {
     map: Slot,
     /// Mean, smallest and largest height.

@@ -1,4 +1,4 @@
-//! What stands in a directory.
+//! What a directory contains.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ pub fn extension(path: &Path) -> String {
 ///
 /// # Errors
 ///
-/// A name is no Unicode, or that of two folders; a folder stands there twice, by links.
+/// A name is not Unicode, or that of two folders; a folder occurs twice, through links.
 pub fn class_dirs(dir: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     let mut named = Vec::new();
     for path in Entries::read(dir)?.folders {

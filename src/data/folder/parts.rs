@@ -89,7 +89,7 @@ fn is_flat(folder: &Path) -> Result<bool, DataError> {
 }
 
 /// `(train, test)` where `root` is divided. A class may be called like a part: it holds images itself,
-/// and other classes stand beside it.
+/// and there are other classes beside it.
 ///
 /// # Errors
 ///

@@ -2,7 +2,7 @@
 //!
 //! A copy or a download that broke off may leave a file of full length with a tail of zeros. Decoders take
 //! zeros for codes and for pixels, so such a photo would be trained on. What is not understood here is left
-//! to the decoder. PNG has checksums, and GIF's decoder misses the end of what is cut: they need nothing.
+//! to the decoder. PNG has checksums, and GIF's decoder notices a missing end: they need no check.
 
 mod bmp;
 mod jpeg;
@@ -52,8 +52,8 @@ const SECTOR: usize = 512;
 const CODED_ZEROS: usize = 64;
 
 /// Pixels without compression: zeros to the end of the file, a sector of them or more, from the edge of a
-/// sector on. Black below begins with a row, which is taken for what it is; `starts_row` tells such places.
-/// Black that begins within a row is taken for a loss where that place happens to be an edge, one in 512.
+/// sector on. Black areas at the bottom begin with a row and are accepted; `starts_row` recognises such places.
+/// Black that begins within a row is mistaken for a loss if that place happens to be an edge, one in 512.
 fn check_raw_tail(file: &[u8], starts_row: impl Fn(usize) -> bool) -> Result<(), Damage> {
     let bytes = trailing_zeros(file);
     let from = file.len() - bytes;

@@ -1,4 +1,4 @@
-//! TIFF: strips or tiles, each coded for itself.
+//! TIFF: strips or tiles, each coded on its own.
 
 use std::io::{self, Cursor, Read};
 use std::ops::Range;
@@ -101,7 +101,7 @@ impl Layout {
         })
     }
 
-    /// Also what is no pixel: it may be zero.
+    /// Also what is not a pixel: it may be zero.
     fn starts_row(&self, at: usize) -> bool {
         let strip = self.strips.iter().find(|strip| strip.contains(&at));
         strip.is_none_or(|strip| {

@@ -10,11 +10,11 @@ use super::{Damage, number, trailing_zeros};
 /// Even areas at the end are coded as thousands of zeros, so these alone tell nothing.
 const SUSPICIOUS: usize = 32;
 
-/// What a sound picture cannot do without: encoders add a byte or two to what they need.
+/// What an intact picture needs: encoders add a byte or two.
 const NEEDED: usize = 8;
 
-/// Zeros are the shortest codes, those of nothing new. In place of what was lost they fill the picture too
-/// soon, so that it can be decoded without the last of them; in a sound file they are all needed.
+/// Zeros are the shortest codes, those for no change. In place of lost data they fill the picture too early,
+/// so that it can be decoded without the last of them; in an intact file all of them are needed.
 pub(super) fn check(file: &[u8], decoded: u64) -> Result<(), Damage> {
     let Some((name, data)) = picture(file, 12) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The adapters' thin products: down (A * x, B' G, logits), outer (weight gradients), up.
+//! The adapters' narrow products: down (A * x, B' G, logits), outer (weight gradients), up.
 
 use crate::gpu::{Dispatch, Slot, Value, Variables};
 use crate::model::graph::{Graph, Map, Tensor, u};
@@ -236,7 +236,7 @@ impl Graph {
 }
 
 impl Graph {
-    /// Sums a vector a row over the rows, in their order.
+    /// Sums one vector per row over the rows, in their order.
     pub fn sum_rows(&mut self, label: String, x: Tensor, out: Slot) {
         let quads = x.map.quads();
         self.elementwise(

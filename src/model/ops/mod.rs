@@ -1,4 +1,4 @@
-//! One method of [`Graph`](super::Graph) an operation.
+//! One method of [`Graph`](super::Graph) per operation.
 
 mod conv;
 mod gates;

@@ -23,9 +23,9 @@ pub struct SiteValues {
     pub x: Vec<f32>,
     /// h = A * x
     pub h: Vec<f32>,
-    /// B' G, one a class.
+    /// B' G, one per class.
     pub q: Vec<Vec<f32>>,
-    /// G = dlogit_c/dy, one a class.
+    /// G = dlogit_c/dy, one per class.
     pub grad: Vec<Vec<f32>>,
 }
 

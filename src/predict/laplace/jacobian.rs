@@ -1,4 +1,4 @@
-//! Jacobians of the logits at z = 1, as a plan: one forward pass and a backward pass a class.
+//! Jacobians of the logits at z = 1, as a plan: one forward pass, and one backward pass per class.
 
 use super::factors::{Site, SiteValues};
 use crate::gpu::{Gpu, GpuError, Plan, Slot};
@@ -26,7 +26,7 @@ pub struct JacobianPlan {
     pub batch: Batch,
     log_probs: wgpu::Buffer,
     pooled: Slot,
-    /// dlogits_c/dz, a buffer a class.
+    /// dlogits_c/dz, one buffer per class.
     gates: Vec<wgpu::Buffer>,
     /// In the order of the layout.
     pub sites: Vec<Site>,
@@ -98,7 +98,7 @@ impl JacobianPlan {
         let mut gates = Vec::new();
         let mut factors: Vec<Vec<AdapterFactors>> = Vec::new();
         if wanted != Wanted::Features {
-            // Sums over the batch, which nobody reads.
+            // Sums over the batch, which are not read.
             let sums = storage("gradients", layout.len);
             for class in 0..classes {
                 let gate_gradients = storage("gate gradients", gate_len);

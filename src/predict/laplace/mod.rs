@@ -157,7 +157,7 @@ pub struct LaplaceConfig {
     pub structure: LaplaceStructure,
     pub precision: PriorPrecision,
     /// Training images that H is estimated on, evenly spread over the set; their sum is scaled by
-    /// N_train / images. At most so many validation images are used as well.
+    /// N_train / images. At most this many validation images are used as well.
     pub images: usize,
     pub link: Link,
 }

@@ -1,4 +1,4 @@
-//! One line a method: a dot, its interval, its seeds. Names stand above the lines, so that they fit a
+//! One line per method: a dot, its interval, its seeds. Names stand above the lines, so that they fit a
 //! narrow screen.
 
 use super::marks::marker;

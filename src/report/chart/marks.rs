@@ -1,4 +1,4 @@
-//! Markers: a shape a family; filled, hollow, dotted or ringed by variant.
+//! Markers: one shape per family; filled, hollow, dotted or ringed by variant.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The figures of a study, a file a group: each takes the results and gives a section.
+//! The figures of a study, one file per group: each turns the results into a section.
 
 mod corruptions;
 mod criteria;

@@ -1,4 +1,4 @@
-//! Reliability diagrams, a small one a method.
+//! Reliability diagrams, a small one for each method.
 
 use super::one;
 use crate::report::block::Section;

@@ -22,7 +22,7 @@ impl Answers {
     /// Averages samples of log probabilities; the first labels are those of the images.
     ///
     /// # Errors
-    /// They are no distributions.
+    /// They are not distributions.
     pub fn new(found: &Probabilities, labels: &[u32]) -> Result<Self, PredictionsError> {
         let Probabilities {
             values,
@@ -55,7 +55,7 @@ impl Answers {
     }
 
     /// # Errors
-    /// They are no distributions.
+    /// They are not distributions.
     pub fn predictions(&self) -> Result<Predictions<'_>, PredictionsError> {
         Predictions::from_log_probs(&self.log_probs, &self.labels, self.classes)
     }
@@ -63,7 +63,7 @@ impl Answers {
     /// The temperature that suits these images best.
     ///
     /// # Errors
-    /// They are no distributions.
+    /// They are not distributions.
     pub fn temperature(&self) -> Result<f64, PredictionsError> {
         fit_temperature(&self.log_probs, &self.labels, self.classes)
     }

@@ -12,7 +12,7 @@ use crate::report::{Comparison, Verdict};
 /// against every seed of the row.
 ///
 /// # Errors
-/// An answer is no distribution.
+/// An answer is not a distribution.
 pub fn compare(
     row: &Entry,
     baseline: &Entry,

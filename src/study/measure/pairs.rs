@@ -1,4 +1,4 @@
-//! Which rows are held against which, and which is the best.
+//! Which rows are compared with which, and which is the best.
 
 use super::Entry;
 use super::compare::compare;
@@ -12,7 +12,7 @@ use crate::train::Method;
 /// kappas, against LoRA of the same rank; and with a temperature against LoRA with one.
 ///
 /// # Errors
-/// An answer is no distribution.
+/// An answer is not a distribution.
 pub fn comparisons(
     entries: &[Entry],
     bootstrap: &Bootstrap,
@@ -43,7 +43,7 @@ pub fn comparisons(
 /// many images.
 ///
 /// # Errors
-/// An answer is no distribution.
+/// An answer is not a distribution.
 pub fn name_the_best(
     entries: &[Entry],
     rows: &mut [Row],

@@ -54,7 +54,7 @@ impl<'a> Resampled<'a> {
 /// A value an image.
 pub type EachImage = fn(&Predictions) -> Vec<f64>;
 
-/// Scores that are no means over images.
+/// Scores that are not means over images.
 const WHOLE: [&str; 9] = [
     "ece",
     "adaptive_ece",
@@ -87,7 +87,7 @@ fn whole(predictions: &Predictions) -> [f64; 9] {
 /// the seeds, resampled over the images, which all seeds share.
 ///
 /// # Errors
-/// An answer is no distribution.
+/// An answer is not a distribution.
 pub fn scores(
     seeds: &[Answers],
     bootstrap: &Bootstrap,
@@ -172,7 +172,7 @@ pub fn mean_of<const K: usize>(values: impl Iterator<Item = [f64; K]>, count: us
 /// Accuracy, NLL and ECE of some seeds, without intervals.
 ///
 /// # Errors
-/// An answer is no distribution.
+/// An answer is not a distribution.
 pub fn short_scores(seeds: &[Answers]) -> Result<[Score; 3], PredictionsError> {
     let found: Vec<[f64; 3]> = seeds
         .iter()

@@ -18,7 +18,7 @@ const RANK_SPREAD: f64 = 0.2;
 /// Single passes that eight samples may cost.
 const PASSES: f64 = 4.5;
 
-/// The aims of the study, held against its results.
+/// The aims of the study, compared with its results.
 pub fn targets(material: &Material, results: &Results) -> Vec<Target> {
     let [plain, gated] = material.headline();
     let lora = format!("{}/mean", plain.name);

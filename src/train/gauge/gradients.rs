@@ -7,8 +7,7 @@ use crate::model::{AdapterLayout, AdapterState};
 use crate::predict::GateFactors;
 use crate::train::LOG_ALPHA_RANGE;
 
-/// Training images that evidence is taken from where nobody names a number: what the figures of `docs/ranks.md` were
-/// measured with.
+/// Training images that evidence is taken from by default.
 pub const EVIDENCE_IMAGES: usize = 2_000;
 
 /// The [evidence] turn of every layer, with what it says of each rank.

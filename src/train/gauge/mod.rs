@@ -1,14 +1,14 @@
 //! The basis in which an adapter's ranks stand.
 //!
-//! (B R)(R^-1 A) is the same function for every invertible R, so training leaves a layer's ranks in no basis of their
-//! own, and what it costs to cut one depends on which it is. Turned first, an adapter loses half of its ranks for what
-//! a fifth costs untouched.
+//! (B R)(R^-1 A) is the same function for every invertible R, so training singles out no basis for a layer's ranks,
+//! but the cost of cutting one depends on the basis. After a turn, cutting half of an adapter's ranks costs as much as
+//! cutting a fifth of them without.
 //!
 //! * [`svd`] needs the factors alone: the ranks are the singular directions of B A.
 //! * [`evidence`] needs a pass over images: the second moments of h = A x and of q = s B' G (G: the gradient of the log
 //!   likelihood at the adapter's output) become diagonal together.
 //!
-//! Gates are diagonal in the basis that they were trained in, and in no other: see [`Turn`].
+//! Gates are diagonal only in the basis in which they were trained: see [`Turn`].
 
 mod evidence;
 mod gradients;

@@ -26,7 +26,7 @@ pub fn turns<T>(
         .collect()
 }
 
-/// The layout after a turn: ranks are numbered anew from 0, being none of those before.
+/// The layout after a turn: ranks are renumbered from 0, being none of those before.
 pub fn turned_layout(layout: &AdapterLayout, resnet: &ResNet, turns: &[Turn]) -> AdapterLayout {
     let ids = turns.iter().map(|turn| (0..turn.rank() as u32).collect());
     layout.with_ranks(resnet, &ids.collect::<Vec<_>>())

@@ -10,7 +10,7 @@ use crate::model::frozen::WeightStorage;
 /// How products are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProductKernel {
-    /// Within WebGPU's default limits: four rows x one vec4 an invocation.
+    /// Within WebGPU's default limits: four rows x one vec4 per invocation.
     Plain,
     /// Maps and weights in textures, activations shared by subgroup broadcasts, a register tile of
     /// rows x vec4s a lane: for software adapters.

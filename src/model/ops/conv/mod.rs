@@ -96,7 +96,7 @@ impl Graph {
         let shape = conv.shape();
         match self.kernels.conv(self.builder.gpu(), &shape) {
             ConvKernel::Direct(product) => self.direct(conv, product),
-            // The adapter's term is no 3x3 convolution of x, which is all that these products give.
+            // The adapter's term is not a 3x3 convolution of x, which is all that these products give.
             ConvKernel::Winograd(_) if shape.adapted => self.in_two_steps(conv),
             ConvKernel::Winograd(product) => self.winograd(conv, &shape, product),
         }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// Lines (rows of positions) x columns a workgroup, and how many of them an invocation computes.
+/// Lines (rows of positions) x columns per workgroup, and how many of them an invocation computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     pub rows: u32,
     pub cols: u32,
     /// Lines an invocation.
     pub tall: u32,
-    /// Quads of columns an invocation.
+    /// Quads of columns per invocation.
     pub vecs: u32,
 }
 
@@ -50,7 +50,7 @@ impl Tile {
     }
 }
 
-/// Lines x columns a workgroup of matrix units, and of them a subgroup.
+/// Lines x columns per workgroup on matrix units, and how many of them per subgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MatrixTile {
     pub rows: u32,
