@@ -559,9 +559,9 @@ fn prune_reports_and_then_writes() {
     let dry = json(&mut on(&path, "prune --threshold 0 --dry-run --json"));
     assert_keys(
         &dry,
-        "gauge by posterior held_out candidates ranks_before ranks_after before after max_log_prob_change kl \
-         nll_before nll_after accuracy_before accuracy_after effective_rank_before effective_rank_after \
-         scalars_before scalars_after layers curve written",
+        "gauge by posterior evidence_images held_out candidates ranks_before ranks_after before after \
+         max_log_prob_change kl predicted_kl nll_before nll_after predicted_nll accuracy_before accuracy_after \
+         effective_rank_before effective_rank_after scalars_before scalars_after layers curve written",
     );
     assert_keys(&dry["layers"][0], "layer before after kept cut");
     assert_keys(&dry["after"], "accuracy nll ece");
@@ -642,7 +642,9 @@ fn prune_stops_where_the_cost_does() {
     ));
     assert_eq!(free["candidates"], 4);
     assert!(free["ranks_after"].as_u64().unwrap() <= 2, "{free}");
-    assert!(free["after"]["nll"].as_f64() <= free["before"]["nll"].as_f64());
+    // Turning the ranks rounds.
+    let nll = |when: &str| free[when]["nll"].as_f64().unwrap();
+    assert!(nll("after") <= nll("before") + 1e-5, "{free}");
     let all = json(&mut on(
         &path,
         "prune --max-nll-increase 99 --min-rank 1 --dry-run --json",
