@@ -11,7 +11,7 @@ use bayeslora::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice,
 use bayeslora::predict::{
     Evaluated, GateFactors, Labels, Predictor, Samples, Source, evaluate, fitted,
 };
-use bayeslora::train::gauge::EVIDENCE_IMAGES;
+use bayeslora::train::gauge::{EVIDENCE_IMAGES, Evidence};
 use serde::Serialize;
 
 use crate::cli::context::Bar;
@@ -67,16 +67,6 @@ impl Images {
             set,
         })
     }
-}
-
-/// What images say of the ranks, as the run has them.
-pub struct Evidence {
-    /// Of training images, with labels drawn from the model.
-    pub fisher: GateFactors,
-    /// Of held-out images, with their own.
-    pub held_out: GateFactors,
-    /// Images of the training set.
-    pub train_images: usize,
 }
 
 /// A backbone on the GPU with held-out images.
@@ -157,17 +147,16 @@ impl Bench {
             layout.total_rank()
         );
         let images = wanted.unwrap_or(EVIDENCE_IMAGES.min(most));
-        let train_images = train.len();
         let predictor = self.predictor(&layout, &state);
-        let gather = |source: &Source, labels: Labels| {
-            let total = images.min(source.dataset.len());
-            let mut progress = |done| self.bar.show("weighing ranks", done, total);
-            GateFactors::gather(&predictor, source, images, labels, &mut progress)
-        };
-        Ok(Evidence {
-            fisher: gather(&Source::images(train, self.size), labels)?,
-            held_out: gather(&self.held_out, Labels::Given)?,
-            train_images,
-        })
+        let train = Source::images(train, self.size);
+        let mut progress = |done, total| self.bar.show("weighing ranks", done, total);
+        Ok(Evidence::gather(
+            &predictor,
+            &train,
+            &self.held_out,
+            images,
+            labels,
+            &mut progress,
+        )?)
     }
 }

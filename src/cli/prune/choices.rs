@@ -2,82 +2,28 @@
 
 use anyhow::{Result, bail, ensure};
 use bayeslora::formats::GateDistribution;
-use clap::ValueEnum;
-use serde::Serialize;
+use bayeslora::train::PruneGauge;
+use bayeslora::train::gauge::{Order, Posterior};
 
 use super::PruneArgs;
 use crate::cli::run::Run;
 
-/// The basis in which ranks are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Gauge {
-    /// The basis they were trained in
-    None,
-    /// The singular directions of B A
-    Svd,
-    /// The basis in which the second moments on both sides, from a pass over training images, are diagonal
-    Evidence,
-}
-
-/// What ranks are chosen by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum By {
-    /// The noisiest gates go first
-    Alpha,
-    /// The smallest |a_i| |b_i| go first
-    Magnitude,
-    /// The smallest singular values of B A go first
-    SingularValue,
-    /// The least evidence from training images go first: the curvature of the rank's gate
-    Evidence,
-    /// The least evidence per parameter of the rank go first
-    EvidencePerScalar,
-}
-
-/// What becomes of gates in a basis other than their own, where there is no longer one per rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Posterior {
-    /// They act on the remaining ranks as before, which makes these dependent: exact
-    Mixed,
-    /// One gate per rank again, with alpha (1 + alpha) = kappa / evidence
-    Refit,
-    /// The gates are dropped: only the mean weights are kept
-    Mean,
-}
-
 /// What a prune does.
 #[derive(Clone, Copy, Debug)]
 pub struct Choices {
-    pub gauge: Gauge,
-    pub by: By,
+    pub gauge: PruneGauge,
+    pub by: Order,
     /// `None` where no gate is in another basis than its own.
     pub posterior: Option<Posterior>,
 }
 
-impl Gauge {
-    /// As the option takes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Svd => "svd",
-            Self::Evidence => "evidence",
-        }
-    }
-}
-
-impl By {
-    /// As tables call it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Alpha => "log alpha",
-            Self::Magnitude => "magnitude",
-            Self::SingularValue => "singular value",
-            Self::Evidence => "evidence",
-            Self::EvidencePerScalar => "evidence per scalar",
-        }
+/// As tables call it.
+pub fn title(order: Order) -> &'static str {
+    match order {
+        Order::Alpha => "log alpha",
+        Order::SingularValue => "singular value",
+        Order::EvidencePerScalar => "evidence per scalar",
+        Order::Magnitude | Order::Evidence | Order::Random { .. } => order.name(),
     }
 }
 
@@ -90,32 +36,34 @@ impl Choices {
             .layers
             .iter()
             .all(|layer| layer.log_alpha.is_some());
-        if args.threshold.is_some() || args.by == Some(By::Alpha) {
+        if args.threshold.is_some() || args.by == Some(Order::Alpha) {
             require_alpha(args, run, gated)?;
         }
         let mixed = run.adapter.is_mixed();
-        let by_alpha = args.threshold.is_some() || args.by == Some(By::Alpha);
+        let by_alpha = args.threshold.is_some() || args.by == Some(Order::Alpha);
         ensure!(
-            !(mixed && args.gauge == Some(Gauge::None)),
+            !(mixed && args.gauge == Some(PruneGauge::None)),
             "--gauge none: the gates of {} are mixed already, so its ranks have none of their own to be cut with; take \
              --gauge svd",
             run.dir.path().display()
         );
         let weights = run.adapter.gates == GateDistribution::Weights;
         let gauge = args.gauge.unwrap_or(match gated {
-            _ if by_alpha => Gauge::None,
-            true if weights && args.posterior.is_none() => Gauge::None,
-            true => Gauge::Evidence,
-            false => Gauge::Svd,
+            _ if by_alpha => PruneGauge::None,
+            true if weights && args.posterior.is_none() => PruneGauge::None,
+            true => PruneGauge::Evidence,
+            false => PruneGauge::Svd,
         });
         let by = args.by.unwrap_or(match (gauge, gated) {
-            (Gauge::Evidence, _) => By::Evidence,
-            (Gauge::Svd, _) => By::SingularValue,
-            (Gauge::None, true) if run.adapter.gates != GateDistribution::Bernoulli => By::Alpha,
-            (Gauge::None, _) => By::Magnitude,
+            (PruneGauge::Evidence, _) => Order::Evidence,
+            (PruneGauge::Svd, _) => Order::SingularValue,
+            (PruneGauge::None, true) if run.adapter.gates != GateDistribution::Bernoulli => {
+                Order::Alpha
+            }
+            (PruneGauge::None, _) => Order::Magnitude,
         });
         ensure!(
-            gauge == Gauge::None || !by_alpha,
+            gauge == PruneGauge::None || !by_alpha,
             "{} goes by log alpha, which gates have only in the basis that they were trained in; take --gauge none, \
              or --keep with --by singular-value",
             if args.threshold.is_some() {
@@ -125,16 +73,16 @@ impl Choices {
             },
         );
         ensure!(
-            args.threshold.is_none() || by == By::Alpha,
+            args.threshold.is_none() || by == Order::Alpha,
             "--threshold goes by log alpha, not by what --by says; leave out --by, or take --keep in place of \
              --threshold"
         );
         ensure!(
-            gauge == Gauge::Svd || by != By::SingularValue,
+            gauge == PruneGauge::Svd || by != Order::SingularValue,
             "--by singular-value: ranks are singular directions in one basis alone; take --gauge svd, or --by \
              magnitude"
         );
-        let turned = gated && gauge != Gauge::None;
+        let turned = gated && gauge != PruneGauge::None;
         ensure!(
             turned || args.posterior.is_none(),
             "--posterior says what becomes of gates in another basis than their own, and {}; leave it out",
@@ -168,15 +116,15 @@ impl Choices {
             "--evidence-images: no training image is asked for a cut in --gauge {} by {}; leave it out, or take --by \
              evidence",
             gauge.name(),
-            by.title()
+            title(by)
         );
         Ok(choices)
     }
 
     /// Whether training images have to be gone through.
     pub fn need_evidence(self) -> bool {
-        self.gauge == Gauge::Evidence
-            || matches!(self.by, By::Evidence | By::EvidencePerScalar)
+        self.gauge == PruneGauge::Evidence
+            || matches!(self.by, Order::Evidence | Order::EvidencePerScalar)
             || self.posterior == Some(Posterior::Refit)
     }
 }

@@ -6,10 +6,10 @@ use anyhow::Result;
 use bayeslora::metrics::mean_kl;
 use bayeslora::predict::Evaluated;
 use bayeslora::train::farthest;
+use bayeslora::train::gauge::{Cut, Predicted, Ranks};
 use serde::Serialize;
 
 use super::bench::Bench;
-use super::ranks::{Cut, Predicted, Ranks};
 
 /// Shares of the ranks that the curve leaves.
 const SHARES: [f64; 6] = [1.0, 0.75, 0.5, 0.375, 0.25, 0.125];

@@ -3,42 +3,47 @@
 mod bench;
 mod choices;
 mod cuts;
-mod ranks;
 mod report;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::formats::{Adapter, LayerAdapter, RunDir};
-use bayeslora::train::PruneEvent;
+use bayeslora::train::gauge::{Order, Posterior, Ranks};
+use bayeslora::train::{PruneEvent, PruneGauge, weakest};
 use clap::{ArgGroup, Args};
 
 use self::bench::{Bench, Images};
-use self::choices::{By, Choices, Gauge, Posterior};
+use self::choices::Choices;
 use self::cuts::{Cuts, Limits};
-use self::ranks::Ranks;
 use self::report::{LayerReport, Report, describe};
 use super::context::{Bar, Context};
 use super::location::Location;
 use super::output::{self, Unkept};
 use super::run::{self, Run, RunArgs};
+use super::train_options::name;
 
 #[derive(Args)]
 #[command(group = ArgGroup::new("how far").required(true).multiple(true))]
 pub struct PruneArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// The basis in which ranks are cut. Turning them changes no prediction, and a cut costs far less in the singular
-    /// directions than in the basis that training left them in [default: svd without
-    /// gates, evidence with them, none with --threshold or --by alpha]
-    #[arg(long, value_name = "G")]
-    gauge: Option<Gauge>,
-    /// What ranks are chosen by [default: evidence or singular values, as the basis; in --gauge none log alpha,
-    /// or magnitude without gates]
-    #[arg(long, value_name = "WHAT")]
-    by: Option<By>,
-    /// What becomes of the gates when ranks are turned [default: mixed]
-    #[arg(long, value_name = "P")]
+    /// The basis in which ranks are cut: the basis they were trained in (none), the singular directions of B A (svd), or
+    /// the basis in which the second moments on both sides, from a pass over training images, are diagonal (evidence).
+    /// Turning ranks changes no prediction, and a cut costs far less in the latter two [default: svd without gates,
+    /// evidence with them, none with --threshold or --by alpha]
+    #[arg(long, value_parser = name::<PruneGauge>, value_name = "none|svd|evidence")]
+    gauge: Option<PruneGauge>,
+    /// What ranks are chosen by: alpha, magnitude, singular-value, evidence or evidence-per-scalar. First go the noisiest
+    /// gates, the smallest |a_i| |b_i|, the smallest singular values of B A, the least evidence from training images (the
+    /// curvature of the rank's gate), or the least evidence per parameter of the rank [default: evidence or singular
+    /// values, as the basis; in --gauge none log alpha, or magnitude without gates]
+    #[arg(long, value_parser = name::<Order>, value_name = "WHAT")]
+    by: Option<Order>,
+    /// What becomes of the gates when ranks are turned: they act on the remaining ranks as before, which makes these
+    /// dependent and is exact (mixed), one gate per rank again with alpha (1 + alpha) = kappa / evidence (refit), or only the
+    /// mean weights are kept (mean) [default: mixed]
+    #[arg(long, value_parser = name::<Posterior>, value_name = "mixed|refit|mean")]
     posterior: Option<Posterior>,
     /// Leave K ranks, over all layers
     #[arg(long, value_name = "K", group = "how far")]
@@ -98,15 +103,23 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         .train
         .map(|train| bench.evidence(&run, train, args.evidence_images));
     let evidence = evidence.transpose()?;
-    let ranks = Ranks::new(&run, choices, evidence.as_ref())?;
-    let order = ranks.order(args.min_rank);
+    let ranks = Ranks::new(
+        &run.backbone,
+        &run.adapter,
+        &run.config,
+        (choices.gauge, choices.posterior),
+        evidence.as_ref(),
+    )
+    .with_context(|| format!("--run {}", run.dir.path().display()))?;
+    let scores = ranks.scores(choices.by)?;
+    let order = weakest(&scores, args.min_rank);
     let candidates = match (left, args.threshold) {
         (Some(left), _) => ranks.layout.total_rank() - left,
         (None, None) => order.len(),
         // They come noisiest first.
         (None, Some(threshold)) => order
             .iter()
-            .take_while(|(layer, place)| -ranks.scores[*layer][*place] >= threshold)
+            .take_while(|(layer, place)| -scores[*layer][*place] >= threshold)
             .count(),
     };
 
@@ -145,7 +158,7 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         effective_rank_after: run::effective_rank(&chosen.adapter),
         scalars_before: run.adapter.scalars(),
         scalars_after: chosen.adapter.scalars(),
-        layers: LayerReport::all(&ranks, &chosen.kept, choices.by),
+        layers: LayerReport::all(&ranks, &scores, &chosen.kept, choices.by),
         curve,
         written: None,
     };

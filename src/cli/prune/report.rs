@@ -1,14 +1,14 @@
 //! The report of a prune.
 
 use bayeslora::model::AdapterLayout;
-use bayeslora::train::PruneEvent;
+use bayeslora::train::gauge::{Order, Posterior, Ranks};
+use bayeslora::train::{PruneEvent, PruneGauge};
 use serde::Serialize;
 
 use super::PruneArgs;
 use super::bench::HeldOutSet;
-use super::choices::{By, Gauge, Posterior};
+use super::choices::title;
 use super::cuts::CurvePoint;
-use super::ranks::Ranks;
 use crate::cli::location::Location;
 use crate::cli::tables;
 
@@ -16,8 +16,8 @@ use crate::cli::tables;
 #[derive(Serialize)]
 pub struct Report {
     pub held_out: HeldOutSet,
-    pub gauge: Gauge,
-    pub by: By,
+    pub gauge: PruneGauge,
+    pub by: Order,
     pub posterior: Option<Posterior>,
     /// Ranks that may go: at or above the threshold (all, without one), as far as --min-rank lets them.
     pub candidates: usize,
@@ -64,15 +64,15 @@ struct Rank {
 }
 
 impl LayerReport {
-    pub fn all(ranks: &Ranks, kept: &[Vec<usize>], by: By) -> Vec<Self> {
+    pub fn all(ranks: &Ranks, scores: &[Vec<f64>], kept: &[Vec<usize>], by: Order) -> Vec<Self> {
         let AdapterLayout { layers, .. } = &ranks.layout;
-        let layers = layers.iter().zip(&ranks.scores).zip(kept);
+        let layers = layers.iter().zip(scores).zip(kept);
         layers
             .map(|((layer, scores), kept)| {
                 let all = (0..layer.rank()).map(|place| Rank {
                     rank: layer.rank_ids[place],
                     score: match by {
-                        By::Alpha => -scores[place],
+                        Order::Alpha => -scores[place],
                         _ => scores[place],
                     },
                 });
@@ -112,8 +112,8 @@ pub fn describe(report: &Report, args: &PruneArgs) -> String {
 }
 
 fn layer_table(report: &Report) -> comfy_table::Table {
-    let title = report.by.title();
-    let (left, cut) = (format!("{title} left"), format!("{title} cut"));
+    let by = title(report.by);
+    let (left, cut) = (format!("{by} left"), format!("{by} cut"));
     let header = ["layer", "ranks", "left", &left, &cut];
     let mut table = tables::new(&header, &[1, 2]);
     for layer in &report.layers {
@@ -136,14 +136,14 @@ fn layer_table(report: &Report) -> comfy_table::Table {
     table
 }
 
-fn range(ranks: &[Rank], by: By) -> String {
+fn range(ranks: &[Rank], by: Order) -> String {
     let values = || ranks.iter().map(|rank| rank.score);
     let (low, high) = (
         values().fold(f64::INFINITY, f64::min),
         values().fold(f64::NEG_INFINITY, f64::max),
     );
     let [low, high] = [low, high].map(|value| match by {
-        By::Alpha => format!("{value:.2}"),
+        Order::Alpha => format!("{value:.2}"),
         _ => format!("{value:.2e}"),
     });
     match ranks.len() {
@@ -178,15 +178,15 @@ fn cost(report: &Report) -> comfy_table::Table {
 
 fn basis(report: &Report) -> String {
     let basis = match report.gauge {
-        Gauge::None => "in the basis of their training",
-        Gauge::Svd => "in the singular directions of B A",
-        Gauge::Evidence => "in the basis of the evidence",
+        PruneGauge::None => "in the basis of their training",
+        PruneGauge::Svd => "in the singular directions of B A",
+        PruneGauge::Evidence => "in the basis of the evidence",
     };
     let images = match report.evidence_images {
         Some(images) => format!("; evidence from {images} training images"),
         None => String::new(),
     };
-    format!("cuts {basis}, by {}{images}", report.by.title())
+    format!("cuts {basis}, by {}{images}", title(report.by))
 }
 
 fn curve(report: &Report) -> comfy_table::Table {

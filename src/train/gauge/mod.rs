@@ -12,15 +12,21 @@
 
 mod evidence;
 mod gradients;
+mod pass;
+mod ranks;
 mod state;
 mod svd;
 mod turn;
 
 pub use evidence::evidence;
 pub use gradients::{EVIDENCE_IMAGES, GateGradients, best_log_alpha, evidence_turns};
+pub use pass::Evidence;
+pub use ranks::{Cut, Order, Posterior, Predicted, Ranks};
 pub use state::{turn, turned_layout, turns};
 pub use svd::svd;
 pub use turn::Turn;
+
+use crate::predict::PredictError;
 
 /// Why a basis could not be found.
 #[derive(Debug, thiserror::Error)]
@@ -30,4 +36,14 @@ pub enum GaugeError {
          earlier adapter"
     )]
     NotFinite(String),
+    #[error("this basis, order or posterior needs training images, and none were gone through")]
+    NoEvidence,
+    #[error("ranks have singular values in the gauge `svd` alone")]
+    NotSingular,
+    #[error(
+        "its config.toml lacks `kl-multiplicity`, by which a posterior is set anew; take `mixed` or `mean` for it"
+    )]
+    NoKappa,
+    #[error(transparent)]
+    Predict(#[from] PredictError),
 }
