@@ -338,3 +338,52 @@ fn errors_name_the_file() {
     fs::write(dir.path().join("results.json"), "{\"rows\": 3}").unwrap();
     assert!(read().contains("results.json") && read().contains("the results of a study"));
 }
+
+#[test]
+fn cuts_are_drawn_by_run_and_line() {
+    let (dir, report) = report(&study::complete());
+    report.write_figures(|_, _| ()).unwrap();
+    let rows = csv(dir.path(), "cuts-bayeslora");
+    assert_eq!((rows.len(), csv(dir.path(), "cuts-lora").len()), (42, 36));
+    assert!(
+        rows.iter()
+            .all(|row| row.iter().all(|cell| !cell.is_empty()))
+    );
+    let foretold = csv(dir.path(), "cuts-foretold");
+    assert!(
+        foretold
+            .iter()
+            .any(|row| row[0] == "LoRA" && row[3] == "KL")
+    );
+    let html = report.html();
+    for text in [
+        "gates drawn",
+        "SVD, by singular value",
+        "as trained, at random",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
+    // A cut that costs too much for the picture is in its numbers all the same.
+    let drawn = |name: &str| {
+        let path = dir.path().join("figures").join(name);
+        fs::read_to_string(path).unwrap()
+    };
+    assert!(drawn("cuts-lora.csv").contains("at random,10,"));
+}
+
+#[test]
+fn cuts_of_earlier_versions_are_drawn() {
+    let desk = Path::new("docs/results/2026-11-24-desk/results.json");
+    let results: Results = serde_json::from_str(&fs::read_to_string(desk).unwrap()).unwrap();
+    assert_eq!(results.cuts.len(), 12);
+    let alone = Results {
+        cuts: results.cuts,
+        ..Results::default()
+    };
+    let (dir, report) = report(&alone);
+    report.write_figures(|_, _| ()).unwrap();
+    let rows = csv(dir.path(), "cuts");
+    assert_eq!(rows.len(), 12);
+    assert!(rows.iter().any(|row| row[0] == "as trained, by α"));
+    assert!(report.html().contains("Change of NLL"));
+}

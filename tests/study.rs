@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use bayeslora::data::Dataset;
 use bayeslora::formats::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir};
-use bayeslora::model::{AdapterLayout, Backbone};
+use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
 use bayeslora::report::{Comparison, Results, Study, Verdict};
 use bayeslora::study::measure::{Answers, Material, ensemble, measure};
 use bayeslora::study::{
-    Chosen, Criterion, Place, RunSpec, Scale, Settings, Stored, candidates, candidates_of,
-    fewest_ranks, lowest, runs,
+    CUT_SHARES, Chosen, CutRecord, KappaBy, Place, RunSpec, SAMPLED_SHARE, Scale, Settings, Stored,
+    candidates, candidates_of, cut_lines, fewest_ranks, lowest, runs,
 };
-use bayeslora::train::initial_state;
+use bayeslora::train::gauge::{Order, Ranks};
 use bayeslora::train::kl::KlMultiplicity;
+use bayeslora::train::{PruneGauge, TrainConfig, initial_state, weakest};
 use serde_json::json;
 
 const CLASSES: usize = 3;
@@ -126,6 +127,15 @@ fn study(plain: f32, gated: f32) -> Results {
 
 /// A study with answers on some sets, of which `right` is what the label gets.
 fn study_of(sets: &[&str], right: impl Fn(Made) -> f32) -> Results {
+    study_with(sets, right, |_, _, _| ())
+}
+
+/// The same with whatever `more` leaves of each seed of the headline runs.
+fn study_with(
+    sets: &[&str],
+    right: impl Fn(Made) -> f32,
+    more: impl Fn(&Place, &RunSpec, u64),
+) -> Results {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path();
     let (settings, labels) = (settings(), labels());
@@ -156,6 +166,7 @@ fn study_of(sets: &[&str], right: impl Fn(Made) -> f32) -> Results {
                     place.write(&stored, &values, draws, CLASSES).unwrap();
                 }
             }
+            more(&place, spec, seed);
         }
     }
     let classes: Arc<[String]> = ["a", "b", "c"].map(String::from).into();
@@ -298,8 +309,9 @@ fn rows_hold_what_the_files_hold() {
 }
 
 #[test]
-fn criteria_order_ranks() {
-    let resnet = Backbone::embedded().unwrap().resnet;
+fn ranks_go_in_the_order_asked_for() {
+    let backbone = Backbone::embedded().unwrap();
+    let resnet = &backbone.resnet;
     let conv = |name: &str| {
         resnet
             .convs
@@ -309,15 +321,26 @@ fn criteria_order_ranks() {
     };
     let places = [conv("layer4.0.downsample.0"), conv("layer4.1.conv2")];
     let ids = vec![vec![0, 1], vec![0]];
-    let layout = AdapterLayout::new(&resnet, &places, false, 10, &ids);
+    let layout = AdapterLayout::new(resnet, &places, false, CLASSES, &ids);
     let mut state = initial_state(&layout, 1);
     state.layers[0].log_alpha = vec![-2.0, 1.0];
     state.layers[1].log_alpha = vec![0.0];
     for layer in &mut state.layers {
         layer.lora_b.fill(1.0);
     }
-    let order = |criterion: Criterion| criterion.order(&layout, &state);
-    assert_eq!(order(Criterion::LogAlpha), [(0, 1), (1, 0), (0, 0)]);
+    let config = TrainConfig::default();
+    let order = |state: &AdapterState, gauge: PruneGauge, order: Order| {
+        let (layers, head) = exchange::to_file(&layout, state, true);
+        let adapter = Adapter {
+            layers,
+            head,
+            ..adapter()
+        };
+        let ranks = Ranks::new(&backbone, &adapter, &config, (gauge, None), None).unwrap();
+        ranks.scores(order).map(|scores| weakest(&scores, 0))
+    };
+    let none = |state, by| order(state, PruneGauge::None, by).unwrap();
+    assert_eq!(none(&state, Order::Alpha), [(0, 1), (1, 0), (0, 0)]);
     // |a_i| |b_i| with the same b: the second rank of the first layer twice as long as the first.
     let inputs = layout.layers[0].in_channels;
     let mut scaled = state.clone();
@@ -325,11 +348,146 @@ fn criteria_order_ranks() {
         scaled.layers[0].lora_a[inputs + place] = 2.0 * scaled.layers[0].lora_a[place];
     }
     scaled.layers[1].lora_a.fill(0.0);
-    let order = Criterion::Magnitude.order(&layout, &scaled);
-    assert_eq!(order, [(1, 0), (0, 0), (0, 1)]);
-    let random = |seed| Criterion::Random { seed }.order(&layout, &state);
+    let expected = [(1, 0), (0, 0), (0, 1)];
+    assert_eq!(none(&scaled, Order::Magnitude), expected);
+    // Both rows of A are one and both columns of B: one direction is left, and it comes first.
+    let svd = order(&scaled, PruneGauge::Svd, Order::SingularValue).unwrap();
+    assert_eq!(svd.last(), Some(&(0, 0)));
+    let random = |seed| none(&state, Order::Random { seed });
     assert_eq!(random(1), random(1));
     assert!((1..20).any(|seed| random(seed) != random(0)));
+    for (by, part) in [
+        (Order::SingularValue, "`svd` alone"),
+        (Order::Evidence, "training images"),
+        (Order::EvidencePerScalar, "training images"),
+    ] {
+        let error = order(&state, PruneGauge::None, by).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+/// Every cut gives the label the share `right - cost (1 - share)` on a test image, and on a validation image ten times that
+/// cost less.
+fn study_with_cuts(cost: f32) -> Results {
+    let right = 0.8;
+    let cut = |place: &Place, spec: &RunSpec, seed: u64| {
+        let gated = spec.config.method.gates().is_some();
+        let labels = labels();
+        let mut records = Vec::new();
+        for line in cut_lines(gated, seed) {
+            for share in [1.0].into_iter().chain(CUT_SHARES) {
+                records.push(CutRecord {
+                    gauge: line.gauge.name().into(),
+                    order: line.order.name().into(),
+                    share,
+                    ranks: (share * 80.0) as usize + seed as usize,
+                    scalars: (share * 1000.0) as usize,
+                    predicted_nll_change: 0.25 * (1.0 - share),
+                    predicted_kl: 0.125 * (1.0 - share),
+                });
+                let samples = match gated && share == SAMPLED_SHARE {
+                    true => &[0, 8][..],
+                    false => &[0],
+                };
+                for samples in samples.iter().filter(|_| share < 1.0) {
+                    for (set, times) in [("test", 1.0), ("validation", 0.1)] {
+                        let less = times * cost * (1.0 - share as f32);
+                        let draws = (*samples).max(1);
+                        let values = answers(&labels, draws, |_, image| {
+                            0.002 * (image % 7) as f32 + right - less
+                        });
+                        let stored = Stored::cut(set, line, share, *samples);
+                        place.write(&stored, &values, draws, CLASSES).unwrap();
+                    }
+                }
+            }
+        }
+        let text = serde_json::to_string(&records).unwrap();
+        std::fs::write(place.cuts(), text).unwrap();
+    };
+    study_with(&["test", "validation"], |_| right, cut)
+}
+
+#[test]
+fn cuts_are_held_against_the_uncut_run() {
+    let results = study_with_cuts(0.2);
+    let of = |run: &'static str| results.cuts.iter().filter(move |cut| cut.family == run);
+    // Alpha is the gates' alone; six shares each.
+    assert_eq!((of("lora").count(), of("bayeslora").count()), (36, 42));
+    let find = |run: &'static str, share: f64| {
+        let mut all = of(run).filter(|cut| (&*cut.gauge, &*cut.order) == ("svd", "singular-value"));
+        all.find(|cut| cut.share == Some(share)).unwrap()
+    };
+    // The first 50 images and the first seed are those of a small row.
+    let images = settings().test_images;
+    let share = |image: usize, less: f64| 0.8 + 0.002 * (image % 7) as f64 - less;
+    let mean = |n: usize, value: &dyn Fn(usize) -> f64| (0..n).map(value).sum::<f64>() / n as f64;
+    let change = |n: usize, less: f64| mean(n, &|i| (share(i, 0.0) / share(i, less)).ln());
+    let half = find("lora", 0.5);
+    let test = half.test.as_ref().unwrap();
+    assert_eq!(test.images, images);
+    assert!((test.nll_change.mean - change(images, 0.1)).abs() < 1e-6);
+    let interval = test.nll_change.interval.unwrap();
+    assert!(interval.low < test.nll_change.mean && test.nll_change.mean < interval.high);
+    let kl = mean(images, &|i| {
+        let (p, q) = (share(i, 0.0), share(i, 0.1));
+        p * (p / q).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln()
+    });
+    assert!((test.kl.mean - kl).abs() < 1e-6);
+    assert_eq!(test.accuracy_change.mean, 0.0);
+    let validation = half.kl.as_ref().unwrap().mean;
+    assert!(validation > 0.0 && validation < 0.1 * kl);
+    let uncut = find("lora", 1.0);
+    assert!((half.nll.mean - uncut.nll.mean - change(IMAGES, 0.01)).abs() < 1e-6);
+    let predicted = half.predicted_nll.as_ref().unwrap().mean;
+    assert!((predicted - uncut.nll.mean - 0.125).abs() < 1e-9);
+    assert_eq!(uncut.kl.as_ref().unwrap().mean, 0.0);
+    assert_eq!(uncut.test.as_ref().unwrap().nll_change.mean, 0.0);
+    // Seeds 1 and 2 have 41 and 42 left.
+    assert_eq!((half.ranks, half.scalars), (41.5, Some(500.0)));
+    assert!(half.sampled.is_none() && find("bayeslora", 0.25).sampled.is_none());
+    let sampled = find("bayeslora", 0.5).sampled.as_ref().unwrap();
+    assert!((sampled.nll_change.mean - change(images, 0.1)).abs() < 1e-6);
+}
+
+#[test]
+fn the_aim_of_half_the_ranks_follows_the_interval() {
+    for (cost, reached) in [(0.002, true), (0.2, false)] {
+        let results = study_with_cuts(cost);
+        let aims = results.targets.iter();
+        let aims: Vec<_> = aims.filter(|aim| aim.aim.starts_with("half of")).collect();
+        assert_eq!(aims.len(), 2);
+        for aim in aims {
+            assert_eq!(aim.reached, Some(reached), "{}: {}", aim.aim, aim.found);
+        }
+    }
+}
+
+#[test]
+fn a_temperature_takes_overconfidence_out_of_the_choice() {
+    // The first is unsure and right in 80 of 100, the second sure and right in 90.
+    let labels = vec![0u32; 100];
+    let candidate = |right: usize, p: f32| -> Vec<f32> {
+        let of = |image: usize| if image < right { p } else { 1.0 - p };
+        (0..100)
+            .flat_map(|i| [of(i).ln(), (1.0 - of(i)).ln()])
+            .collect()
+    };
+    let candidates = [candidate(80, 0.8), candidate(90, 0.9999)];
+    let best = |by: KappaBy| {
+        let each = candidates
+            .each_ref()
+            .map(|log_probs| by.nll_each(log_probs, &labels, 2).unwrap());
+        by.best(&[8, 80], &each.each_ref().map(Vec::as_slice))
+    };
+    assert_eq!(best(KappaBy::FewestRanks), 0);
+    assert_eq!(best(KappaBy::TemperedNll), 1);
+    let long = Scale::Long.settings();
+    assert_eq!(
+        (long.epochs, long.headline_seeds, long.cut_seeds),
+        (20, 5, 5)
+    );
+    assert_eq!(long.kappa_by, KappaBy::TemperedNll);
 }
 
 #[test]

@@ -18,8 +18,9 @@ pub struct Results {
     /// How kappa was chosen, on validation images.
     pub kappa: Vec<KappaPoint>,
     pub prunes: Vec<PruneRecord>,
-    /// Ranks cut by other criteria, without training.
-    pub criteria: Vec<CriterionPoint>,
+    /// Ranks cut in several bases and orders, without training. Earlier versions wrote `criteria`.
+    #[serde(alias = "criteria")]
+    pub cuts: Vec<CutPoint>,
     pub sample_counts: Vec<SampleCurve>,
     pub unfamiliar: Vec<UnfamiliarSet>,
     pub corruptions: Vec<CorruptionCurve>,
@@ -33,7 +34,7 @@ pub struct Results {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Study {
-    /// `paper`, `desk` or `smoke`.
+    /// `paper`, `desk`, `long` or `smoke`.
     pub scale: String,
     /// What to type to get the same, one command per line.
     pub commands: Vec<String>,
@@ -184,15 +185,48 @@ pub struct PruneRecord {
     pub nll_after: f64,
 }
 
-/// An adapter cut to this many ranks by one criterion, without training; mean over seeds.
+/// A trained adapter cut to this many ranks in one basis and order, without training; mean weights on validation images, mean
+/// over seeds. Each line begins with a point before any cut.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct CriterionPoint {
-    /// `log-alpha`, `magnitude` or `random`.
-    pub criterion: String,
+pub struct CutPoint {
+    /// The trained row, `lora-r8`. Earlier versions cut BayesLoRA alone and left it out, as everything that is optional
+    /// here.
+    pub run: String,
+    pub title: String,
+    pub family: String,
+    /// `none`, `svd` or `evidence`; left out where it is `none` by earlier versions.
+    pub gauge: String,
+    /// `alpha` (earlier `log-alpha`), `magnitude`, `random`, `singular-value` or `evidence`.
+    #[serde(alias = "criterion")]
+    pub order: String,
+    /// Of the ranks, what is left.
+    pub share: Option<f64>,
     pub ranks: f64,
+    /// Numbers that the adapter has left, mixed gates included.
+    pub scalars: Option<f64>,
     pub accuracy: Score,
     pub nll: Score,
+    /// Of the cut model from the uncut one, nats per image.
+    pub kl: Option<Score>,
+    /// The NLL and the KL as the gates' gradients foretell them.
+    pub predicted_nll: Option<Score>,
+    pub predicted_kl: Option<Score>,
+    pub test: Option<CutEffect>,
+    /// The same with gate samples, where half of the ranks is left.
+    pub sampled: Option<CutEffect>,
+}
+
+/// What a cut does on some images; changes are paired over images and seeds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CutEffect {
+    pub images: usize,
+    pub nll: Score,
+    pub nll_change: Score,
+    pub accuracy: Score,
+    pub accuracy_change: Score,
+    pub kl: Score,
 }
 
 /// Scores over the number of gate samples.

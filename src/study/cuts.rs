@@ -1,50 +1,58 @@
-//! Which ranks to cut first, by several criteria.
+//! Cuts of finished adapters: in which basis, in which order, how far.
 
-use rand::seq::SliceRandom;
-use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
 
-use crate::model::{AdapterLayout, AdapterState};
-use crate::train::magnitudes;
+use crate::train::PruneGauge;
+use crate::train::gauge::Order;
 
-/// What tells a dispensable rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Criterion {
-    /// The noisiest gate.
-    LogAlpha,
-    /// The smallest |a_i| |b_i|, the Frobenius norm of the rank's part of s B A.
-    Magnitude,
-    /// Nothing.
-    Random { seed: u64 },
+/// A way to cut ranks: a line of the figures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CutLine {
+    pub gauge: PruneGauge,
+    pub order: Order,
 }
 
-impl Criterion {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LogAlpha => "log-alpha",
-            Self::Magnitude => "magnitude",
-            Self::Random { .. } => "random",
-        }
-    }
+/// Shares of the ranks that are left.
+pub const CUT_SHARES: [f64; 5] = [0.75, 0.5, 0.375, 0.25, 0.125];
 
-    /// The (layer, place) of every rank, the first to go first.
-    pub fn order(self, layout: &AdapterLayout, state: &AdapterState) -> Vec<(usize, usize)> {
-        let layers = layout.layers.iter().enumerate();
-        let mut all: Vec<(usize, usize)> = layers
-            .flat_map(|(layer, spec)| (0..spec.rank()).map(move |place| (layer, place)))
-            .collect();
-        match self {
-            Self::LogAlpha => {
-                let log_alpha =
-                    |(layer, place): (usize, usize)| state.layers[layer].log_alpha[place];
-                all.sort_by(|a, b| log_alpha(*b).total_cmp(&log_alpha(*a)));
-            }
-            Self::Magnitude => {
-                let magnitudes = magnitudes(layout, state);
-                let of = |(layer, place): (usize, usize)| magnitudes[layer][place];
-                all.sort_by(|a, b| of(*a).total_cmp(&of(*b)));
-            }
-            Self::Random { seed } => all.shuffle(&mut Pcg64::new(u128::from(seed), 0)),
-        }
-        all
+/// The share at which the gates are drawn too, besides the mean weights.
+pub const SAMPLED_SHARE: f64 = 0.5;
+
+/// What an adapter is cut by: every order in the basis of its training, and the orders of the other bases.
+pub fn cut_lines(gated: bool, seed: u64) -> Vec<CutLine> {
+    let line = |gauge, order| CutLine { gauge, order };
+    let mut lines = vec![
+        line(PruneGauge::None, Order::Alpha),
+        line(PruneGauge::None, Order::Magnitude),
+        line(PruneGauge::None, Order::Random { seed }),
+        line(PruneGauge::None, Order::Evidence),
+        line(PruneGauge::Svd, Order::SingularValue),
+        line(PruneGauge::Svd, Order::Evidence),
+        line(PruneGauge::Evidence, Order::Evidence),
+    ];
+    lines.retain(|line| gated || line.order != Order::Alpha);
+    lines
+}
+
+impl CutLine {
+    /// Where its answers are, `cut-svd-singular-value-0.5`.
+    pub fn way(self, share: f64) -> String {
+        let Self { gauge, order } = self;
+        format!("cut-{}-{}-{share}", gauge.name(), order.name())
     }
+}
+
+/// What is known of a cut beside its answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CutRecord {
+    pub gauge: String,
+    pub order: String,
+    /// Of the ranks, what is left: 1 before any cut.
+    pub share: f64,
+    pub ranks: usize,
+    /// Numbers that the adapter has, a full matrix of gates a layer where they are mixed.
+    pub scalars: usize,
+    /// As the gates' gradients foretell it for the validation images, in nats per image.
+    pub predicted_nll_change: f64,
+    pub predicted_kl: f64,
 }

@@ -1,7 +1,62 @@
 //! Which kappa, from validation images.
 
+use crate::metrics::{
+    Predictions, PredictionsError, fit_temperature, nll_each, tempered_log_probs,
+};
 use crate::train::KAPPA_PER_IMAGE;
 use crate::train::kl::KlMultiplicity;
+
+/// What decides between the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KappaBy {
+    /// The [fewest ranks](fewest_ranks) within a standard error of the lowest NLL.
+    FewestRanks,
+    /// The lowest NLL at the temperature that suits each value best. The temperature is fitted to the images that it is
+    /// scored on: one number for each value, so that none is favoured.
+    TemperedNll,
+}
+
+impl KappaBy {
+    /// The NLL of every image that decides, from log probabilities `[n, classes]`.
+    ///
+    /// # Errors
+    /// They are no distributions.
+    pub fn nll_each(
+        self,
+        log_probs: &[f32],
+        labels: &[u32],
+        classes: usize,
+    ) -> Result<Vec<f64>, PredictionsError> {
+        let tempered = match self {
+            Self::FewestRanks => None,
+            Self::TemperedNll => {
+                let temperature = fit_temperature(log_probs, labels, classes)?;
+                Some(tempered_log_probs(log_probs, classes, temperature))
+            }
+        };
+        let log_probs = tempered.as_deref().unwrap_or(log_probs);
+        let predictions = Predictions::from_log_probs(log_probs, labels, classes)?;
+        Ok(nll_each(&predictions))
+    }
+
+    /// The place of the value to take.
+    ///
+    /// # Panics
+    /// If there is no candidate.
+    pub fn best(self, ranks: &[usize], nll_each: &[&[f64]]) -> usize {
+        match self {
+            Self::FewestRanks => fewest_ranks(ranks, nll_each),
+            Self::TemperedNll => lowest(nll_each),
+        }
+    }
+
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::FewestRanks => "validation NLL and ranks",
+            Self::TemperedNll => "validation NLL at each value's own temperature",
+        }
+    }
+}
 
 /// Multiples of the default that are tried, beside `unit`.
 const FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];

@@ -13,8 +13,8 @@ mod runs;
 mod scale;
 
 pub use cost::{Cost, StepCost};
-pub use cuts::Criterion;
-pub use kappa::{candidates, default_multiplicity, fewest_ranks, lowest};
+pub use cuts::{CUT_SHARES, CutLine, CutRecord, SAMPLED_SHARE, cut_lines};
+pub use kappa::{KappaBy, candidates, default_multiplicity, fewest_ranks, lowest};
 pub use place::{Place, Stored, StudyError};
-pub use runs::{Ask, Chosen, Images, RunSpec, candidates_of, runs};
+pub use runs::{Ask, Chosen, Images, RunSpec, SAMPLES, candidates_of, runs};
 pub use scale::{Scale, Settings};

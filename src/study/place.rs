@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::CutLine;
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
 use crate::formats::write_atomic;
 use crate::predict::laplace::{LaplaceConfig, PriorPrecision};
@@ -61,6 +62,13 @@ impl Stored {
         }
     }
 
+    /// By an adapter cut to this share of its ranks; 0 samples for its mean weights.
+    pub fn cut(set: &str, line: CutLine, share: f64, samples: usize) -> Self {
+        let mut stored = Self::samples(set, samples);
+        stored.way = format!("{}.{}", line.way(share), stored.way);
+        stored
+    }
+
     /// With this many gate samples; 0 for the mean weights.
     pub fn samples(set: &str, samples: usize) -> Self {
         let way = match samples {
@@ -94,9 +102,9 @@ impl Place {
         self.predictions().join(format!("{set}.trace.npy"))
     }
 
-    /// What cutting by other criteria costs.
-    pub fn criteria(&self) -> PathBuf {
-        self.run.join("criteria.json")
+    /// What is known of the cuts of the finished adapter, beside their answers.
+    pub fn cuts(&self) -> PathBuf {
+        self.run.join("cuts.json")
     }
 
     pub fn has(&self, stored: &Stored) -> bool {

@@ -22,7 +22,7 @@ pub struct RunSpec {
     pub without_classes: bool,
     /// What to predict with it; nothing where another entry has asked it already.
     pub asks: Vec<Ask>,
-    /// How many of the seeds are cut further by several criteria.
+    /// How many of the seeds are cut further in every basis and order.
     pub cuts: u64,
     /// How many of the seeds get Laplace posteriors.
     pub laplace: u64,
@@ -64,7 +64,7 @@ pub struct Chosen {
 }
 
 /// Gate samples of a predictive.
-pub(super) const SAMPLES: usize = 8;
+pub const SAMPLES: usize = 8;
 /// The most of the curve over their number.
 pub(super) const MOST_SAMPLES: usize = 64;
 
@@ -92,6 +92,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         RunSpec {
             is_headline: true,
             seeds: many,
+            cuts: settings.cut_seeds,
             asks: [
                 mean(Images::Validation, None, many),
                 mean(Images::Test, settings.headline_images, many),
@@ -104,7 +105,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         RunSpec {
             is_headline: true,
             seeds: many,
-            cuts: few,
+            cuts: settings.cut_seeds,
             asks: both(Images::Validation, None, many)
                 .into_iter()
                 .chain(both(Images::Test, settings.headline_images, many))

@@ -28,7 +28,11 @@ fn bad_input_is_named() {
         "--scale paper --data sample",
         &["--scale paper needs --backbone"],
     );
-    refuses(&out, "--scale huge", &["expected paper, desk or smoke"]);
+    refuses(
+        &out,
+        "--scale huge",
+        &["expected paper, desk, long or smoke"],
+    );
     refuses(&out, "--scale smoke --shard 3/2", &["expected i/n"]);
     refuses(
         &out,

@@ -56,17 +56,57 @@ pub fn prunes(draw: &mut Draw) -> Vec<PruneRecord> {
     all
 }
 
-pub fn criteria(draw: &mut Draw) -> Vec<CriterionPoint> {
+pub fn cuts(draw: &mut Draw) -> Vec<CutPoint> {
+    let lines = [
+        ("none", "alpha", 0.05),
+        ("none", "magnitude", 0.11),
+        ("none", "random", 0.35),
+        ("none", "evidence", 0.03),
+        ("svd", "singular-value", 0.02),
+        ("svd", "evidence", 0.02),
+        ("evidence", "evidence", 0.01),
+    ];
     let mut all = Vec::new();
-    for (criterion, fall) in [("log-alpha", 0.05), ("magnitude", 0.11), ("random", 0.35)] {
-        for ranks in [8.0, 16.0, 24.0, 32.0, 40.0, 56.0, 80.0] {
-            let lost: f64 = (1.0 - ranks / 80.0f64).powf(2.2) * fall;
-            all.push(CriterionPoint {
-                criterion: criterion.into(),
-                ranks,
-                accuracy: draw.score(0.849 - lost, 0.002 + lost * 0.1, 5, None),
-                nll: draw.score(0.464 + lost * 3.0, 0.003 + lost * 0.3, 5, None),
-            });
+    for (run, title, family) in [
+        ("lora-r8", "LoRA", "lora"),
+        ("bayeslora-r8", "BayesLoRA", "bayeslora"),
+    ] {
+        for (gauge, order, fall) in lines {
+            if (family, order) == ("lora", "alpha") {
+                continue;
+            }
+            for share in [1.0, 0.75, 0.5, 0.375, 0.25, 0.125] {
+                let lost = (1.0 - share as f64).powf(2.2) * fall;
+                let mut score = |mean: f64, half: f64| {
+                    draw.score(mean, 0.002 + lost * 0.1, 5, (half > 0.0).then_some(half))
+                };
+                let mut effect = || CutEffect {
+                    images: 2_000,
+                    nll: score(0.464 + lost * 3.0, 0.01),
+                    nll_change: score(lost * 3.0, 0.002),
+                    accuracy: score(0.849 - lost, 0.01),
+                    accuracy_change: score(-lost, 0.002),
+                    kl: score(lost * 3.0, 0.0),
+                };
+                let (test, sampled) = (effect(), effect());
+                all.push(CutPoint {
+                    run: run.into(),
+                    title: title.into(),
+                    family: family.into(),
+                    gauge: gauge.into(),
+                    order: order.into(),
+                    share: Some(share),
+                    ranks: 80.0 * share,
+                    scalars: Some(200_000.0 * share),
+                    accuracy: score(0.849 - lost, 0.01),
+                    nll: score(0.464 + lost * 3.0, 0.01),
+                    kl: Some(score(lost * 3.0, 0.0)),
+                    predicted_nll: Some(score(0.464 + lost * 2.8, 0.0)),
+                    predicted_kl: Some(score(lost * 2.9, 0.0)),
+                    test: Some(test),
+                    sampled: (family == "bayeslora" && share == 0.5).then_some(sampled),
+                });
+            }
         }
     }
     all

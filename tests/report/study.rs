@@ -12,7 +12,7 @@ use bayeslora::report::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use ranks::{criteria, kappa, prunes, sample_counts};
+use ranks::{cuts, kappa, prunes, sample_counts};
 use rows::{comparisons, row};
 use shift::{corruptions, examples, unfamiliar};
 
@@ -96,7 +96,7 @@ pub fn complete() -> Results {
         comparisons: comparisons(&rows),
         kappa: kappa(),
         prunes: prunes(&mut draw),
-        criteria: criteria(&mut draw),
+        cuts: cuts(&mut draw),
         sample_counts: sample_counts(&mut draw),
         unfamiliar: unfamiliar(&mut draw),
         corruptions: corruptions(&mut draw),

@@ -1,61 +1,145 @@
-//! What cutting a finished adapter further costs, by criterion, without training.
-
-use std::path::Path;
+//! Cuts of a finished adapter in every basis and order of the study, without training.
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::write_atomic;
-use bayeslora::model::exchange;
-use bayeslora::predict::{Predictor, Samples, evaluate};
-use bayeslora::report::{CriterionPoint, Score};
-use bayeslora::study::Criterion;
-use bayeslora::train::{Trainer, kept_without};
+use bayeslora::formats::{Adapter, write_atomic};
+use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
+use bayeslora::predict::{GateFactors, Labels, Predictor, Samples, Source};
+use bayeslora::study::{
+    CUT_SHARES, CutLine, CutRecord, Place, SAMPLED_SHARE, SAMPLES, Stored, cut_lines,
+};
+use bayeslora::train::gauge::{Cut, EVIDENCE_IMAGES, Evidence, Posterior, Ranks};
+use bayeslora::train::{PruneGauge, Trainer, weakest};
 
 use crate::cli::context::Bar;
 
-/// Shares of the ranks that stay.
-const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
-
-/// Cuts by each criterion, scores the mean weights on the validation images, writes the points.
-pub fn try_cuts(trainer: &Trainer, seed: u64, path: &Path) -> Result<()> {
+/// Keeps the answers of every cut on the validation images and these test images, and at last what else is known of the
+/// cuts. One pass over training images serves them all.
+pub fn try_cuts(
+    trainer: &Trainer,
+    backbone: &Backbone,
+    test: &Source,
+    place: &Place,
+) -> Result<()> {
     let validation = trainer.validation_set().context("no validation images")?;
-    let (network, adapter) = (trainer.network(), trainer.adapter()?);
-    let (layout, state) = exchange::from_file(&network.resnet, &adapter)?;
-    let criteria = [
-        Criterion::LogAlpha,
-        Criterion::Magnitude,
-        Criterion::Random { seed },
-    ];
-    let (bar, total) = (Bar::default(), criteria.len() * SHARES.len());
-    let mut points = Vec::new();
-    for criterion in criteria {
-        let order = criterion.order(&layout, &state);
-        for share in SHARES {
+    let adapter = trainer.adapter()?;
+    let evidence = evidence(trainer, validation)?;
+    let gated = adapter.layers.iter().all(|layer| layer.log_alpha.is_some());
+    let lines = cut_lines(gated, trainer.config().seed);
+    let (bar, total) = (Bar::default(), lines.len() * CUT_SHARES.len());
+    let mut records = Vec::new();
+    let mut found: Option<(PruneGauge, Ranks)> = None;
+    for line in lines {
+        let ranks = match found.take() {
+            Some((gauge, ranks)) if gauge == line.gauge => ranks,
+            _ => {
+                let mixed = (gated && line.gauge != PruneGauge::None).then_some(Posterior::Mixed);
+                let ways = (line.gauge, mixed);
+                Ranks::new(backbone, &adapter, trainer.config(), ways, Some(&evidence))?
+            }
+        };
+        let order = weakest(&ranks.scores(line.order)?, 0);
+        for share in [1.0].into_iter().chain(CUT_SHARES) {
             let left = (share * order.len() as f64).round() as usize;
-            let kept = kept_without(&state, &order[..order.len() - left]);
-            let mut state = state.clone();
-            state.keep(&layout, &kept);
-            let predictor = Predictor::with_state(
-                network.clone(),
-                layout.keep(&network.resnet, &kept),
-                &state,
-                adapter.scale(),
-                adapter.gates,
-                adapter.resolution,
-            );
-            let scores = evaluate(&predictor, validation, Samples::MEAN, 0.0, &mut |_| ())?.scores;
-            let score = |mean| Score {
-                mean,
-                ..Score::default()
-            };
-            points.push(CriterionPoint {
-                criterion: criterion.name().into(),
-                ranks: left as f64,
-                accuracy: score(scores.accuracy),
-                nll: score(scores.nll),
+            let gone = &order[..order.len() - left];
+            let cut = ranks.without(gone);
+            let predicted = ranks.predicted(gone).expect("there is evidence");
+            records.push(CutRecord {
+                gauge: line.gauge.name().into(),
+                order: line.order.name().into(),
+                share,
+                ranks: cut.layout.total_rank(),
+                scalars: cut.adapter.scalars(),
+                predicted_nll_change: predicted.nll_change,
+                predicted_kl: predicted.kl,
             });
-            bar.show("cutting ranks", points.len(), total);
+            if share < 1.0 {
+                let cutting = Cutting {
+                    trainer,
+                    adapter: &adapter,
+                    place,
+                    line,
+                    share,
+                };
+                cutting.answer(&cut, gated, [("validation", validation), ("test", test)])?;
+                let done = records.len() * CUT_SHARES.len() / (CUT_SHARES.len() + 1);
+                bar.show("cutting ranks", done, total);
+            }
         }
+        found = Some((line.gauge, ranks));
     }
-    let text = serde_json::to_string_pretty(&points)? + "\n";
-    Ok(write_atomic(path, text.as_bytes())?)
+    let text = serde_json::to_string_pretty(&records)? + "\n";
+    Ok(write_atomic(&place.cuts(), text.as_bytes())?)
+}
+
+fn evidence(trainer: &Trainer, validation: &Source) -> Result<Evidence> {
+    let predictor = trainer.predictor();
+    let drawn = Labels::Drawn {
+        seed: trainer.config().seed,
+    };
+    let images = EVIDENCE_IMAGES.min(GateFactors::most_images(predictor.layout(), drawn));
+    let bar = Bar::default();
+    let mut progress = |done, total| bar.show("weighing ranks", done, total);
+    let train = trainer.training_set();
+    Ok(Evidence::gather(
+        &predictor,
+        train,
+        validation,
+        images,
+        drawn,
+        &mut progress,
+    )?)
+}
+
+/// One cut of one run.
+struct Cutting<'a> {
+    trainer: &'a Trainer,
+    adapter: &'a Adapter,
+    place: &'a Place,
+    line: CutLine,
+    share: f64,
+}
+
+impl Cutting<'_> {
+    /// Keeps the answers that are not there yet: of the mean weights, and of the gates where half of the ranks is left.
+    fn answer(&self, cut: &Cut, gated: bool, sets: [(&str, &Source); 2]) -> Result<()> {
+        let mean = self.predictor(cut.layout.clone(), &cut.state);
+        for (set, source) in sets {
+            let stored = Stored::cut(set, self.line, self.share, 0);
+            self.keep(&stored, &mean, source, Samples::MEAN)?;
+            if gated && self.share == SAMPLED_SHARE {
+                let resnet = &self.trainer.network().resnet;
+                let (layout, state) = exchange::from_file(resnet, &cut.adapter)?;
+                let drawn = Samples::new(SAMPLES, self.trainer.config().seed);
+                let stored = Stored::cut(set, self.line, self.share, drawn.count);
+                self.keep(&stored, &self.predictor(layout, &state), source, drawn)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn predictor(&self, layout: AdapterLayout, state: &AdapterState) -> Predictor {
+        Predictor::with_state(
+            self.trainer.network().clone(),
+            layout,
+            state,
+            self.adapter.scale(),
+            self.adapter.gates,
+            self.adapter.resolution,
+        )
+    }
+
+    fn keep(
+        &self,
+        stored: &Stored,
+        predictor: &Predictor,
+        source: &Source,
+        samples: Samples,
+    ) -> Result<()> {
+        if self.place.has(stored) {
+            return Ok(());
+        }
+        let log_probs = predictor.log_probs(source, samples, &mut |_| ())?;
+        let (draws, classes) = (samples.count.max(1), predictor.layout().classes);
+        Ok(self.place.write(stored, &log_probs, draws, classes)?)
+    }
 }

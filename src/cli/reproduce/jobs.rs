@@ -49,7 +49,7 @@ impl Workshop<'_> {
         let epochs = RunDir::open(&place.run).and_then(|run| run.read_metrics());
         epochs.is_ok_and(|epochs| epochs.len() == spec.config.epochs)
             && self.missing(spec, seed, &place).is_empty()
-            && (seed > spec.cuts || place.criteria().exists())
+            && (seed > spec.cuts || place.cuts().exists())
             && (seed > spec.laplace || self.laplace_left(&place).is_empty())
     }
 
@@ -135,8 +135,12 @@ impl Workshop<'_> {
                 return Ok(false);
             }
         }
-        if seed <= spec.cuts && !place.criteria().exists() {
-            cuts::try_cuts(&trainer, seed, &place.criteria())?;
+        if seed <= spec.cuts && !place.cuts().exists() {
+            let start = Instant::now();
+            let test = self.source(&predictor, "test")?;
+            let test = test.first(self.settings().test_images);
+            cuts::try_cuts(&trainer, self.backbone(), &test, &place)?;
+            output::text(&format!("  cuts of ranks in {:.0?}", start.elapsed()))?;
         }
         if seed <= spec.laplace {
             let test = self.source(&predictor, "test")?;

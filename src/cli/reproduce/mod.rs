@@ -13,12 +13,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use bayeslora::formats::RunDir;
-use bayeslora::metrics::{Predictions, log_mean_exp, nll_each};
+use bayeslora::metrics::log_mean_exp;
 use bayeslora::report::{RESULTS_FILE, Report, Results};
 use bayeslora::study::measure::{Material, measure};
 use bayeslora::study::{
-    Chosen, Place, RunSpec, Settings, Stored, candidates_of, default_multiplicity, fewest_ranks,
-    runs,
+    Chosen, Place, RunSpec, SAMPLES, Settings, Stored, candidates_of, default_multiplicity, runs,
 };
 use bayeslora::train::kl::KlMultiplicity;
 use clap::Args;
@@ -27,9 +26,6 @@ use super::context::{Bar, Context};
 use super::{output, tables};
 use options::{Options, Shard};
 use workshop::Workshop;
-
-/// Gate samples that kappa is chosen with.
-const SAMPLES: usize = 8;
 
 #[derive(Args)]
 pub struct ReproduceArgs {
@@ -61,8 +57,10 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     }
     let chosen = choose(&workshop, &settings, &candidates)?;
     output::text(&format!(
-        "\nkl-multiplicity {} by validation NLL and ranks: about {} ranks a layer are left",
-        chosen.kl_multiplicity, chosen.rank_per_layer
+        "\nkl-multiplicity {} by {}: about {} ranks a layer are left",
+        chosen.kl_multiplicity,
+        settings.kappa_by.in_words(),
+        chosen.rank_per_layer
     ))?;
     let runs = runs(&settings, &chosen);
     let shard = args.shard.unwrap_or(all);
@@ -151,7 +149,7 @@ fn summary(results: &Results) -> String {
     table.trim_fmt()
 }
 
-/// The fewest ranks within a standard error of the lowest validation NLL.
+/// Kappa from the validation images, as the scale chooses it.
 fn choose(workshop: &Workshop, settings: &Settings, candidates: &[RunSpec]) -> Result<Chosen> {
     let labels = workshop.validation_labels(&candidates[0])?;
     let mut nll = Vec::new();
@@ -162,14 +160,17 @@ fn choose(workshop: &Workshop, settings: &Settings, candidates: &[RunSpec]) -> R
             .read(&Stored::samples("validation", SAMPLES))
             .context("kappa is chosen by runs that are not there yet")?;
         let log_probs = log_mean_exp(&found.values, found.samples);
-        let predictions = Predictions::from_log_probs(&log_probs, &labels, found.classes)?;
-        nll.push(nll_each(&predictions));
+        nll.push(
+            settings
+                .kappa_by
+                .nll_each(&log_probs, &labels, found.classes)?,
+        );
         let epochs = RunDir::open(&place.run)?.read_metrics()?;
         let rank = epochs.last().and_then(|epoch| epoch["rank"].as_u64());
         ranks.push(rank.context("the last epoch has no rank")? as usize);
     }
     let each: Vec<&[f64]> = nll.iter().map(Vec::as_slice).collect();
-    let best = fewest_ranks(&ranks, &each);
+    let best = settings.kappa_by.best(&ranks, &each);
     let epochs = RunDir::open(Place::new(workshop.out(), &candidates[0].name, 1).run)?;
     let layers = epochs.read_metrics()?[0]["ranks"]
         .as_object()

@@ -1,7 +1,7 @@
 //! The figures of a study, one file per group: each turns the results into a section.
 
 mod corruptions;
-mod criteria;
+mod cuts;
 mod examples;
 mod kappa;
 mod prunes;
@@ -25,7 +25,7 @@ pub fn sections(results: &Results) -> Vec<Section> {
         kappa::section(results),
         ranks::section(results),
         prunes::section(results),
-        criteria::section(results),
+        cuts::section(results),
         reliability::section(results),
         selective::section(results),
         samples::section(results),

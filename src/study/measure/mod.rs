@@ -3,6 +3,7 @@
 mod answers;
 mod compare;
 mod corrupted;
+mod cuts;
 mod examples;
 mod pairs;
 mod rows;
@@ -116,7 +117,7 @@ pub fn measure(
         comparisons,
         kappa: training::kappa(material)?,
         prunes: training::prunes(material)?,
-        criteria: training::criteria(material)?,
+        cuts: cuts::cuts(material, &bootstrap)?,
         sample_counts,
         unfamiliar,
         corruptions,

@@ -141,7 +141,8 @@ pub fn correct_each(predictions: &Predictions) -> Vec<f64> {
         .collect()
 }
 
-fn mean_score(by_seed: &[Vec<f64>], bootstrap: &Bootstrap) -> Score {
+/// The mean over images and seeds of a value an image `[seed][image]`, with its interval.
+pub fn mean_score(by_seed: &[Vec<f64>], bootstrap: &Bootstrap) -> Score {
     let means = by_seed.iter().map(|values| mean(values)).collect();
     Score {
         interval: Some(bootstrap.mean(&mean_over_seeds(by_seed))),

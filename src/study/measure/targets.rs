@@ -13,6 +13,8 @@ const ACCURACY_LOSS: f64 = 0.003;
 const CUT_ACCURACY: f64 = 0.001;
 /// NLL that a cut may cost, in nats.
 const CUT_NLL: f64 = 0.005;
+/// NLL that half of the ranks may cost, in nats.
+const HALF_NLL: f64 = 0.004;
 /// How far final ranks may lie apart, as a share of the smallest.
 const RANK_SPREAD: f64 = 0.2;
 /// Single passes that eight samples may cost.
@@ -75,6 +77,15 @@ pub fn targets(material: &Material, results: &Results) -> Vec<Target> {
         "no cut costs more than 0.1 points or 0.005 NLL",
         worst_cuts(results, &gated.title),
     );
+    for run in material.headline() {
+        add(
+            &format!(
+                "half of the ranks of {} cut for at most .004 NLL and 0.1 points, by interval",
+                run.title
+            ),
+            half_cut(results, run),
+        );
+    }
     add(
         "final ranks within 20 % over the initial ranks",
         final_ranks(material, results),
@@ -153,6 +164,25 @@ fn worst_cuts(results: &Results, run: &str) -> Option<(String, Option<bool>)> {
         decimal(worst_nll, 4)
     );
     Some((found, Some(good == cuts.len())))
+}
+
+/// In the basis of the evidence, mean weights on the test images.
+fn half_cut(results: &Results, run: &RunSpec) -> Option<(String, Option<bool>)> {
+    let mut cuts = results.cuts.iter();
+    let cut = cuts.find(|cut| {
+        (cut.run.as_str(), cut.gauge.as_str(), cut.share) == (&run.name, "evidence", Some(0.5))
+    })?;
+    let test = cut.test.as_ref()?;
+    let (nll, accuracy) = (test.nll_change.interval?, test.accuracy_change.interval?);
+    let found = format!(
+        "NLL {} ({}); accuracy {} ({})",
+        signed(nll.estimate, 4),
+        range(&nll, 4),
+        signed(accuracy.estimate, 4),
+        range(&accuracy, 4)
+    );
+    let reached = nll.high <= HALF_NLL && accuracy.low >= -CUT_ACCURACY;
+    Some((found, Some(reached)))
 }
 
 fn final_ranks(material: &Material, results: &Results) -> Option<(String, Option<bool>)> {

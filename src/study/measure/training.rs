@@ -1,13 +1,11 @@
 //! What the runs' own records say: epochs, prunes, kappa, times.
 
-use std::fs;
-
 use serde_json::Value;
 
 use super::Material;
 use super::scores::{over_seeds, short_scores};
 use crate::formats::{Adapter, RunDir};
-use crate::report::{CriterionPoint, EpochPoint, KappaPoint, PruneRecord, Row, Score, Study};
+use crate::report::{EpochPoint, KappaPoint, PruneRecord, Row, Study};
 use crate::study::runs::SAMPLES;
 use crate::study::{Cost, Place, RunSpec, Stored, StudyError};
 use crate::train::Method;
@@ -160,37 +158,6 @@ pub fn kappa(material: &Material) -> Result<Vec<KappaPoint>, StudyError> {
         });
     }
     Ok(points)
-}
-
-/// The finished adapters cut further by three criteria, which `reproduce` has tried by seed.
-pub fn criteria(material: &Material) -> Result<Vec<CriterionPoint>, StudyError> {
-    let [_, gated] = material.headline();
-    // [seed][point]
-    let mut seeds: Vec<Vec<CriterionPoint>> = Vec::new();
-    for seed in 1..=gated.seeds {
-        let file = Place::new(material.out, &gated.name, seed).criteria();
-        if let Ok(text) = fs::read_to_string(&file) {
-            let points = serde_json::from_str(&text);
-            seeds.push(points.map_err(|source| StudyError::Json { path: file, source })?);
-        }
-    }
-    let Some(first) = seeds.first() else {
-        return Ok(Vec::new());
-    };
-    let points = (0..first.len()).filter(|place| seeds.iter().all(|seed| seed.len() > *place));
-    Ok(points
-        .map(|place| {
-            let over = |value: fn(&CriterionPoint) -> f64| -> Score {
-                over_seeds(seeds.iter().map(|seed| value(&seed[place])).collect())
-            };
-            CriterionPoint {
-                criterion: first[place].criterion.clone(),
-                ranks: over(|point| point.ranks).mean,
-                accuracy: over(|point| point.accuracy.mean),
-                nll: over(|point| point.nll.mean),
-            }
-        })
-        .collect())
 }
 
 /// The head of the report with the environments and the time of the runs.
