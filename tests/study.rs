@@ -99,6 +99,7 @@ fn settings() -> Settings {
         headline_seeds: 2,
         seeds: 1,
         resamples: 200,
+        cut_shares: &CUT_SHARES,
         ..Scale::Smoke.settings()
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::KappaBy;
+use super::{CUT_SHARES, KappaBy, SAMPLED_SHARE};
 use crate::predict::laplace::LaplaceStructure::{
     AdapterDiag, AdapterKron, Gates, LastLayerFull, LastLayerKron,
 };
@@ -63,6 +63,8 @@ pub struct Settings {
     pub seeds: u64,
     /// Of the headline rows, how many are cut further.
     pub cut_seeds: u64,
+    /// Shares of the ranks that their cuts leave.
+    pub cut_shares: &'static [f64],
     pub kappa_by: KappaBy,
     /// Test images of the headline rows; all where `None`.
     pub headline_images: Option<usize>,
@@ -102,6 +104,7 @@ impl Scale {
                 headline_seeds: 5,
                 seeds: 5,
                 cut_seeds: 5,
+                cut_shares: &CUT_SHARES,
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: None,
                 test_images: 10_000,
@@ -121,6 +124,7 @@ impl Scale {
                 headline_seeds: 5,
                 seeds: 3,
                 cut_seeds: 3,
+                cut_shares: &CUT_SHARES,
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: None,
                 test_images: 2_000,
@@ -146,6 +150,7 @@ impl Scale {
                 headline_seeds: 2,
                 seeds: 1,
                 cut_seeds: 1,
+                cut_shares: &[SAMPLED_SHARE],
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: Some(100),
                 test_images: 50,

@@ -4,9 +4,7 @@ use anyhow::{Context as _, Result};
 use bayeslora::formats::{Adapter, write_atomic};
 use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
 use bayeslora::predict::{GateFactors, Labels, Predictor, Samples, Source};
-use bayeslora::study::{
-    CUT_SHARES, CutLine, CutRecord, Place, SAMPLED_SHARE, SAMPLES, Stored, cut_lines,
-};
+use bayeslora::study::{CutLine, CutRecord, Place, SAMPLED_SHARE, SAMPLES, Stored, cut_lines};
 use bayeslora::train::gauge::{Cut, EVIDENCE_IMAGES, Evidence, Posterior, Ranks};
 use bayeslora::train::{PruneGauge, Trainer, weakest};
 
@@ -18,6 +16,7 @@ pub fn try_cuts(
     trainer: &Trainer,
     backbone: &Backbone,
     test: &Source,
+    shares: &[f64],
     place: &Place,
 ) -> Result<()> {
     let validation = trainer.validation_set().context("no validation images")?;
@@ -25,7 +24,7 @@ pub fn try_cuts(
     let evidence = evidence(trainer, validation)?;
     let gated = adapter.layers.iter().all(|layer| layer.log_alpha.is_some());
     let lines = cut_lines(gated, trainer.config().seed);
-    let (bar, total) = (Bar::default(), lines.len() * CUT_SHARES.len());
+    let (bar, total) = (Bar::default(), lines.len() * shares.len());
     let mut records = Vec::new();
     let mut found: Option<(PruneGauge, Ranks)> = None;
     for line in lines {
@@ -38,7 +37,7 @@ pub fn try_cuts(
             }
         };
         let order = weakest(&ranks.scores(line.order)?, 0);
-        for share in [1.0].into_iter().chain(CUT_SHARES) {
+        for share in std::iter::once(1.0).chain(shares.iter().copied()) {
             let left = (share * order.len() as f64).round() as usize;
             let gone = &order[..order.len() - left];
             let cut = ranks.without(gone);
@@ -61,7 +60,7 @@ pub fn try_cuts(
                     share,
                 };
                 cutting.answer(&cut, gated, [("validation", validation), ("test", test)])?;
-                let done = records.len() * CUT_SHARES.len() / (CUT_SHARES.len() + 1);
+                let done = records.len() * shares.len() / (shares.len() + 1);
                 bar.show("cutting ranks", done, total);
             }
         }

@@ -139,7 +139,8 @@ impl Workshop<'_> {
             let start = Instant::now();
             let test = self.source(&predictor, "test")?;
             let test = test.first(self.settings().test_images);
-            cuts::try_cuts(&trainer, self.backbone(), &test, &place)?;
+            let shares = self.settings().cut_shares;
+            cuts::try_cuts(&trainer, self.backbone(), &test, shares, &place)?;
             output::text(&format!("  cuts of ranks in {:.0?}", start.elapsed()))?;
         }
         if seed <= spec.laplace {

@@ -7,8 +7,7 @@ use super::{Answers, Material};
 use crate::metrics::{Bootstrap, mean_kl, nll_each};
 use crate::report::{CutEffect, CutPoint, Score};
 use crate::study::{
-    CUT_SHARES, CutLine, CutRecord, Place, RunSpec, SAMPLED_SHARE, SAMPLES, Stored, StudyError,
-    cut_lines,
+    CutLine, CutRecord, Place, RunSpec, SAMPLED_SHARE, SAMPLES, Stored, StudyError, cut_lines,
 };
 
 /// Every line of both headline runs, from no cut on, as far as there are answers.
@@ -31,8 +30,8 @@ pub fn cuts(material: &Material, bootstrap: &Bootstrap) -> Result<Vec<CutPoint>,
                     .map(|((seed, records), lines)| (*seed, &records[..], lines[number]))
                     .collect(),
             };
-            for share in [1.0].into_iter().chain(CUT_SHARES) {
-                points.push(line.point(share, bootstrap)?);
+            for share in std::iter::once(&1.0).chain(material.settings.cut_shares) {
+                points.push(line.point(*share, bootstrap)?);
             }
         }
     }
