@@ -294,10 +294,18 @@ fn close(
     print_test_rows(&rows)?;
     results.keep(run)?;
     let adapter = trainer.predictor();
-    let layout = adapter.layout();
+    let (layout, config) = (adapter.layout(), trainer.config());
+    let uncut = layout
+        .layers
+        .iter()
+        .all(|layer| layer.rank() == config.rank);
     output::text(&format!(
-        "\n{} ranks, {} adapter parameters; run written to {} ({})",
+        "\n{} ranks{}, {} adapter parameters; run written to {} ({})",
         layout.total_rank(),
+        match config.auto_rank && uncut {
+            true => " (--rank auto has cut none: see --prune-from and --prune-every)",
+            false => "",
+        },
         layout.adapter_parameters(),
         run.path().display(),
         gpu.info().name

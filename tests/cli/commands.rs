@@ -670,7 +670,7 @@ fn prune_refuses_what_makes_no_sense() {
     );
     refuses(
         on(&path, "prune --threshold 0 --out").arg(&path),
-        &["--out", "already holds"],
+        &["--out", "a new or an empty directory"],
     );
     change_config(&path, "data = \"sample\"\n", "");
     refuses(

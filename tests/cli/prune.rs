@@ -238,7 +238,7 @@ fn refusals_name_the_way_out() {
     refuses(
         &lora,
         "prune --keep .5 --by alpha",
-        &["--by alpha", "without gates", "--by singular-value"],
+        &["--by alpha", "without gates", "--gauge svd"],
     );
     refuses(
         &lora,

@@ -65,11 +65,16 @@ impl Choices {
         ensure!(
             gauge == PruneGauge::None || !by_alpha,
             "{} goes by log alpha, which gates have only in the basis that they were trained in; take --gauge none, \
-             or --keep with --by singular-value",
+             or leave the order to the basis{}",
             if args.threshold.is_some() {
                 "--threshold"
             } else {
                 "--by alpha"
+            },
+            if args.threshold.is_some() {
+                ", with --keep"
+            } else {
+                ""
             },
         );
         ensure!(
@@ -136,7 +141,8 @@ fn require_alpha(args: &PruneArgs, run: &Run, gated: bool) -> Result<()> {
         None => "--by alpha",
     };
     let (path, method) = (run.dir.path().display(), &run.adapter.method);
-    let instead = "take --keep, --keep-ranks, --max-nll-increase or --max-accuracy-drop, with --by singular-value";
+    let instead =
+        "take --keep, --keep-ranks, --max-nll-increase or --max-accuracy-drop, with --gauge svd";
     if run.adapter.is_mixed() {
         bail!(
             "{option}: the gates of {path} are mixed, so its ranks have no log alpha of their own to prune by; {instead}"

@@ -89,12 +89,14 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     run.refuse_ensemble("`prune`")?;
     let choices = Choices::new(args, &run)?;
     let left = left(args, &run)?;
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => free_directory(run.dir.path()),
-    };
     // Before anything long starts.
-    RunDir::require_new(&out).context("--out")?;
+    if let Some(out) = &args.out {
+        ensure!(
+            RunDir::require_new(out).is_ok(),
+            "--out {}: a pruned run is written into a new or an empty directory, and this is neither; choose another",
+            out.display()
+        );
+    }
     let bar = Bar::default();
     let images = Images::open(&run, args.data.as_ref(), choices.need_evidence(), &bar)?;
     let gpu = context.gpu()?;
@@ -163,6 +165,9 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         written: None,
     };
     let wanted = args.out.is_some() || !args.dry_run && count > 0;
+    // Only now: another `prune` of this run may have taken a name meanwhile.
+    let out = args.out.clone();
+    let out = out.unwrap_or_else(|| free_directory(run.dir.path()));
     let written = match wanted {
         true => write(&run, &chosen.adapter, &out),
         false => Ok(()),
