@@ -368,7 +368,7 @@ fn cuts_are_drawn_by_run_and_line() {
         let path = dir.path().join("figures").join(name);
         fs::read_to_string(path).unwrap()
     };
-    assert!(drawn("cuts-lora.csv").contains("at random,10,"));
+    assert!(drawn("cuts-lora.csv").contains("at random\",10,"));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub struct CutRecord {
     /// Of the ranks, what is left: 1 before any cut.
     pub share: f64,
     pub ranks: usize,
-    /// Numbers that the adapter has, a full matrix of gates a layer where they are mixed.
+    /// Numbers that the adapter has, mixed gates included.
     pub scalars: usize,
     /// As the gates' gradients foretell it for the validation images, in nats per image.
     pub predicted_nll_change: f64,
