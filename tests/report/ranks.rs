@@ -76,7 +76,7 @@ pub fn cuts(draw: &mut Draw) -> Vec<CutPoint> {
                 continue;
             }
             for share in [1.0, 0.75, 0.5, 0.375, 0.25, 0.125] {
-                let lost = (1.0 - share as f64).powf(2.2) * fall;
+                let lost = f64::powf(1.0 - share, 2.2) * fall;
                 let mut score = |mean: f64, half: f64| {
                     draw.score(mean, 0.002 + lost * 0.1, 5, (half > 0.0).then_some(half))
                 };

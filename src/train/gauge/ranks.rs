@@ -115,7 +115,8 @@ impl<'a> Ranks<'a> {
     ) -> Result<Self, GaugeError> {
         let before = fitted(backbone, from)?;
         let (layout, state) = &before;
-        let (turns, singular) = turns(from, gauge, &before, evidence)?;
+        let (turns, values) = turns(from, gauge, &before, evidence)?;
+        let singular = (gauge == PruneGauge::Svd).then_some(values);
         let gradients = evidence.map(|found| Gradients {
             fisher: GateGradients::new(&found.fisher, &turns),
             held_out: GateGradients::new(&found.held_out, &turns),
@@ -251,19 +252,19 @@ impl Gradients {
     }
 }
 
-/// The turn of every layer, with the singular values where it is into the singular directions. Of latent ranks as many
+/// The turn of every layer, with what it says of each rank: in `svd` its singular value. Of latent ranks as many
 /// are left as the adapter has ranks.
 fn turns(
     adapter: &Adapter,
     gauge: PruneGauge,
     (layout, state): &(AdapterLayout, AdapterState),
     evidence: Option<&Evidence>,
-) -> Result<(Vec<Turn>, Option<Vec<Vec<f64>>>), GaugeError> {
+) -> Result<(Vec<Turn>, Vec<Vec<f64>>), GaugeError> {
     let layers = layout.layers.iter();
     let found = match gauge {
         PruneGauge::None => {
             let stay = layers.map(|layer| Turn::identity(layer.rank()));
-            return Ok((stay.collect(), None));
+            return Ok((stay.collect(), Vec::new()));
         }
         PruneGauge::Svd => super::turns(layout, state, |_, a, b| super::svd(a, b))?,
         PruneGauge::Evidence => {
@@ -280,8 +281,7 @@ fn turns(
         values.truncate(kept.len());
         (turn.keep(&kept), values)
     });
-    let (turns, values) = all.unzip();
-    Ok((turns, (gauge == PruneGauge::Svd).then_some(values)))
+    Ok(all.unzip())
 }
 
 /// log alpha of every rank by the run's own kappa.
