@@ -299,8 +299,9 @@ fn ctrl_c_leaves_a_run_that_goes_on() {
         .spawn()
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(120);
-    while !cut.join("checkpoint/state.safetensors").exists() {
-        assert!(Instant::now() < deadline, "no checkpoint yet");
+    // The last file of a start; before it nothing has been trained, and there is nothing to go on with.
+    while !cut.join("config.toml").exists() {
+        assert!(Instant::now() < deadline, "not started yet");
         std::thread::sleep(Duration::from_millis(5));
     }
     let interrupt = ["-s", "INT", &child.id().to_string()].map(str::to_owned);
