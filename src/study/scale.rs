@@ -18,7 +18,7 @@ pub enum Scale {
     Desk,
     /// As desk, trained four times as long, where plain LoRA overfits: about a day of two processor cores.
     Long,
-    /// Under three minutes: whether everything works, nothing to conclude from.
+    /// Some minutes: whether everything works, nothing to conclude from.
     Smoke,
 }
 

@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// `paper`: 224 pixels, 40 epochs, for a GPU; `desk`: some hours on two cores; `long`: the same with 20 epochs, a day;
-    /// `smoke`: three minutes [default: desk]
+    /// `smoke`: some minutes [default: desk]
     #[arg(long, value_name = "paper|desk|long|smoke", value_parser = scale)]
     scale: Option<Scale>,
     /// CIFAR-10 or another set, as `train --data` takes it [default: sample at scale smoke]
