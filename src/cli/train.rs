@@ -8,7 +8,7 @@ use bayeslora::data::Dataset;
 use bayeslora::formats::{RunDir, read_regular};
 use bayeslora::gpu::{Gpu, Precision};
 use bayeslora::model::PLAIN_VIEW;
-use bayeslora::predict::{Budget, Evaluated, Samples, Source};
+use bayeslora::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
 use bayeslora::train::{self, Method, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
@@ -306,7 +306,7 @@ fn close(
             true => " (--rank auto has cut none: see --prune-from and --prune-every)",
             false => "",
         },
-        layout.adapter_parameters(),
+        adapter.adapter_parameters(),
         run.path().display(),
         gpu.info().name
     ))

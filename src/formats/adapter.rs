@@ -22,6 +22,11 @@ pub enum GateDistribution {
 }
 
 impl GateDistribution {
+    /// Whether its noise is trained: that of dropout is an option.
+    pub fn is_learnt(self) -> bool {
+        self != Self::Bernoulli
+    }
+
     /// log alpha of each rank of a layer, `[r]`, from what stands in its place, A `[r, ...]` and B `[out, r]`.
     ///
     /// Of weights, where each has an alpha of its own, it is `rho_i - log mean_j mu_ij^2` over the rank's
@@ -153,10 +158,11 @@ impl Adapter {
         self.lora_alpha / self.initial_rank as f32
     }
 
-    /// The numbers of all layers: A, B and what is known of gates.
+    /// The trained numbers of all layers: A, B and learnt noise, and what mixes gates.
     pub fn scalars(&self) -> usize {
         let layer = |layer: &LayerAdapter| {
-            let gates = layer.log_alpha.as_ref().map_or(0, Vec::len);
+            let gates = layer.log_alpha.as_ref().filter(|_| self.gates.is_learnt());
+            let gates = gates.map_or(0, Vec::len);
             let mixing = layer.mixing.as_ref();
             let mixing = mixing.map_or(0, |mixing| mixing.left.len() + mixing.right.len());
             layer.lora_a.len() + layer.lora_b.len() + gates + mixing

@@ -233,11 +233,12 @@ impl AdapterLayout {
         self.layers.iter().map(LayoutLayer::rank).sum()
     }
 
-    /// Scalars of the adapters: A, B and log alpha.
-    pub fn adapter_parameters(&self) -> usize {
+    /// Trained scalars of the adapters: A and B, and log alpha if it is learnt.
+    pub fn adapter_parameters(&self, noise_is_learnt: bool) -> usize {
+        let noise = usize::from(noise_is_learnt);
         self.layers
             .iter()
-            .map(|layer| layer.rank() * (layer.params_per_rank() + 1))
+            .map(|layer| layer.rank() * (layer.params_per_rank() + noise))
             .sum()
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use half::f16;
 
 use super::resident::write_bytes;
-use super::{Graph, Map, Piece, PrefixInput, ResidentFeatures, ResidentImages};
+use super::{
+    FrozenNetwork, Graph, Map, Piece, PrefixInput, ResidentFeatures, ResidentImages, largest_chunk,
+};
 use crate::gpu::Gpu;
 
 /// What the rows of a batch are.
@@ -22,6 +24,18 @@ pub enum BatchInput {
     Features { map: Map },
     /// f16 features at the cut that lie on the GPU.
     ResidentFeatures(Arc<ResidentFeatures>),
+}
+
+impl BatchInput {
+    /// Rows that the frozen layers compute at a time, of `rows`: all where they are computed already.
+    pub fn chunk(&self, gpu: &Gpu, network: &FrozenNetwork, rows: usize) -> usize {
+        match self {
+            Self::Images { size, .. } | Self::Resident { size, .. } => {
+                largest_chunk(gpu, network, *size)
+            }
+            Self::Features { .. } | Self::ResidentFeatures(_) => rows,
+        }
+    }
 }
 
 /// How an image is looked at, before resizing: crop offset (x, y), whether it is flipped, and room for

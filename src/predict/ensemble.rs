@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::predictor::{Predictive, fitted};
+use super::predictor::Predictive;
 use super::{Budget, PredictError, Prediction, Predictor, Samples, Source};
 use crate::data::Dataset;
 use crate::formats::Adapter;
@@ -30,20 +30,11 @@ impl Ensemble {
         assert!(!adapters.is_empty(), "at least one member");
         let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
         let network = Arc::new(network);
-        let member = |adapter: &Adapter| {
-            let (layout, state) = fitted(backbone, adapter)?;
-            Ok(Predictor::with_state(
-                network.clone(),
-                layout,
-                &state,
-                adapter.scale(),
-                adapter.gates,
-                adapter.resolution,
-            ))
-        };
-        let members = adapters.iter().map(member);
+        let members = adapters
+            .iter()
+            .map(|adapter| Predictor::on(network.clone(), backbone, adapter));
         Ok(Self {
-            members: members.collect::<Result<_, PredictError>>()?,
+            members: members.collect::<Result<_, _>>()?,
         })
     }
 

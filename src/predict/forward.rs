@@ -4,7 +4,7 @@ use crate::formats::GateDistribution;
 use crate::gpu::{Gpu, GpuError, Plan, Reading};
 use crate::model::{
     self, AdapterLayout, AdapterSlots, Batch, BatchInput, Cut, DrawnWeights, FrozenNetwork,
-    GateTable, Graph, StepValues, largest_chunk,
+    GateTable, Graph, StepValues,
 };
 
 /// What a forward plan computes.
@@ -91,12 +91,7 @@ impl ForwardPlan {
         if let Some(drawn) = &drawn {
             slots = slots.with_factors(&mut graph, layout, &drawn.buffer);
         }
-        let chunk = match spec.input {
-            BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
-                largest_chunk(gpu, network, size)
-            }
-            BatchInput::Features { .. } | BatchInput::ResidentFeatures(_) => spec.examples,
-        };
+        let chunk = spec.input.chunk(gpu, network, spec.examples);
         let x = model::prefix(&mut graph, network, spec.cut, input, spec.examples, chunk);
         let activations = model::forward(&mut graph, network, spec.cut, layout, &slots, x, rows);
         let out = graph.builder.buffer("log probabilities", &log_probs);

@@ -10,7 +10,7 @@ use crate::data::{keyed_rng, prefetch};
 use crate::gpu::{Gpu, GpuError, Plan, Slot};
 use crate::model::{
     self, AdapterLayout, AdapterSlots, Batch, BatchInput, GateMode, Graph, LayoutLayer, Map,
-    StepValues, Tensor, largest_chunk,
+    StepValues, Tensor,
 };
 
 /// Whose labels the likelihood is of.
@@ -255,12 +255,7 @@ impl FactorPlan {
         let gates = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
         // Sums over the batch, which are not read.
         let sums = gpu.storage("gradients", 4 * layout.len as u64);
-        let chunk = match &input {
-            BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
-                largest_chunk(gpu, network, *size)
-            }
-            BatchInput::Features { .. } | BatchInput::ResidentFeatures(_) => rows,
-        };
+        let chunk = input.chunk(gpu, network, rows);
         let batch = Batch::new(gpu, input, rows);
         let mut graph = Graph::new(gpu, network.kernels);
         let source = batch.prefix_input(&mut graph);

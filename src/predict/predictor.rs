@@ -233,32 +233,39 @@ impl Predictor {
     /// # Errors
     /// The adapter belongs to another backbone or does not fit this one; the GPU fails.
     pub fn new(gpu: &Gpu, backbone: &Backbone, adapter: &Adapter) -> Result<Self, PredictError> {
-        let (layout, state) = fitted(backbone, adapter)?;
         let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
+        Self::on(network.into(), backbone, adapter)
+    }
+
+    /// Uploads an adapter alone, over its backbone that is on the device.
+    ///
+    /// # Errors
+    /// The adapter belongs to another backbone or does not fit this one.
+    pub fn on(
+        network: Arc<FrozenNetwork>,
+        backbone: &Backbone,
+        adapter: &Adapter,
+    ) -> Result<Self, PredictError> {
+        let (layout, state) = fitted(backbone, adapter)?;
         let (scale, size) = (adapter.scale(), adapter.resolution);
-        let network = Arc::new(network);
-        let predictor = Self::with_state(network, layout, &state, scale, adapter.gates, size);
         let ranks = adapter.layers.iter().map(LayerAdapter::rank).sum();
-        Ok(match adapter.is_mixed() {
-            true => Self {
-                stored: (ranks, adapter.scalars()),
-                ..predictor
-            },
-            false => predictor,
+        Ok(Self {
+            stored: (ranks, adapter.scalars()),
+            ..Self::with_state(network, layout, &state, scale, Some(adapter.gates), size)
         })
     }
 
-    /// Uploads parameters alone, over a network that is on the device.
+    /// Uploads parameters alone, over a network that is on the device; `gates` is `None` where every gate is 1.
     pub fn with_state(
         network: Arc<FrozenNetwork>,
         layout: AdapterLayout,
         state: &AdapterState,
         scale: f32,
-        distribution: GateDistribution,
+        gates: Option<GateDistribution>,
         size: usize,
     ) -> Self {
         let parameters = network.gpu.storage_with("parameters", &layout.pack(state));
-        Self::over(network, layout, parameters, scale, distribution, size)
+        Self::over(network, layout, parameters, scale, gates, size)
     }
 
     /// Predicts with parameters that lie on the device already, as while training.
@@ -267,7 +274,7 @@ impl Predictor {
         layout: AdapterLayout,
         parameters: wgpu::Buffer,
         scale: f32,
-        distribution: GateDistribution,
+        gates: Option<GateDistribution>,
         size: usize,
     ) -> Self {
         let convs: Vec<_> = layout
@@ -276,7 +283,8 @@ impl Predictor {
             .filter_map(|layer| layer.conv)
             .collect();
         let cut = network.resnet.cut(&convs);
-        let stored = (layout.total_rank(), layout.adapter_parameters());
+        let learnt = gates.is_some_and(GateDistribution::is_learnt);
+        let stored = (layout.total_rank(), layout.adapter_parameters(learnt));
         Self {
             network,
             cut,
@@ -284,7 +292,7 @@ impl Predictor {
             layout,
             parameters,
             scale,
-            distribution,
+            distribution: gates.unwrap_or_default(),
             size,
         }
     }

@@ -476,7 +476,7 @@ impl Trainer {
                 turned.layout.keep(&self.network.resnet, &kept),
                 &values,
                 self.config.scale(),
-                self.config.method.gates().unwrap_or_default(),
+                self.config.method.gates(),
                 self.config.resolution,
             );
             let cut = evaluate(&predictor, validation, Samples::MEAN, 0.0, &mut |_| ())?;
@@ -538,7 +538,7 @@ impl Trainer {
             self.trainable.layout.clone(),
             self.trainable.values.clone(),
             self.config.scale(),
-            self.config.method.gates().unwrap_or_default(),
+            self.config.method.gates(),
             self.config.resolution,
         )
     }

@@ -1,12 +1,12 @@
 //! A prune in a basis other than the one that training left the ranks in.
 
-use super::gauge::{self, EVIDENCE_IMAGES, GateGradients, GaugeError, Turn, best_log_alpha};
-use super::{PruneGauge, TrainConfig, TrainError, TrainableState};
+use super::gauge::{self, EVIDENCE_IMAGES, GateGradients, Turn};
+use super::{TrainConfig, TrainError, TrainableState};
 use crate::model::{AdapterLayout, ResNet};
 use crate::predict::{GateFactors, Labels, Predictor, Source};
 
-/// Nats that one prune of `--rank auto` may raise the held-out NLL by: about what half of the ranks cost in the basis of
-/// the evidence (`docs/ranks.md`). Training goes on after it.
+/// Nats that one prune of `--rank auto` may raise the held-out NLL by. Training goes on after it. A choice, not a measured
+/// optimum.
 pub(super) const AUTO_NLL_INCREASE: f64 = 2e-3;
 
 /// A run's parameters after a turn of every layer.
@@ -39,19 +39,13 @@ impl Turned {
         let factors = GateFactors::gather(predictor, train, images, labels, &mut |done| {
             progress(done, total);
         })?;
-        let turns = turns(config.prune_gauge(), layout, &state, &factors)?;
+        let found = gauge::turns_into(config.prune_gauge(), layout, &state.values, Some(&factors))?;
+        let turns: Vec<Turn> = found.into_iter().map(|(turn, _)| turn).collect();
         let evidence = GateGradients::new(&factors, &turns).evidence(train.dataset.len());
-        let multiplicity = config.kl_multiplicity.expect("resolved");
-        let layers = layout.layers.iter().zip(&evidence);
-        let log_alpha = layers.map(|(layer, evidence)| -> Vec<f32> {
-            let kappa = config.kl_scale * multiplicity.kappa(layer.params_per_rank());
-            let ranks = evidence.iter();
-            match config.method.learns_noise() {
-                true => ranks.map(|e| best_log_alpha(kappa, *e) as f32).collect(),
-                false => vec![0.0; evidence.len()],
-            }
-        });
-        let log_alpha: Vec<_> = log_alpha.collect();
+        let log_alpha = match config.method.learns_noise() {
+            true => gauge::refitted(config, layout, &evidence).expect("kappa is resolved"),
+            false => evidence.iter().map(|of| vec![0.0; of.len()]).collect(),
+        };
         state.turn(layout, &turns, &log_alpha);
         Ok(Self {
             layout: gauge::turned_layout(layout, resnet, &turns),
@@ -59,21 +53,4 @@ impl Turned {
             evidence,
         })
     }
-}
-
-fn turns(
-    gauge: PruneGauge,
-    layout: &AdapterLayout,
-    state: &TrainableState,
-    factors: &GateFactors,
-) -> Result<Vec<Turn>, GaugeError> {
-    let found = match gauge {
-        PruneGauge::None => {
-            let layers = layout.layers.iter();
-            return Ok(layers.map(|layer| Turn::identity(layer.rank())).collect());
-        }
-        PruneGauge::Svd => gauge::turns(layout, &state.values, |_, a, b| gauge::svd(a, b))?,
-        PruneGauge::Evidence => gauge::evidence_turns(layout, &state.values, factors)?,
-    };
-    Ok(found.into_iter().map(|(turn, _)| turn).collect())
 }

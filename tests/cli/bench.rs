@@ -4,21 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::program::bayeslora;
+
 /// The quickest scenario with a speed, at the smallest setting.
 const QUICK: &str = "bench --filter train-cached --batch 2 --size 32 --rank 1";
-
-fn bayeslora(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.env_remove("BAYESLORA_ADAPTER");
-    command.args(line.split_whitespace());
-    command
-}
 
 /// The one JSON document on standard output.
 fn json(output: &[u8]) -> Value {

@@ -11,6 +11,7 @@ use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::program::copy;
 use crate::sealed::change_config;
 
 fn bayeslora() -> Command {
@@ -47,18 +48,6 @@ fn run() -> (TempDir, PathBuf) {
     let (from, to) = (TRAINED.path().join("run"), dir.path().join("run"));
     copy(&from, &to);
     (dir, to)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => drop(fs::copy(&path, &target).unwrap()),
-        }
-    }
 }
 
 /// A command on the given run.

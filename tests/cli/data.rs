@@ -10,18 +10,13 @@ use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::program::{bayeslora, copy};
+
 const OPTIONS: &str = "--rank 2 --targets layer4.1 --resolution 32 --epochs 1 --batch-size 8 \
                        --validation 0.2 --augment none";
 const CLASSES: [&str; 3] = ["ant", "bee", "cat"];
 /// Of each class.
 const IMAGES: usize = 20;
-
-fn bayeslora(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.env_remove("BAYESLORA_ADAPTER");
-    command.args(line.split_whitespace());
-    command
-}
 
 /// A picture that no other number has.
 fn picture(path: &Path, number: usize) {
@@ -77,18 +72,6 @@ fn copied() -> Copy {
         data: dir.path().join("photos"),
         run: dir.path().join("run"),
         _dir: dir,
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => drop(fs::copy(&path, &target).unwrap()),
-        }
     }
 }
 

@@ -3,19 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use predicates::str::contains;
 use serde_json::Value;
 
+use crate::program::bayeslora;
+
 const TINY: &str = "--data sample --limit-train 100 --limit-test 10 --rank 2 --targets layer4.1 \
                     --resolution 32 --validation 0.2 --epochs 1 --lr 0.01";
-
-fn bayeslora(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.env_remove("BAYESLORA_ADAPTER");
-    command.args(line.split_whitespace());
-    command
-}
 
 fn json(line: &str) -> Value {
     let output = bayeslora(line).assert().success().get_output().clone();

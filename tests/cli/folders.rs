@@ -10,12 +10,7 @@ use predicates::str::contains;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-fn bayeslora(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.env_remove("BAYESLORA_ADAPTER");
-    command.args(arguments.split_whitespace());
-    command
-}
+use crate::program::bayeslora;
 
 fn picture(path: &Path, shade: u8) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -8,15 +8,10 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 
+use crate::program::bayeslora;
+
 const TINY: &str = "--data sample --limit-train 100 --limit-test 10 --rank 2 --targets layer4.1 \
                     --resolution 32 --epochs 1 --method lora";
-
-fn bayeslora(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.env_remove("BAYESLORA_ADAPTER");
-    command.args(line.split_whitespace());
-    command
-}
 
 fn train(out: &Path, options: &str) {
     let line = format!("train {TINY} {options} --out {}", out.display());

@@ -6,6 +6,7 @@ mod data;
 mod ensemble;
 mod folders;
 mod laplace;
+mod program;
 mod prune;
 mod report;
 mod reproduce;

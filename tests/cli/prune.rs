@@ -1,6 +1,5 @@
 //! `prune` as users meet it: bases, orders, limits, what is refused and why.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -11,11 +10,7 @@ use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn bayeslora() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.env_remove("BAYESLORA_ADAPTER");
-    command
-}
+use crate::program::{bayeslora, copy};
 
 const TRAIN: &str = "train --data sample --limit-train 100 --limit-test 10 --epochs 1 --rank 3 --targets layer4.1 \
                      --resolution 32 --validation 0.2 --lr 0.01";
@@ -23,9 +18,7 @@ const TRAIN: &str = "train --data sample --limit-train 100 --limit-test 10 --epo
 fn train(options: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let line = format!("{TRAIN} {options}");
-    let mut command = bayeslora();
-    command.args(line.split_whitespace());
-    command
+    bayeslora(&line)
         .arg("--out")
         .arg(dir.path().join("run"))
         .assert()
@@ -44,21 +37,9 @@ fn run(of: &TempDir) -> (TempDir, PathBuf) {
     (dir, to)
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => drop(fs::copy(&path, &target).unwrap()),
-        }
-    }
-}
-
 fn on(run: &Path, line: &str) -> Command {
     let mut words = line.split_whitespace();
-    let mut command = bayeslora();
+    let mut command = bayeslora("");
     command.args(words.next());
     command.arg("--run").arg(run).args(words);
     command
@@ -227,6 +208,22 @@ fn gates_are_not_left_behind_unsaid() {
     let cut = adapter(&out);
     assert!(cut.layers.iter().all(|layer| layer.log_alpha.is_none()));
     assert_eq!(cut.method, "bayeslora, mean weights");
+}
+
+/// A, B and, where it is learnt, log alpha: whoever counts.
+#[test]
+fn scalars_are_those_that_are_trained() {
+    let per_rank = 512 * 9 + 512;
+    for (of, expected) in [(&LORA, 6 * per_rank), (&GATED, 6 * (per_rank + 1))] {
+        let (_dir, run) = run(of);
+        let trained = std::fs::read_to_string(run.join("results.json")).unwrap();
+        let trained: Value = serde_json::from_str(&trained).unwrap();
+        assert_eq!(trained["mean"]["adapter_parameters"], expected);
+        let line = "eval --data sample --limit-test 10 --samples 0 --json";
+        assert_eq!(json(&mut on(&run, line))["adapter_parameters"], expected);
+        let line = "prune --keep 1 --gauge none --dry-run --json";
+        assert_eq!(json(&mut on(&run, line))["scalars_before"], expected);
+    }
 }
 
 #[test]

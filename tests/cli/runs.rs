@@ -11,6 +11,8 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use tempfile::TempDir;
 
+use crate::program::copy;
+
 const TINY: &str = "--data sample --limit-train 100 --limit-test 10 --rank 2 --targets layer4.1 \
                     --resolution 32 --validation 0.2 --batch-size 8 --epochs 3";
 
@@ -50,18 +52,6 @@ fn unfinished() -> (TempDir, PathBuf) {
     let (dir, run) = run();
     fs::remove_file(run.join("checkpoint/state.safetensors")).unwrap();
     (dir, run)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => drop(fs::copy(&path, &target).unwrap()),
-        }
-    }
 }
 
 /// What training has made, byte for byte.

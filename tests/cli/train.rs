@@ -379,7 +379,8 @@ fn ranks_are_found_on_the_way() {
         "{tiny} --epochs 1 --method lora --config {}",
         file.display()
     );
-    train(&other, &line).assert().success();
+    let said = train(&other, &line).assert().success();
+    said.stdout(contains("--rank auto has cut none"));
     let config = fs::read_to_string(other.join("config.toml")).unwrap();
     assert!(
         config.contains("rank = 5\n") && config.contains("auto-rank = true\n"),

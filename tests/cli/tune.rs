@@ -8,6 +8,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 
+use crate::program::bayeslora;
 use crate::sealed::change_config;
 
 /// Nine steps, six of them before the one prune: enough for log alpha to get from -5 past 0 where
@@ -15,13 +16,6 @@ use crate::sealed::change_config;
 const TINY: &str = "--data sample --limit-train 100 --limit-test 10 --rank 3 --targets layer4.1 \
                     --resolution 32 --validation 0.2 --epochs 3 --lr 0.01 --lr-log-alpha 1.2 \
                     --lr-schedule constant --kl-freeze 0 --beta-warmup 0 --prune-from 2";
-
-fn bayeslora(line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
-    command.env_remove("BAYESLORA_ADAPTER");
-    command.args(line.split_whitespace());
-    command
-}
 
 fn train(out: &Path, options: &str) {
     let line = format!("train {TINY} {options} --out {}", out.display());

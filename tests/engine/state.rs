@@ -89,7 +89,7 @@ fn segments(layout: &AdapterLayout) -> Vec<Segment> {
 }
 
 fn parameters(layout: &AdapterLayout) -> usize {
-    layout.adapter_parameters() + layout.classes * (layout.features + 1)
+    layout.adapter_parameters(true) + layout.classes * (layout.features + 1)
 }
 
 /// For every layer some places in increasing order.
@@ -244,7 +244,7 @@ proptest! {
 
         let none = vec![Vec::new(); case.ids.len()];
         let empty = layout.keep(&case.resnet, &none);
-        prop_assert_eq!((empty.total_rank(), empty.adapter_parameters()), (0, 0));
+        prop_assert_eq!((empty.total_rank(), empty.adapter_parameters(true)), (0, 0));
         prop_assert!(case.convs.iter().all(|place| empty.of_conv(*place).is_none()));
         prop_assert!(empty.of_head().is_none());
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bayeslora::gpu::{Candidate, Gpu, GpuOptions, Plan, Slot, ranked};
+use bayeslora::gpu::{Candidate, Gpu, GpuOptions, Plan, Slot, compared, ranked};
 use bayeslora::model::{
     ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph, KernelChoice,
     Map, ProductKernel, rank_kernels,
@@ -31,8 +31,20 @@ fn shape() -> ConvShape {
     }
 }
 
-/// A convolution whose weights are all `value`.
+/// A convolution of one row whose weights are all `value`.
 fn constant(gpu: &Gpu, value: f32) -> (Plan, Slot) {
+    let map = Map::square(1, 4);
+    convolution(gpu, KernelChoice::PLAIN, [value; 16], map, &[1.0; 4])
+}
+
+/// A 1x1 convolution from four channels to four of one row.
+fn convolution(
+    gpu: &Gpu,
+    kernels: KernelChoice,
+    weight: [f32; 16],
+    map: Map,
+    data: &[f32],
+) -> (Plan, Slot) {
     let spec = ConvSpec {
         name: "constant".into(),
         norm: String::new(),
@@ -43,13 +55,13 @@ fn constant(gpu: &Gpu, value: f32) -> (Plan, Slot) {
         pad: 0,
     };
     let weights = ConvWeights {
-        weight: vec![value; 16],
+        weight: weight.into(),
         gain: vec![1.0; 4],
         bias: vec![0.0; 4],
     };
     let frozen = FrozenConv::new(gpu, &spec, Arc::new(weights));
-    let mut graph = Graph::new(gpu, KernelChoice::PLAIN);
-    let input = graph.constant("test input", Map::square(1, 4), 1, &[1.0; 4]);
+    let mut graph = Graph::new(gpu, kernels);
+    let input = graph.constant("test input", map, 1, data);
     let out = graph.conv_forward(ConvForward {
         frozen: &frozen,
         input,
@@ -60,6 +72,27 @@ fn constant(gpu: &Gpu, value: f32) -> (Plan, Slot) {
     });
     graph.builder.keep(out.slot);
     (graph.builder.build().unwrap(), out.slot)
+}
+
+#[test]
+fn of_a_large_result_its_ends_and_its_middle_are_compared() {
+    let gpu = gpu(None);
+    let map = Map {
+        height: 1000,
+        width: 900,
+        channels: 4,
+    };
+    let data: Vec<f32> = (0..map.floats()).map(|i| i as f32).collect();
+    let identity = std::array::from_fn(|i| f32::from(u8::from(i % 5 == 0)));
+    for kernels in [KernelChoice::PLAIN, KernelChoice::for_gpu(&gpu)] {
+        let (plan, result) = convolution(&gpu, kernels, identity, map, &data);
+        plan.run();
+        let parts = compared(&plan, result).unwrap();
+        const PART: usize = 1 << 20;
+        let starts = [0, (data.len() - PART) / 2, data.len() - PART];
+        let expected = starts.map(|start| &data[start..start + PART]).concat();
+        assert!(parts == expected);
+    }
 }
 
 #[test]

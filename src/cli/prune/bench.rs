@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use bayeslora::data::Dataset;
 use bayeslora::data::reuse::Part;
-use bayeslora::formats::GateDistribution;
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice, PLAIN_VIEW};
 use bayeslora::predict::{
@@ -114,7 +113,7 @@ impl Bench {
             layout.clone(),
             state,
             self.scale,
-            GateDistribution::Gaussian,
+            None,
             self.size,
         )
     }

@@ -122,7 +122,7 @@ impl Cutting<'_> {
             layout,
             state,
             self.adapter.scale(),
-            self.adapter.gates,
+            Some(self.adapter.gates),
             self.adapter.resolution,
         )
     }

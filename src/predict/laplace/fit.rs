@@ -13,7 +13,7 @@ use super::{
 };
 use crate::metrics::{self, Predictions, SampledProbabilities, log_mean_exp};
 use crate::predict::source::spread;
-use crate::predict::{Evaluated, Predictor, Source};
+use crate::predict::{Evaluated, Predictive as _, Predictor, Source};
 
 /// A Laplace approximation around a predictor's mean weights.
 pub struct Laplace<'a> {
@@ -220,7 +220,7 @@ impl<'a> Laplace<'a> {
             scores: metrics::evaluate(&predictions, Some(&mutual_information)),
             effective_rank: layout.total_rank() as f64,
             rank_count: layout.total_rank(),
-            adapter_parameters: layout.adapter_parameters(),
+            adapter_parameters: self.predictor.adapter_parameters(),
             seconds: start.elapsed().as_secs_f64(),
             log_probs,
             mutual_information,

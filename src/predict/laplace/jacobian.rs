@@ -2,9 +2,7 @@
 
 use super::factors::{Site, SiteValues};
 use crate::gpu::{Gpu, GpuError, Plan, Slot};
-use crate::model::{
-    self, AdapterFactors, AdapterSlots, Batch, BatchInput, Graph, Map, Tensor, largest_chunk,
-};
+use crate::model::{self, AdapterFactors, AdapterSlots, Batch, BatchInput, Graph, Map, Tensor};
 use crate::predict::Predictor;
 
 /// What the logits are differentiated by.
@@ -72,12 +70,7 @@ impl JacobianPlan {
         let storage = |label, floats: usize| gpu.storage(label, 4 * floats.max(4) as u64);
         let (_, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
         let ones = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
-        let chunk = match &input {
-            BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
-                largest_chunk(gpu, network, *size)
-            }
-            BatchInput::Features { .. } | BatchInput::ResidentFeatures(_) => rows,
-        };
+        let chunk = input.chunk(gpu, network, rows);
         let batch = Batch::new(gpu, input, rows);
         let mut graph = Graph::new(gpu, network.kernels);
         let source = batch.prefix_input(&mut graph);

@@ -53,19 +53,9 @@ pub fn adapter_parameters(
     for seed in seeds {
         let place = Place::new(material.out, &spec.name, *seed);
         let adapter = Adapter::load_peft(RunDir::open(&place.run)?.adapter_dir())?;
-        parameters.push(scalars(&adapter, spec.config.method.learns_noise()));
+        parameters.push(adapter.scalars() as f64);
     }
     Ok(over_seeds(parameters).mean)
-}
-
-/// Of A and B, and of log alpha where it is learnt.
-fn scalars(adapter: &Adapter, noise_is_learnt: bool) -> f64 {
-    let layers = adapter.layers.iter();
-    let counts = layers.map(|layer| {
-        let gates = if noise_is_learnt { layer.rank() } else { 0 };
-        layer.lora_a.len() + layer.lora_b.len() + gates
-    });
-    counts.sum::<usize>() as f64
 }
 
 fn epoch_point(epoch: usize, there: &[&Value]) -> EpochPoint {

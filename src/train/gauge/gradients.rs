@@ -2,28 +2,13 @@
 
 use faer::Mat;
 
-use super::{GaugeError, Turn, evidence, turns};
-use crate::model::{AdapterLayout, AdapterState};
+use super::Turn;
+use crate::model::{AdapterLayout, LayoutLayer};
 use crate::predict::GateFactors;
-use crate::train::LOG_ALPHA_RANGE;
+use crate::train::{LOG_ALPHA_RANGE, TrainConfig};
 
 /// Training images that evidence is taken from by default.
 pub const EVIDENCE_IMAGES: usize = 2_000;
-
-/// The [evidence] turn of every layer, with what it says of each rank.
-///
-/// # Errors
-/// A layer holds values that are not finite.
-pub fn evidence_turns(
-    layout: &AdapterLayout,
-    state: &AdapterState,
-    factors: &GateFactors,
-) -> Result<Vec<(Turn, Vec<f64>)>, GaugeError> {
-    turns(layout, state, |layer, a, b| {
-        let layer = &factors.layers[layer];
-        evidence(a, b, layer.moments_h.as_ref(), layer.moments_q.as_ref())
-    })
-}
 
 /// The gradient of the NLL with respect to every gate, for images with some labels.
 pub struct GateGradients {
@@ -77,6 +62,23 @@ impl GateGradients {
         };
         (0..draws).map(|draw| of(sum(draw))).sum::<f64>() / draws.max(1) as f64
     }
+}
+
+/// log alpha of every rank for evidence `[ranks]` of each layer, by the configuration's own kappa; `None` where it has
+/// none.
+pub fn refitted(
+    config: &TrainConfig,
+    layout: &AdapterLayout,
+    evidence: &[Vec<f64>],
+) -> Option<Vec<Vec<f32>>> {
+    let multiplicity = config.kl_multiplicity?;
+    let layers = layout.layers.iter().zip(evidence);
+    let layer = |(layer, evidence): (&LayoutLayer, &Vec<f64>)| {
+        let kappa = config.kl_scale * multiplicity.kappa(layer.params_per_rank());
+        let ranks = evidence.iter();
+        ranks.map(|e| best_log_alpha(kappa, *e) as f32).collect()
+    };
+    Some(layers.map(layer).collect())
 }
 
 /// log alpha where the ELBO of a rank is highest: alpha (1 + alpha) = kappa / e, within what training projects it to.

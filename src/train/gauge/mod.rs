@@ -1,8 +1,7 @@
 //! The basis in which an adapter's ranks stand.
 //!
 //! (B R)(R^-1 A) is the same function for every invertible R, so training singles out no basis for a layer's ranks,
-//! but the cost of cutting one depends on the basis. After a turn, cutting half of an adapter's ranks costs as much as
-//! cutting a fifth of them without.
+//! but the cost of cutting one depends on the basis (figures in `docs/ranks.md`).
 //!
 //! * [`svd`] needs the factors alone: the ranks are the singular directions of B A.
 //! * [`evidence`] needs a pass over images: the second moments of h = A x and of q = s B' G (G: the gradient of the log
@@ -19,10 +18,10 @@ mod svd;
 mod turn;
 
 pub use evidence::evidence;
-pub use gradients::{EVIDENCE_IMAGES, GateGradients, best_log_alpha, evidence_turns};
+pub use gradients::{EVIDENCE_IMAGES, GateGradients, best_log_alpha, refitted};
 pub use pass::Evidence;
 pub use ranks::{Cut, Order, Posterior, Predicted, Ranks};
-pub use state::{turn, turned_layout, turns};
+pub use state::{turn, turned_layout, turns, turns_into};
 pub use svd::svd;
 pub use turn::Turn;
 

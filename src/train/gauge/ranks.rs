@@ -5,7 +5,7 @@ use rand::seq::SliceRandom as _;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, GateGradients, GaugeError, Turn, best_log_alpha};
+use super::{Evidence, GateGradients, GaugeError, Turn};
 use crate::formats::{Adapter, LayerAdapter};
 use crate::model::exchange;
 use crate::model::{AdapterLayout, AdapterState, Backbone, LayoutLayer};
@@ -125,7 +125,7 @@ impl<'a> Ranks<'a> {
         let log_alpha: Vec<Vec<f32>> = match posterior {
             Some(Posterior::Refit) => {
                 let gradients = gradients.as_ref().ok_or(GaugeError::NoEvidence)?;
-                refitted(config, layout, &gradients.evidence())?
+                super::refitted(config, layout, &gradients.evidence()).ok_or(GaugeError::NoKappa)?
             }
             _ => turns.iter().map(|turn| vec![0.0; turn.rank()]).collect(),
         };
@@ -252,52 +252,26 @@ impl Gradients {
     }
 }
 
-/// The turn of every layer, with what it says of each rank: in `svd` its singular value. Of latent ranks as many
-/// are left as the adapter has ranks.
+/// The turn of every layer, with what it says of each rank. Of latent ranks as many are left as the adapter has ranks.
 fn turns(
     adapter: &Adapter,
     gauge: PruneGauge,
     (layout, state): &(AdapterLayout, AdapterState),
     evidence: Option<&Evidence>,
 ) -> Result<(Vec<Turn>, Vec<Vec<f64>>), GaugeError> {
-    let layers = layout.layers.iter();
-    let found = match gauge {
-        PruneGauge::None => {
-            let stay = layers.map(|layer| Turn::identity(layer.rank()));
-            return Ok((stay.collect(), Vec::new()));
-        }
-        PruneGauge::Svd => super::turns(layout, state, |_, a, b| super::svd(a, b))?,
-        PruneGauge::Evidence => {
-            let evidence = evidence.ok_or(GaugeError::NoEvidence)?;
-            super::evidence_turns(layout, state, &evidence.fisher)?
-        }
-    };
+    let found = super::turns_into(gauge, layout, state, evidence.map(|found| &found.fisher))?;
+    if gauge == PruneGauge::None {
+        return Ok(found.into_iter().unzip());
+    }
     let stored = |name: &str| {
         let layer = adapter.layers.iter().find(|layer| layer.name == name);
         layer.map_or(0, LayerAdapter::rank)
     };
+    let layers = layout.layers.iter();
     let all = layers.zip(found).map(|(layer, (turn, mut values))| {
         let kept: Vec<usize> = (0..stored(&layer.name)).collect();
         values.truncate(kept.len());
         (turn.keep(&kept), values)
     });
     Ok(all.unzip())
-}
-
-/// log alpha of every rank by the run's own kappa.
-fn refitted(
-    config: &TrainConfig,
-    layout: &AdapterLayout,
-    worth: &[Vec<f64>],
-) -> Result<Vec<Vec<f32>>, GaugeError> {
-    let multiplicity = config.kl_multiplicity.ok_or(GaugeError::NoKappa)?;
-    let layers = layout.layers.iter().zip(worth);
-    let layer = |(layer, worth): (&LayoutLayer, &Vec<f64>)| {
-        let kappa = config.kl_scale * multiplicity.kappa(layer.params_per_rank());
-        let ranks = worth.iter();
-        ranks
-            .map(|worth| best_log_alpha(kappa, *worth) as f32)
-            .collect()
-    };
-    Ok(layers.map(layer).collect())
 }

@@ -3,9 +3,10 @@
 use faer::MatRef;
 
 use super::turn::{factor_a, factor_b};
-use super::{GaugeError, Turn};
+use super::{GaugeError, Turn, evidence, svd};
 use crate::model::{AdapterLayout, AdapterState, LayerState, LayoutLayer, ResNet};
-use crate::train::TrainableState;
+use crate::predict::GateFactors;
+use crate::train::{PruneGauge, TrainableState};
 
 /// What `find` gives for every layer from its number, A `[r, in k k]` and B `[out, r]`.
 ///
@@ -24,6 +25,34 @@ pub fn turns<T>(
             found.ok_or_else(|| GaugeError::NotFinite(spec.name.clone()))
         })
         .collect()
+}
+
+/// The turn of every layer into a basis, with what that says of each rank: singular values, evidence, or nothing.
+///
+/// # Errors
+/// A layer holds values that are not finite; the basis of the evidence needs `factors`.
+pub fn turns_into(
+    gauge: PruneGauge,
+    layout: &AdapterLayout,
+    state: &AdapterState,
+    factors: Option<&GateFactors>,
+) -> Result<Vec<(Turn, Vec<f64>)>, GaugeError> {
+    match gauge {
+        PruneGauge::None => {
+            let ranks = layout.layers.iter().map(LayoutLayer::rank);
+            Ok(ranks
+                .map(|rank| (Turn::identity(rank), Vec::new()))
+                .collect())
+        }
+        PruneGauge::Svd => turns(layout, state, |_, a, b| svd(a, b)),
+        PruneGauge::Evidence => {
+            let factors = factors.ok_or(GaugeError::NoEvidence)?;
+            turns(layout, state, |layer, a, b| {
+                let layer = &factors.layers[layer];
+                evidence(a, b, layer.moments_h.as_ref(), layer.moments_q.as_ref())
+            })
+        }
+    }
 }
 
 /// The layout after a turn: ranks are renumbered from 0, being none of those before.

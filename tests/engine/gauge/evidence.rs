@@ -19,7 +19,7 @@ fn predictor(layout: &AdapterLayout, state: &AdapterState) -> Predictor {
         layout.clone(),
         state,
         SCALE,
-        GateDistribution::Gaussian,
+        Some(GateDistribution::Gaussian),
         16,
     )
 }

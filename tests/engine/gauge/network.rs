@@ -56,7 +56,7 @@ pub fn answers(
         layout.clone(),
         state,
         SCALE,
-        GateDistribution::Gaussian,
+        Some(GateDistribution::Gaussian),
         16,
     );
     predictor

@@ -76,7 +76,7 @@ impl Setting {
             self.layout.clone(),
             GPU.storage_with("parameters", packed),
             SCALE,
-            GateDistribution::Gaussian,
+            Some(GateDistribution::Gaussian),
             SIDE,
         )
     }
