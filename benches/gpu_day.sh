@@ -2,8 +2,8 @@
 # What a quarter of an hour with a real GPU is for, in one command and in order of worth.
 #
 #   benches/gpu_day.sh pack DIR     where cargo is: build, strip and compress what `run` needs into DIR, below 64 MiB
-#   DIR/gpu_day.sh run [OPTIONS]    on the GPU's machine, which needs a Vulkan driver and no cargo; in the
-#                                   repository itself it packs first
+#   DIR/gpu_day.sh run [OPTIONS]    on the GPU's machine, which needs a Vulkan driver, tar and xz, and no
+#                                   cargo; in the repository itself it packs first
 #     --out DIR      where the results go [default: $OUT, else ./gpu-results]
 #     --minutes N    for all of it [default: 9.5]; every step has a limit of its own too
 #     --data DIR     images of the short training [default: the embedded sample]
@@ -31,7 +31,7 @@ pack() { # folder
     local folder=$1 arguments=() log binary name bytes
     [ -f "$here/../Cargo.toml" ] || fail "pack works in the repository only"
     command -v cargo >/dev/null || fail "pack needs cargo"
-    rm -rf "$folder/stage"
+    rm -rf "$folder/stage" "$folder/unpacked"
     mkdir -p "$folder/stage/bin" "$folder/stage/tests/fixtures"
     folder=$(cd "$folder" && pwd)
     cd "$here/.."
@@ -52,7 +52,7 @@ pack() { # folder
     cp benches/peers/pytorch.py "$folder/stage/"
     git rev-parse HEAD >"$folder/stage/commit" 2>/dev/null || echo unknown >"$folder/stage/commit"
     # Two binaries embed the same weights: one after the other, a window that reaches back stores them once.
-    (cd "$folder/stage" && tar -c bin/bayeslora bin/test-engine --exclude bin/bayeslora --exclude bin/test-engine .) | xz -T1 -4 --lzma2=preset=4,dict=96MiB >"$folder/pack.tar.xz"
+    (cd "$folder/stage" && tar -c bin/bayeslora bin/test-engine --exclude ./bin/bayeslora --exclude ./bin/test-engine .) | xz -T1 -4 --lzma2=preset=4,dict=96MiB >"$folder/pack.tar.xz"
     rm -rf "$folder/stage"
     [ "$folder" = "$here" ] || cp "${BASH_SOURCE[0]}" "$folder/"
     bytes=$(wc -c <"$folder/pack.tar.xz")

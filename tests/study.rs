@@ -14,7 +14,7 @@ use bayeslora::study::{
 };
 use bayeslora::train::gauge::{Order, Ranks};
 use bayeslora::train::kl::KlMultiplicity;
-use bayeslora::train::{PruneGauge, TrainConfig, initial_state, weakest};
+use bayeslora::train::{Method, PruneGauge, TrainConfig, initial_state, weakest};
 use serde_json::json;
 
 const CLASSES: usize = 3;
@@ -38,7 +38,8 @@ fn answers(labels: &[u32], samples: usize, right: impl Fn(usize, usize) -> f32) 
     values
 }
 
-fn adapter() -> Adapter {
+/// What `method` writes: noise only where it is learnt.
+fn adapter(method: Method) -> Adapter {
     Adapter {
         layers: vec![LayerAdapter {
             name: "layer4.1.conv2".into(),
@@ -47,7 +48,7 @@ fn adapter() -> Adapter {
             kernel: 1,
             lora_a: vec![0.5; 8],
             lora_b: vec![0.5; 8],
-            log_alpha: Some(vec![-3.0, 1.0]),
+            log_alpha: method.learns_noise().then(|| vec![-3.0, 1.0]),
             mixing: None,
             rank_ids: vec![0, 1],
         }],
@@ -64,8 +65,8 @@ fn adapter() -> Adapter {
         base_name: String::new(),
         resolution: 32,
         seed: 1,
-        method: "bayeslora".into(),
-        gates: GateDistribution::Gaussian,
+        method: method.name().into(),
+        gates: method.gates().unwrap_or(GateDistribution::Gaussian),
     }
 }
 
@@ -89,7 +90,9 @@ fn train(out: &Path, spec: &RunSpec, seed: u64) -> Place {
         }))
         .unwrap();
     }
-    adapter().save_peft(run.adapter_dir()).unwrap();
+    adapter(spec.config.method)
+        .save_peft(run.adapter_dir())
+        .unwrap();
     place
 }
 
@@ -335,7 +338,7 @@ fn ranks_go_in_the_order_asked_for() {
         let adapter = Adapter {
             layers,
             head,
-            ..adapter()
+            ..adapter(config.method)
         };
         let ranks = Ranks::new(&backbone, &adapter, &config, (gauge, None), None).unwrap();
         ranks.scores(order).map(|scores| weakest(&scores, 0))

@@ -86,7 +86,7 @@ impl Layout {
         let planar = ifd.find_tag_unsigned(Tag::PlanarConfiguration)?;
         let planar = planar == Some(PlanarConfiguration::Planar.to_u16());
         let bits: u64 = match planar {
-            true => bits[0],
+            true => bits.first().copied().unwrap_or(1),
             false => bits.iter().sum(),
         };
         let jpeg_tables = match ifd.find_tag(Tag::JPEGTables)? {
