@@ -10,7 +10,7 @@ use bayeslora::report::{Comparison, Results, Study, Verdict};
 use bayeslora::study::measure::{Answers, Material, ensemble, measure};
 use bayeslora::study::{
     CUT_SHARES, Chosen, CutRecord, KappaBy, Place, RunSpec, SAMPLED_SHARE, Scale, Settings, Stored,
-    candidates, candidates_of, cut_lines, fewest_ranks, lowest, runs,
+    StudyError, candidates, candidates_of, cut_lines, fewest_ranks, lowest, runs,
 };
 use bayeslora::train::gauge::{Order, Ranks};
 use bayeslora::train::kl::KlMultiplicity;
@@ -406,10 +406,44 @@ fn study_with_cuts(cost: f32) -> Results {
                 }
             }
         }
-        let text = serde_json::to_string(&records).unwrap();
-        std::fs::write(place.cuts(), text).unwrap();
+        place.write_cuts(records).unwrap();
     };
     study_with(&["test", "validation"], |_| right, cut)
+}
+
+#[test]
+fn a_flipped_bit_in_what_a_study_reads_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path(), "lora-r4", 1);
+    let (stored, values) = (Stored::samples("test", 0), [-0.5, -1.0, -0.25, -1.5]);
+    place.write(&stored, &values, 1, 2).unwrap();
+    place.write_trace("test", &values).unwrap();
+    place
+        .write_note(&stored, &json!({ "precision": 2.5 }))
+        .unwrap();
+    place.write_cuts(Vec::new()).unwrap();
+    assert_eq!(place.read(&stored).unwrap().values, values);
+    assert_eq!(place.read_trace("test").unwrap(), values);
+    assert_eq!(place.read_note(&stored).unwrap()["precision"], 2.5);
+    let damage = |file: &str| {
+        let path = place.run.join(file);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() - 6;
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let found = |result: Result<(), StudyError>| result.unwrap_err().to_string();
+    damage("predictions/test.mean.npy");
+    assert!(found(place.read(&stored).map(drop)).contains("test.mean.npy"));
+    damage("predictions/test.trace.npy");
+    assert!(found(place.read_trace("test").map(drop)).contains("test.trace.npy"));
+    damage("predictions/test.mean.json");
+    assert!(found(place.read_note(&stored).map(drop)).contains("test.mean.json"));
+    damage("cuts.json");
+    assert!(found(place.read_cuts().map(drop)).contains("cuts.json"));
+    // Earlier versions kept no checksum of numbers.
+    std::fs::remove_file(place.run.join("predictions/test.mean.npy.sha256")).unwrap();
+    place.read(&stored).unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::{Dataset, SkippedImage};
+use bayeslora::data::Dataset;
 use bayeslora::formats::{Adapter, printable};
 use bayeslora::gpu::{self, AdapterChoice, Gpu, GpuOptions};
 use bayeslora::model::Backbone;
@@ -258,18 +258,27 @@ pub fn warn_of_unknown_backbone(adapter: &Adapter, backbone: &Backbone) {
 
 /// Tells on standard error which images were left out.
 pub fn report_skipped(dataset: &Dataset) {
-    const NAMED: usize = 5;
     report_notes(&dataset.notes);
-    let skipped = &dataset.skipped;
-    if skipped.is_empty() {
-        return;
+    let skipped = dataset.skipped.iter();
+    let reasons =
+        skipped.map(|image| format!("{}: {}", printable(image.path.display()), image.reason));
+    tell_skipped(dataset.skipped.len(), reasons);
+}
+
+/// Names the first of the files that were left out.
+pub fn tell_skipped(count: usize, reasons: impl Iterator<Item: AsRef<str>>) {
+    const NAMED: usize = 5;
+    let images = match count {
+        0 => return,
+        1 => "1 image that does not decode".into(),
+        _ => format!("{count} images that do not decode"),
+    };
+    let mut text = format!("skipped {images}:");
+    for reason in reasons.take(NAMED) {
+        text += &format!("\n  {}", reason.as_ref());
     }
-    let mut text = format!("skipped {} images that do not decode:", skipped.len());
-    for SkippedImage { path, reason, .. } in skipped.iter().take(NAMED) {
-        text += &format!("\n  {}: {reason}", printable(path.display()));
-    }
-    if skipped.len() > NAMED {
-        text += &format!("\n  and {} more", skipped.len() - NAMED);
+    if count > NAMED {
+        text += &format!("\n  and {} more", count - NAMED);
     }
     output::note(&text);
 }

@@ -13,6 +13,7 @@ mod failure;
 mod laplace;
 mod location;
 mod output;
+mod pictures;
 mod plan;
 mod predict;
 mod prune;

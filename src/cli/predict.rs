@@ -2,21 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::data::{self, Dataset};
+use anyhow::{Context as _, Result, bail};
+use bayeslora::data::Dataset;
 use bayeslora::formats::{Temperature, printable};
 use bayeslora::predict::{Ensemble, Prediction, Predictor, Samples};
 use clap::Args;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::context::{self, Context};
 use super::location::Location;
+use super::pictures::Pictures;
 use super::run::{Run, RunArgs};
 use super::{output, tables};
-
-/// Images that are in memory at the same time.
-const AT_ONCE: usize = 1024;
 
 #[derive(Args)]
 pub struct PredictArgs {
@@ -38,6 +35,9 @@ pub struct PredictArgs {
     /// Seed of the samples
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Leave out images that cannot be decoded instead of stopping; they are named on standard error and in --json
+    #[arg(long)]
+    skip_bad_images: bool,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -57,6 +57,24 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     images: Vec<Answer>,
+    /// Files that do not decode, where they are to be left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<Skipped>,
+}
+
+#[derive(Serialize)]
+struct Skipped {
+    image: Location,
+    reason: String,
+}
+
+impl From<(PathBuf, String)> for Skipped {
+    fn from((file, reason): (PathBuf, String)) -> Self {
+        Self {
+            image: file.into_os_string().into(),
+            reason,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -92,12 +110,11 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         true => Some(fitted_temperature(&run, samples.count)?),
         false => None,
     };
-    let files = files(&args.images)?;
     let side = run.adapter.resolution;
     let classes = &run.adapter.classes;
-    // All of them, so that the bad ones are named together and before any work.
-    let few = files.len() <= AT_ONCE;
-    let mut decoded = Some(decode(&files, side, few)?).filter(|_| few);
+    let mut pictures = Pictures::open(&args.images, side, args.skip_bad_images)?;
+    let skipped = std::mem::take(&mut pictures.skipped);
+    context::tell_skipped(skipped.len(), skipped.iter().map(|(_, reason)| reason));
     let gpu = context.gpu()?;
     let predict: Box<dyn Fn(Dataset) -> _> = match run.members.is_empty() {
         true => {
@@ -111,12 +128,9 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     };
     let default = if args.json { classes.len() } else { 3 };
     let top = args.top.map_or(default, |top| top as usize);
-    let mut answers = Vec::with_capacity(files.len());
-    for files in files.chunks(AT_ONCE) {
-        let pixels = match decoded.take() {
-            Some(pixels) => pixels,
-            None => decode(files, side, true)?,
-        };
+    let mut answers = Vec::new();
+    for chunk in pictures.chunks() {
+        let (files, pixels) = chunk?;
         let images = Dataset::new(
             side,
             pixels,
@@ -139,6 +153,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         },
         seed: args.seed,
         temperature,
+        skipped: skipped.into_iter().map(Skipped::from).collect(),
         images: answers,
     };
     match args.json {
@@ -167,55 +182,6 @@ fn fitted_temperature(run: &Run, samples: usize) -> Result<f64> {
         false => bail!(
             "--temperature: there is one for --samples {}, not for {samples}; {fit}",
             known.join(", ")
-        ),
-    }
-}
-
-/// The files named, directories replaced by the images in them.
-fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in named {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let (inside, notes) = data::image_files(path)?;
-        context::report_notes(&notes);
-        ensure!(
-            !inside.is_empty(),
-            "{}: no images (PNG, JPEG, WebP, BMP, TIFF, GIF) in this directory",
-            path.display()
-        );
-        files.extend(inside);
-    }
-    Ok(files)
-}
-
-/// The pixels of all files, if they are to be kept, or an error that names every bad one.
-fn decode(files: &[PathBuf], side: usize, keep: bool) -> Result<Vec<u8>> {
-    let decode = |path: &PathBuf| match data::decode_image(path, side) {
-        Ok(image) if keep => Ok(image),
-        Ok(_) => Ok(Vec::new()),
-        Err(_) if !path.exists() => Err(format!("{}: no such file", path.display())),
-        Err(error) => Err(error.to_string()),
-    };
-    let decoded: Vec<_> = files.par_iter().map(decode).collect();
-    let mut pixels = Vec::new();
-    let mut bad = Vec::new();
-    for image in decoded {
-        match image {
-            Ok(image) => pixels.extend(image),
-            Err(text) => bad.push(text),
-        }
-    }
-    match &bad[..] {
-        [] => Ok(pixels),
-        [one] => bail!("{one}"),
-        all => bail!(
-            "{} of {} images:\n  {}",
-            all.len(),
-            files.len(),
-            all.join("\n  ")
         ),
     }
 }

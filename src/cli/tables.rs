@@ -42,6 +42,15 @@ pub fn scores(scored: Scored, tempered: Option<(f64, Scored)>) -> String {
     format!("{}\n\n{}", table.trim_fmt(), diagram.trim_fmt())
 }
 
+/// A difference with its sign, unless it rounds to zero.
+pub fn change(value: f64, digits: usize) -> String {
+    let text = format!("{value:+.digits$}");
+    match text.bytes().any(|digit| (b'1'..=b'9').contains(&digit)) {
+        true => text,
+        false => text[1..].into(),
+    }
+}
+
 /// A horizontal bar for a share of 0 to 1, `width` characters at 1.
 pub fn bar(share: f64, width: usize) -> String {
     "█".repeat((share.clamp(0.0, 1.0) * width as f64).round() as usize)

@@ -122,6 +122,12 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let run = match run {
         Some(run) => {
             restore(&run, subject, &gpu, &mut trainer)?;
+            let epochs = trainer.config().epochs;
+            if trainer.epochs_done() == epochs {
+                output::note(&format!(
+                    "note: this run is finished ({epochs}/{epochs} epochs); nothing is trained, the test images are scored again"
+                ));
+            }
             run
         }
         None => start(&args.out, subject, &gpu, &trainer)?,

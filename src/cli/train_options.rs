@@ -124,7 +124,7 @@ pub struct Options {
     #[arg(long, value_parser = name::<PruneGauge>, value_name = "none|svd|evidence")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_gauge: Option<PruneGauge>,
-    /// Cut ranks with log alpha at or above this, unless --rank is auto [default: 0]
+    /// Cut ranks with log alpha at or above this; has no place beside --rank auto [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
@@ -219,7 +219,9 @@ pub fn name<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, NameError> {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
+    let size = text.parse::<bytesize::ByteSize>();
+    size.map(|size| size.as_u64())
+        .map_err(|_| "no size; write bytes, or a number with a unit, as in 500MB or 2GiB".into())
 }
 
 /// What a run reads, beside how it trains; both make up config.toml.

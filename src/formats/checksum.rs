@@ -2,7 +2,8 @@
 //! renamed.
 //!
 //! A JSON object has it under an additional key, a text in a comment as its last line, a safetensors file in its
-//! header's metadata. A file without one is refused like one with a wrong one: the flipped bit may be in the key.
+//! header's metadata, and `.npy` files, whose format has no place for it, in a file beside them. A file without one is
+//! refused like one with a wrong one: the flipped bit may be in the key.
 
 use std::path::Path;
 
@@ -30,13 +31,13 @@ pub(super) fn sha256(parts: &[&[u8]]) -> String {
 }
 
 /// Writes a value whose JSON is an object, with its checksum as the last key, atomically.
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FormatError> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FormatError> {
     files::write_atomic(path, json(&path.display().to_string(), value)?.as_bytes())
 }
 
 /// Reads what [`write_json`] has written; `expected` completes "... does not exist, expected", `way_out`
 /// says what to do about a damaged one.
-pub(super) fn read_json<T: DeserializeOwned>(
+pub(crate) fn read_json<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,
     way_out: &'static str,
@@ -169,6 +170,30 @@ pub(super) fn check_tensors(
     };
     let (found, header) = part_header(header);
     require(file, found.as_deref(), &header_sum(&header, data), way_out)
+}
+
+/// The checksum of a file whose format has no place for one, as `sha256sum` writes it.
+pub(crate) fn line(file: &Path, bytes: &[u8]) -> String {
+    let name = file.file_name().unwrap_or_default();
+    format!("{}  {}\n", sha256(&[bytes]), name.display())
+}
+
+/// Checks a file against what [`line`] gave for it.
+pub(crate) fn check_line(
+    file: &Path,
+    line: &Path,
+    way_out: &'static str,
+) -> Result<(), FormatError> {
+    let bytes = files::read(line, "a checksum")?;
+    let found = bytes.split(|byte| *byte == b' ').next();
+    let found = found.map(String::from_utf8_lossy);
+    let expected = sha256(&[&files::read(file, "predictions")?]);
+    require(
+        &file.display().to_string(),
+        found.as_deref(),
+        &expected,
+        way_out,
+    )
 }
 
 const METADATA: &str = "__metadata__";

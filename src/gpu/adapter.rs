@@ -83,7 +83,9 @@ impl Adapters {
     pub fn index_of(&self, choice: &AdapterChoice) -> Result<usize, GpuError> {
         if self.list.is_empty() {
             return Err(GpuError::NoAdapter {
-                hint: memory_hint().unwrap_or_else(install_hint),
+                hint: named_drivers_hint()
+                    .or_else(memory_hint)
+                    .unwrap_or_else(install_hint),
             });
         }
         let matches = |(index, adapter): (usize, &wgpu::Adapter)| {
@@ -128,6 +130,20 @@ fn preference(kind: wgpu::DeviceType) -> u8 {
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
     }
+}
+
+/// Where the environment names the drivers: the Vulkan loader looks for no other.
+fn named_drivers_hint() -> Option<String> {
+    let names = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+    let (name, files) = names
+        .into_iter()
+        .find_map(|name| Some((name, std::env::var_os(name)?)))?;
+    Some(format!(
+        "{name} is set to {:?}, so that Vulkan drivers are looked for there alone: correct or unset it; if it is \
+         right, {}",
+        files.to_string_lossy(),
+        install_hint()
+    ))
 }
 
 /// Where the shell limits memory: drivers reserve far more addresses than they use, and a driver that

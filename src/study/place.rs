@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::CutLine;
+use super::{CutLine, CutRecord};
+use crate::formats::checksum;
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
-use crate::formats::write_atomic;
+use crate::formats::{FormatError, write_atomic};
 use crate::predict::laplace::{LaplaceConfig, PriorPrecision};
 
 /// Why a study's files cannot be used.
@@ -17,7 +18,7 @@ pub enum StudyError {
     #[error(transparent)]
     Npy(#[from] NpyError),
     #[error(transparent)]
-    Format(#[from] crate::formats::FormatError),
+    Format(#[from] FormatError),
     #[error(transparent)]
     Predictions(#[from] crate::metrics::PredictionsError),
     #[error(transparent)]
@@ -32,6 +33,15 @@ pub enum StudyError {
         path: PathBuf,
         source: std::io::Error,
     },
+}
+
+/// What to do about a damaged file.
+const MADE_AGAIN: &str = "delete it, and the same command makes it again";
+
+/// The content of `cuts.json`.
+#[derive(Serialize, Deserialize)]
+struct Cuts {
+    cuts: Vec<CutRecord>,
 }
 
 /// The directory of one run with one seed.
@@ -102,9 +112,32 @@ impl Place {
         self.predictions().join(format!("{set}.trace.npy"))
     }
 
-    /// What is known of the cuts of the finished adapter, beside their answers.
-    pub fn cuts(&self) -> PathBuf {
+    fn cuts_file(&self) -> PathBuf {
         self.run.join("cuts.json")
+    }
+
+    pub fn has_cuts(&self) -> bool {
+        self.cuts_file().exists()
+    }
+
+    /// What is known of the cuts of the finished adapter, beside their answers.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn write_cuts(&self, cuts: Vec<CutRecord>) -> Result<(), StudyError> {
+        Ok(checksum::write_json(&self.cuts_file(), &Cuts { cuts })?)
+    }
+
+    /// Nothing where the run was not cut.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn read_cuts(&self) -> Result<Option<Vec<CutRecord>>, StudyError> {
+        if !self.has_cuts() {
+            return Ok(None);
+        }
+        let Cuts { cuts } = checksum::read_json(&self.cuts_file(), "cuts", MADE_AGAIN)?;
+        Ok(Some(cuts))
     }
 
     pub fn has(&self, stored: &Stored) -> bool {
@@ -120,7 +153,7 @@ impl Place {
     /// # Errors
     /// They are not there, or damaged.
     pub fn read(&self, stored: &Stored) -> Result<Probabilities, StudyError> {
-        Ok(read_probabilities(self.file(stored))?)
+        read(&self.file(stored))
     }
 
     /// Keeps log probabilities, `[samples, n, classes]`: all of them or nothing.
@@ -142,36 +175,30 @@ impl Place {
         self.file(stored).with_extension("json")
     }
 
-    /// Keeps what else is known of predictions beside them.
+    /// Keeps what else is known of predictions beside them, an object in JSON.
     ///
     /// # Errors
-    /// It has no JSON form, or cannot be written.
+    /// It cannot be written.
     pub fn write_note(&self, stored: &Stored, note: &impl Serialize) -> Result<(), StudyError> {
-        let path = self.note_file(stored);
-        let json = |source| StudyError::Json {
-            path: path.clone(),
-            source,
-        };
-        let text = serde_json::to_string_pretty(note).map_err(json)? + "\n";
-        Ok(write_atomic(&path, text.as_bytes())?)
+        Ok(checksum::write_json(&self.note_file(stored), note)?)
     }
 
     /// What was kept beside predictions; nothing where there is none.
     ///
     /// # Errors
-    /// It is not JSON.
+    /// It is damaged.
     pub fn read_note(&self, stored: &Stored) -> Result<Value, StudyError> {
         let path = self.note_file(stored);
-        let Ok(text) = fs::read_to_string(&path) else {
+        if !path.exists() {
             return Ok(Value::Null);
-        };
-        serde_json::from_str(&text).map_err(|source| StudyError::Json { path, source })
+        }
+        Ok(checksum::read_json(&path, "a note", MADE_AGAIN)?)
     }
 
     /// # Errors
     /// They are not there, or damaged.
     pub fn read_trace(&self, set: &str) -> Result<Vec<f32>, StudyError> {
-        Ok(read_probabilities(self.trace_file(set))?.values)
+        Ok(read(&self.trace_file(set))?.values)
     }
 
     /// # Errors
@@ -180,13 +207,29 @@ impl Place {
         self.put(&self.trace_file(set), &[values.len(), 1], values)
     }
 
+    /// The checksum comes first: one without its file is nothing, the file without its checksum would be unchecked.
     fn put(&self, path: &Path, shape: &[usize], values: &[f32]) -> Result<(), StudyError> {
         let folder = self.predictions();
         fs::create_dir_all(&folder).map_err(failed(&folder))?;
         let partial = path.with_extension("partial");
         write_npy(&partial, shape, values)?;
+        let bytes = fs::read(&partial).map_err(failed(&partial))?;
+        write_atomic(&sum_file(path), checksum::line(path, &bytes).as_bytes())?;
         fs::rename(&partial, path).map_err(failed(path))
     }
+}
+
+/// Beside a file of numbers, as `sha256sum` writes it. Earlier versions wrote none.
+fn sum_file(path: &Path) -> PathBuf {
+    path.with_extension("npy.sha256")
+}
+
+fn read(path: &Path) -> Result<Probabilities, StudyError> {
+    let sum = sum_file(path);
+    if sum.exists() {
+        checksum::check_line(path, &sum, MADE_AGAIN)?;
+    }
+    Ok(read_probabilities(path)?)
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> StudyError {

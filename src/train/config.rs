@@ -512,6 +512,11 @@ impl TrainConfig {
                 );
                 return wrong("rank", "auto", expected);
             }
+            if self.threshold != Self::default().threshold {
+                let expected =
+                    "left out with --rank auto, which cuts by held-out NLL, not by alpha";
+                return wrong("threshold", &self.threshold.to_string(), expected.into());
+            }
             if self.validation == 0.0 {
                 let expected = "more than 0 with --rank auto, which chooses on held-out images";
                 return wrong("validation", "0", expected.into());

@@ -165,7 +165,10 @@ fn without_any_adapter_there_is_a_way_out() {
         .arg("devices")
         .env("VK_DRIVER_FILES", "/nonexistent.json")
         .env("VK_ICD_FILENAMES", "/nonexistent.json");
-    refuses(&mut command, &["no GPU adapter was found", "setup.sh"]);
+    refuses(
+        &mut command,
+        &["no GPU adapter was found", "VK_DRIVER_FILES", "setup.sh"],
+    );
 }
 
 #[test]
@@ -519,6 +522,27 @@ fn predict_names_every_bad_image() {
             "missing.jpg: no such file",
             "bad.png: cannot be decoded",
         ],
+    );
+    // Left out where that is asked for, unless nothing is left or a file is not there at all.
+    let good = dir.path().join("good.png");
+    picture(&good, 40, 40);
+    refuses(
+        on(&run, "predict").args([&good, &bad]),
+        &["bad.png", "--skip-bad-images"],
+    );
+    let skipping = "predict --skip-bad-images --samples 1 --json";
+    let output = on(&run, skipping).args([&bad, &good]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("skipped 1 image that does not decode") && told.contains("bad.png"));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let image = |of: &Value| PathBuf::from(of["image"].as_str().unwrap());
+    assert_eq!(report["images"].as_array().unwrap().len(), 1);
+    assert_eq!(image(&report["images"][0]), good);
+    assert_eq!(image(&report["skipped"][0]), bad);
+    refuses(on(&run, skipping).arg(&bad), &["bad.png"]);
+    refuses(
+        on(&run, skipping).arg(&good).arg("missing.jpg"),
+        &["missing.jpg: no such file"],
     );
     let empty = dir.path().join("empty");
     fs::create_dir(&empty).unwrap();

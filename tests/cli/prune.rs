@@ -398,6 +398,11 @@ fn evidence_comes_from_training_images() {
     }
     let few = "prune --keep .5 --dry-run --evidence-images 20 --json";
     assert_eq!(json(&mut on(&run, few))["evidence_images"], 20);
+    on(&run, few)
+        .assert()
+        .stderr(contains("20 training images say little"));
+    let all = on(&run, "prune --keep 0 --dry-run").assert().success();
+    all.stdout(contains("all ").and(contains("the backbone with its new head")));
     let unasked = "prune --keep .5 --gauge svd --dry-run --evidence-images 20";
     refuses(&run, unasked, &["--evidence-images", "--by evidence"]);
     refuses(

@@ -278,6 +278,7 @@ fn resuming_refuses_other_options_and_empty_directories() {
     train(&out, "--resume")
         .assert()
         .success()
+        .stderr(contains("finished (1/1 epochs)"))
         .stdout(contains("mean weights"));
     assert_eq!(lines(&out).len(), 1);
 }
@@ -392,6 +393,10 @@ fn ranks_are_found_on_the_way() {
     refuses(
         &format!("{} --rank auto", tiny.replace("0.2", "0")),
         &["--validation", "--rank auto"],
+    );
+    refuses(
+        &format!("{tiny} --rank auto --threshold 1"),
+        &["--threshold", "held-out NLL"],
     );
     refuses(
         &format!("{tiny} --rank auto --method mc-dropout"),

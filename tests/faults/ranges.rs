@@ -52,6 +52,10 @@ fn numbers_out_of_range_are_refused_with_the_range() {
             );
         }
     }
+    refuses(
+        &format!("{train} --resident-images many"),
+        &["--resident-images", "500MB or 2GiB"],
+    );
     for line in [
         "bench --batch 0",
         "bench --size 16",

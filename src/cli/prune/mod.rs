@@ -105,6 +105,9 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         .train
         .map(|train| bench.evidence(&run, train, args.evidence_images));
     let evidence = evidence.transpose()?;
+    if let Some(found) = &evidence {
+        warn_of_few(found.fisher.images);
+    }
     let ranks = Ranks::new(
         &run.backbone,
         &run.adapter,
@@ -131,7 +134,7 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         accuracy_drop: args.max_accuracy_drop,
     };
     let count = cuts.within(&limits, candidates)?;
-    let chosen = cuts.cut(count);
+    let (turned, chosen) = (cuts.cut(0), cuts.cut(count));
     let curve = cuts.curve()?;
     let (kl, predicted_nll) = (cuts.kl(count)?, cuts.predicted_nll(count));
     let predicted_kl = cuts.predicted(count).map(|predicted| predicted.kl);
@@ -156,7 +159,7 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         kl,
         predicted_kl,
         evidence_images: evidence.as_ref().map(|found| found.fisher.images),
-        effective_rank_before: run.effective_rank(),
+        effective_rank_before: run::effective_rank(&turned.adapter),
         effective_rank_after: run::effective_rank(&chosen.adapter),
         scalars_before: run.adapter.scalars(),
         scalars_after: chosen.adapter.scalars(),
@@ -180,6 +183,17 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
         false => output::text(&describe(&report, args))?,
     }
     written.context(Unkept("the pruned run could not be written".into()))
+}
+
+/// A mean of n squares has a relative error of about sqrt(2 / n).
+fn warn_of_few(images: usize) {
+    const ENOUGH: usize = 200;
+    if images < ENOUGH {
+        output::note(&format!(
+            "warning: {images} training images say little about which ranks matter; with {ENOUGH} or more the order is \
+             trustworthy to some 10 %"
+        ));
+    }
 }
 
 /// Ranks to leave, where that was said.

@@ -161,7 +161,7 @@ fn cost(report: &Report) -> comfy_table::Table {
             name.into(),
             format!("{before:.digits$}"),
             format!("{after:.digits$}"),
-            format!("{:+.digits$}", after - before),
+            tables::change(after - before, digits),
         ]);
     };
     if let (Some(before), Some(after)) = (&report.event.before, &report.event.after) {
@@ -172,7 +172,11 @@ fn cost(report: &Report) -> comfy_table::Table {
     let (before, after) = (report.effective_rank_before, report.effective_rank_after);
     row("effective rank", before, after, 1);
     let (before, after) = (report.scalars_before, report.scalars_after);
-    row("scalars", before as f64, after as f64, 0);
+    let scalars = match report.posterior {
+        Some(Posterior::Mixed) => "scalars, mixed gates included",
+        _ => "scalars",
+    };
+    row(scalars, before as f64, after as f64, 0);
     table
 }
 
@@ -206,14 +210,19 @@ fn curve(report: &Report) -> comfy_table::Table {
             point.ranks.to_string(),
             point.scalars.to_string(),
             format!("{:.4}", point.nll),
-            format!("{:+.4} ± {:.4}", point.nll_change, point.nll_change_se),
+            format!(
+                "{} ± {:.4}",
+                tables::change(point.nll_change, 4),
+                point.nll_change_se
+            ),
             point.predicted_nll.map_or(String::new(), |nll| {
-                format!("{:+.4}", nll - report.nll_before)
+                tables::change(nll - report.nll_before, 4)
             }),
-            format!("{:.4}", point.kl),
+            // Rounding can leave a KL of zero just below it.
+            format!("{:.4}", point.kl.max(0.0)),
             point
                 .predicted_kl
-                .map_or(String::new(), |kl| format!("{kl:.4}")),
+                .map_or(String::new(), |kl| format!("{:.4}", kl.max(0.0))),
             format!("{:.4}", point.accuracy),
         ]);
     }
@@ -225,7 +234,12 @@ fn outcome(report: &Report, args: &PruneArgs) -> String {
     let cut = report.event.ranks_before - report.event.ranks_after;
     let ranks = match cut {
         1 => "1 rank".into(),
+        _ if cut == report.event.ranks_before => format!("all {cut} ranks"),
         _ => format!("{cut} ranks"),
+    };
+    let rest = match report.event.ranks_after {
+        0 => "; what is left is the backbone with its new head",
+        _ => "",
     };
     let limits = [
         args.max_nll_increase
@@ -246,12 +260,14 @@ fn outcome(report: &Report, args: &PruneArgs) -> String {
     };
     match &report.written {
         None if args.dry_run => {
-            format!("dry run: {ranks} would be cut{limit}; nothing was written")
+            format!("dry run: {ranks} would be cut{limit}{rest}; nothing was written")
         }
         None if cut == 0 => format!("nothing to cut{limit}; nothing was written"),
         None => format!("{ranks} to cut{limit}"),
         Some(new) => {
-            format!("{ranks} cut{limit}: the pruned run is {new}, the run itself is as it was")
+            format!(
+                "{ranks} cut{limit}{rest}: the pruned run is {new}, the run itself is as it was"
+            )
         }
     }
 }

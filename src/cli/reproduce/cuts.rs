@@ -1,7 +1,7 @@
 //! Cuts of a finished adapter in every basis and order of the study, without training.
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::{Adapter, write_atomic};
+use bayeslora::formats::Adapter;
 use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
 use bayeslora::predict::{GateFactors, Labels, Predictor, Samples, Source};
 use bayeslora::study::{CutLine, CutRecord, Place, SAMPLED_SHARE, SAMPLES, Stored, cut_lines};
@@ -66,8 +66,7 @@ pub fn try_cuts(
         }
         found = Some((line.gauge, ranks));
     }
-    let text = serde_json::to_string_pretty(&records)? + "\n";
-    Ok(write_atomic(&place.cuts(), text.as_bytes())?)
+    Ok(place.write_cuts(records)?)
 }
 
 fn evidence(trainer: &Trainer, validation: &Source) -> Result<Evidence> {

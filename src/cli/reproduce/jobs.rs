@@ -49,7 +49,7 @@ impl Workshop<'_> {
         let epochs = RunDir::open(&place.run).and_then(|run| run.read_metrics());
         epochs.is_ok_and(|epochs| epochs.len() == spec.config.epochs)
             && self.missing(spec, seed, &place).is_empty()
-            && (seed > spec.cuts || place.cuts().exists())
+            && (seed > spec.cuts || place.has_cuts())
             && (seed > spec.laplace || self.laplace_left(&place).is_empty())
     }
 
@@ -135,7 +135,7 @@ impl Workshop<'_> {
                 return Ok(false);
             }
         }
-        if seed <= spec.cuts && !place.cuts().exists() {
+        if seed <= spec.cuts && !place.has_cuts() {
             let start = Instant::now();
             let test = self.source(&predictor, "test")?;
             let test = test.first(self.settings().test_images);

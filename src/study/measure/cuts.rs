@@ -1,7 +1,5 @@
 //! Cuts of the headline runs against the same runs uncut.
 
-use std::fs;
-
 use super::scores::{EachImage, correct_each, mean_score, over_seeds};
 use super::{Answers, Material};
 use crate::metrics::{Bootstrap, mean_kl, nll_each};
@@ -43,13 +41,8 @@ fn records(
     spec: &RunSpec,
     seed: u64,
 ) -> Result<Option<(u64, Vec<CutRecord>)>, StudyError> {
-    let path = Place::new(material.out, &spec.name, seed).cuts();
-    let Ok(text) = fs::read_to_string(&path) else {
-        return Ok(None);
-    };
-    let records = serde_json::from_str(&text);
-    let records = records.map_err(|source| StudyError::Json { path, source })?;
-    Ok(Some((seed, records)))
+    let records = Place::new(material.out, &spec.name, seed).read_cuts()?;
+    Ok(records.map(|records| (seed, records)))
 }
 
 /// One basis and order of one run.
