@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::GpuError;
+#[cfg(target_arch = "x86_64")]
+use super::lavapipe;
 
 /// How the user names an adapter: `--adapter NAME|INDEX|cpu|gpu` or `BAYESLORA_ADAPTER`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,13 +177,17 @@ pub fn install_hint() -> String {
 
 /// Sets what drivers read from the environment, where the user has not.
 ///
-/// * llvmpipe uses 512-bit vectors where the CPU has them: convolutions run about 1.5 times faster.
+/// * llvmpipe of Mesa 22 uses 512-bit vectors where the CPU has them: convolutions run about 1.5 times faster. Later
+///   versions are left at their own 256 bits, with which they are faster. Mesa 25.0 moreover keeps compiled functions of
+///   both widths under one key in its cache on disk, and crashes on those of the other.
 /// * Mesa's device-selection layer, which would complain on standard error where there is no
 ///   session, stays out: this program selects for itself.
 ///
 /// Call it before any thread starts and before the first Vulkan instance is made: drivers read
 /// these once.
 pub fn prepare_environment() {
+    #[cfg(target_arch = "x86_64")]
+    const VECTOR_WIDTH: &str = "LP_NATIVE_VECTOR_WIDTH";
     let set = |name: &str, value: &str| {
         if std::env::var_os(name).is_none() {
             // SAFETY: documented above: no other thread runs yet.
@@ -189,8 +195,11 @@ pub fn prepare_environment() {
         }
     };
     #[cfg(target_arch = "x86_64")]
-    if std::is_x86_feature_detected!("avx512f") {
-        set("LP_NATIVE_VECTOR_WIDTH", "512");
+    if std::env::var_os(VECTOR_WIDTH).is_none()
+        && std::is_x86_feature_detected!("avx512f")
+        && lavapipe::version().is_some_and(|(major, _)| major <= 22)
+    {
+        set(VECTOR_WIDTH, "512");
     }
     if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         set("NODEVICE_SELECT", "1");

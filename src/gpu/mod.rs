@@ -10,6 +10,8 @@ mod faults;
 mod fitting;
 mod idle;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod lavapipe;
 mod liveness;
 mod memory;
 mod params;

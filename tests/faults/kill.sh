@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Kills `bayeslora` with SIGKILL at random moments and, where there is strace, before each of its renames and
-# fsyncs; whatever is left must go on to the same bits. Minutes: run by hand.
+# fsyncs; whatever is left must go on to the same bits. Minutes: run by hand. `reproduce` takes minutes itself: one
+# study is killed again and again on its way, at moments and renames in turn.
 #
 #   tests/faults/kill.sh target/release/bayeslora [random kills, 20 [command ...]]
 set -euo pipefail
 program=$(realpath "$1") count=${2:-20}
 commands=("${@:3}")
-[ $# -gt 2 ] || commands=(train tune prune laplace temperature)
+[ $# -gt 2 ] || commands=(train tune prune laplace temperature reproduce)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -78,7 +79,34 @@ judge() { # command, where it was killed
     holds "$1" || fail "$1, killed $2: other bits"
 }
 
+reproduce() { run reproduce --scale smoke --data sample --out "$1"; }
+
+study() {
+    reproduce whole-study >/dev/null 2>&1
+    local kills=0 ended=1 moment file
+    while [ $ended != 0 ]; do
+        launcher=(timeout --foreground -s KILL $((RANDOM % 60 + 5)))
+        if [ $((kills % 2)) = 1 ] && command -v strace >/dev/null; then
+            moment=$((RANDOM % 30 + 1))
+            launcher=(strace -f -qq --seccomp-bpf -o /dev/null -e trace=rename -e inject=rename:signal=KILL:when=$moment)
+        fi
+        ended=0
+        reproduce cut-study >log 2>&1 || ended=$?
+        case $ended in
+        0) ;;
+        137) kills=$((kills + 1)) ;;
+        *) fail "reproduce, killed $kills times: does not go on" && cat log && break ;;
+        esac
+    done
+    launcher=()
+    while read -r file; do
+        cmp -s "whole-study/$file" "cut-study/$file" || fail "reproduce: other bits in $file"
+    done < <(cd whole-study && find runs -name '*.npy' -o -name '*.safetensors' -not -path '*/checkpoint*' -o -name cuts.json)
+    echo "reproduce: killed $kills times on its way"
+}
+
 for command in "${commands[@]}"; do
+    [ "$command" != reproduce ] || { study; continue; }
     begin "$command"
     start=$(date +%s%N)
     "$command" cut >/dev/null 2>&1
@@ -97,6 +125,7 @@ done
 if command -v strace >/dev/null; then
     for calls in rename,renameat,renameat2 fsync; do
         for command in "${commands[@]}"; do
+            [ "$command" != reproduce ] || continue
             for ((n = 1; ; n++)); do
                 begin "$command"
                 launcher=(strace -f -qq -o /dev/null -e trace=$calls -e inject=$calls:signal=KILL:when=$n)
