@@ -167,6 +167,13 @@ const RANGES: &[(&str, Range)] = &[
     ),
     ("members", Whole { low: 1, high: 100 }),
     ("min-rank", Whole { low: 0, high: RANK }),
+    (
+        "patience",
+        Whole {
+            low: 1,
+            high: 1_000_000,
+        },
+    ),
     ("rank", Whole { low: 1, high: RANK }),
     // The last stage still has one position for every 32 pixels.
     (

@@ -9,8 +9,9 @@ use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
 use bayeslora::report::{Comparison, Results, Study, Verdict};
 use bayeslora::study::measure::{Answers, Material, ensemble, measure};
 use bayeslora::study::{
-    CUT_SHARES, Chosen, CutRecord, KappaBy, Place, RunSpec, SAMPLED_SHARE, Scale, Settings, Stored,
-    StudyError, candidates, candidates_of, cut_lines, fewest_ranks, lowest, runs,
+    Ask, CUT_SHARES, Chosen, CutRecord, Images, KappaBy, Place, RunSpec, SAMPLED_SHARE, Scale,
+    Settings, Stored, StudyError, candidates, candidates_of, cut_lines, decay_candidates,
+    fewest_ranks, final_epoch, is_trained, lowest, runs,
 };
 use bayeslora::train::gauge::{Order, Ranks};
 use bayeslora::train::kl::KlMultiplicity;
@@ -146,6 +147,7 @@ fn study_with(
     let chosen = Chosen {
         kl_multiplicity: KlMultiplicity::Value(0.5),
         default_multiplicity: KlMultiplicity::Value(0.5),
+        weight_decay: None,
         rank_per_layer: 4,
     };
     let runs = runs(&settings, &chosen);
@@ -180,6 +182,7 @@ fn study_with(
         settings: &settings,
         chosen: &chosen,
         candidates: &[],
+        decays: &[],
         runs: &runs,
         validation_labels: &labels,
         test: &test,
@@ -544,6 +547,109 @@ fn kappa_is_the_fewest_ranks_within_an_error_of_the_lowest() {
     assert_eq!(candidates(10_000).len(), 5);
     let specs = candidates_of(&settings(), 10_000);
     assert!(specs.iter().all(|spec| spec.seeds == 1));
+}
+
+fn chosen() -> Chosen {
+    Chosen {
+        kl_multiplicity: KlMultiplicity::Value(0.5),
+        default_multiplicity: KlMultiplicity::Value(0.5),
+        weight_decay: Some(0.3),
+        rank_per_layer: 8,
+    }
+}
+
+#[test]
+fn rows_of_the_long_study() {
+    let settings = Scale::Long.settings();
+    let all = runs(&settings, &chosen());
+    let named = |name: &str| all.iter().find(|spec| spec.name == name).unwrap();
+    for name in ["lora-r8", "bayeslora-r8-kappa-0.5"] {
+        let stopping = named(&format!("{name}-early-stopping"));
+        assert_eq!(stopping.config.patience, Some(5));
+        let whole = named(name);
+        let patient = TrainConfig {
+            patience: None,
+            ..stopping.config.clone()
+        };
+        assert_eq!(patient, whole.config);
+        assert_eq!(stopping.seeds, settings.seeds);
+    }
+    let decayed = named("lora-r8-decay-0.3");
+    let usual = TrainConfig {
+        weight_decay: named("lora-r8").config.weight_decay,
+        ..decayed.config.clone()
+    };
+    assert_eq!(
+        (decayed.config.weight_decay, decayed.seeds),
+        (0.3, settings.seeds)
+    );
+    assert_eq!(usual, named("lora-r8").config);
+    // What was trained before has the place and the options that it had.
+    let places = all.iter().filter(|spec| !spec.asks.is_empty());
+    let mut names: Vec<_> = places.map(|spec| &spec.name).collect();
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count, "a place each");
+    let text = toml::to_string(&named("lora-r8").config).unwrap();
+    assert!(!text.contains("patience"), "{text}");
+    // The default is the run that there is.
+    let as_usual = Chosen {
+        weight_decay: Some(0.01),
+        ..chosen()
+    };
+    let all = runs(&settings, &as_usual);
+    assert!(all.iter().all(|spec| !spec.name.contains("decay")));
+    let tried = decay_candidates(&settings);
+    let names: Vec<_> = tried.iter().map(|spec| spec.name.as_str()).collect();
+    let expected = [
+        "lora-r8-decay-0",
+        "lora-r8",
+        "lora-r8-decay-0.1",
+        "lora-r8-decay-0.3",
+        "lora-r8-decay-1",
+    ];
+    assert_eq!(names, expected);
+    let cheap = |spec: &RunSpec| {
+        let of_validation = |ask: &Ask| ask.of == Images::Validation && ask.samples == 0;
+        spec.seeds == 1 && spec.asks.iter().all(of_validation)
+    };
+    assert!(tried.iter().all(cheap));
+    for scale in [Scale::Desk, Scale::Smoke, Scale::Paper] {
+        let settings = scale.settings();
+        let none = Chosen {
+            weight_decay: None,
+            ..chosen()
+        };
+        let all = runs(&settings, &none);
+        assert!(all.iter().all(|spec| spec.config.patience.is_none()));
+        assert!(decay_candidates(&settings).is_empty());
+    }
+}
+
+#[test]
+fn the_adapter_of_a_run_is_that_of_the_epoch_it_keeps() {
+    let config = TrainConfig {
+        epochs: 9,
+        patience: Some(2),
+        ..TrainConfig::default()
+    };
+    let epochs: Vec<_> = [1, 2, 2, 2]
+        .into_iter()
+        .enumerate()
+        .map(|(place, kept)| json!({ "epoch": place + 1, "kept_epoch": kept, "rank": 10 - place }))
+        .collect();
+    assert_eq!(final_epoch(&epochs).unwrap()["rank"], 9);
+    assert!(is_trained(&config, &epochs) && !is_trained(&config, &epochs[..3]));
+    let plain: Vec<_> = (1..=4).map(|epoch| json!({ "epoch": epoch })).collect();
+    assert_eq!(final_epoch(&plain).unwrap()["epoch"], 4);
+    let ever = TrainConfig {
+        epochs: 4,
+        patience: None,
+        ..config
+    };
+    assert!(is_trained(&ever, &plain) && !is_trained(&ever, &plain[..3]));
+    assert!(final_epoch(&[]).is_none() && !is_trained(&ever, &[]));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::context::{Bar, Context};
 use super::environment;
-use super::epochs::{Subject, begin, print_test_rows, run_epochs, tell};
+use super::epochs::{Subject, begin, print_kept, print_test_rows, run_epochs, tell};
 use super::output::{self, Unkept};
 use super::run_images::RunImages;
 use super::train_options::config_text;
@@ -75,6 +75,9 @@ pub fn train(
                 run.path().display()
             ));
             return Ok(());
+        }
+        if !json {
+            print_kept(&trainer)?;
         }
     }
     let ensemble = Ensemble::new(gpu, backbone, &adapters(&run, members.len())?)?;

@@ -197,6 +197,21 @@ fn print_epoch(report: &EpochReport, epochs: usize) -> Result<()> {
     Ok(())
 }
 
+/// Says which epoch a run with early stopping has kept.
+pub fn print_kept(trainer: &Trainer) -> Result<()> {
+    let Some((epoch, nll)) = trainer.kept_epoch() else {
+        return Ok(());
+    };
+    let (done, all) = (trainer.epochs_done(), trainer.config().epochs);
+    let stopped = match done < all {
+        true => format!("; training stopped after epoch {done}"),
+        false => String::new(),
+    };
+    output::text(&format!(
+        "\nepoch {epoch} of {all} kept: lowest tempered validation NLL ({nll:.4}){stopped}"
+    ))
+}
+
 /// Scores on the test set, a line each.
 pub fn print_test_rows(rows: &[(&str, &Evaluated)]) -> Result<()> {
     output::text("\ntest set           acc     NLL     ECE   Brier    AURC")?;

@@ -15,7 +15,9 @@ use serde::Serialize;
 use toml::Table;
 
 use super::context::{self, Context};
-use super::epochs::{PLACES, Subject, print_test_rows, restore, run_epochs, start, tell};
+use super::epochs::{
+    PLACES, Subject, print_kept, print_test_rows, restore, run_epochs, start, tell,
+};
 use super::output::{self, Unkept};
 use super::run_images::{self, RunImages};
 use super::train_options::{Inputs, Options, config_text, parse_config, parse_table};
@@ -295,6 +297,7 @@ fn close(
         output::json(&results)?;
         return results.keep(run);
     }
+    print_kept(trainer)?;
     let mut rows = vec![("mean weights", &results.mean)];
     rows.extend(results.samples_8.as_ref().map(|row| ("8 samples", row)));
     print_test_rows(&rows)?;

@@ -46,6 +46,11 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     epochs: Option<usize>,
+    /// Stop after N epochs without a lower NLL on the validation images at a temperature of their own, and keep the adapter
+    /// of the epoch with the lowest; rates still fall as for all --epochs [default: off]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patience: Option<usize>,
     /// [default: 32 below 5,000 images, 64 below 20,000, else 128]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,8 @@ pub struct Results {
     pub comparisons: Vec<Comparison>,
     /// How kappa was chosen, on validation images.
     pub kappa: Vec<KappaPoint>,
+    /// How the weight decay of a row of plain LoRA was chosen, on validation images.
+    pub weight_decays: Vec<DecayPoint>,
     pub prunes: Vec<PruneRecord>,
     /// Ranks cut in several bases and orders, without training. Earlier versions wrote `criteria`.
     #[serde(alias = "criteria")]
@@ -166,6 +168,19 @@ pub struct KappaPoint {
     pub nll: f64,
     pub ece: f64,
     /// The value that the other runs use.
+    pub chosen: bool,
+}
+
+/// A value of `--weight-decay` that was tried with plain LoRA, on validation images.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DecayPoint {
+    pub weight_decay: f64,
+    pub accuracy: f64,
+    pub nll: f64,
+    pub temperature: f64,
+    /// At that temperature: what decides.
+    pub tempered_nll: f64,
     pub chosen: bool,
 }
 

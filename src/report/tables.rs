@@ -2,8 +2,8 @@
 
 use super::block::{Block, Cell, Section, Table};
 use super::measure::{COMPARED, MEASURES, Measure, on_what};
-use super::number::{count, decimal, range, spread};
-use super::{Results, Row, Score};
+use super::number::{count, counted, decimal, range, spread};
+use super::{DecayPoint, Results, Row, Score};
 
 /// What the study set out to show, and whether it did.
 pub fn targets(results: &Results) -> Section {
@@ -97,6 +97,40 @@ fn scores(rows: &[&Row], measures: &[Measure]) -> Table {
         rows: rows.iter().map(line).collect(),
         ..Table::default()
     }
+}
+
+/// How the weight decay of plain LoRA was chosen; `None` where it was not.
+pub fn weight_decays(results: &Results) -> Option<Table> {
+    let points = &results.weight_decays;
+    let line = |point: &DecayPoint| {
+        let values = [
+            point.accuracy,
+            point.nll,
+            point.temperature,
+            point.tempered_nll,
+        ];
+        let mut cells = vec![Cell::new(point.weight_decay.to_string())];
+        cells.extend(values.map(|value| Cell::new(decimal(value, 4))));
+        cells[4].best = point.chosen;
+        cells
+    };
+    let header = [
+        "weight decay",
+        "accuracy",
+        "NLL",
+        "temperature",
+        "tempered NLL",
+    ];
+    (!points.is_empty()).then(|| Table {
+        words: false,
+        caption: format!(
+            "Plain LoRA by --weight-decay, one seed a value, on {}; ★ marks the value that has a row of its own. The \
+             test set took no part.",
+            counted(results.study.validation_images, "validation image")
+        ),
+        header: header.map(String::from).to_vec(),
+        rows: points.iter().map(line).collect(),
+    })
 }
 
 fn costs(rows: &[&Row], table: &mut Table) {

@@ -6,15 +6,19 @@
 
 mod cost;
 mod cuts;
+mod decay;
 mod kappa;
 pub mod measure;
 mod place;
+mod records;
 mod runs;
 mod scale;
 
 pub use cost::{Cost, StepCost};
 pub use cuts::{CUT_SHARES, CutLine, CutRecord, SAMPLED_SHARE, cut_lines};
+pub use decay::decay_candidates;
 pub use kappa::{KappaBy, candidates, default_multiplicity, fewest_ranks, lowest};
 pub use place::{Place, Stored, StudyError};
+pub use records::{final_epoch, is_trained};
 pub use runs::{Ask, Chosen, Images, RunSpec, SAMPLES, candidates_of, runs};
 pub use scale::{Scale, Settings};

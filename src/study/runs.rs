@@ -1,6 +1,7 @@
 //! The runs of a study, in the order to do them.
 
 use super::Settings;
+use super::decay::with_decay;
 use super::kappa::candidates;
 use crate::train::kl::KlMultiplicity;
 use crate::train::{Method, TrainConfig};
@@ -59,6 +60,8 @@ pub struct Chosen {
     pub kl_multiplicity: KlMultiplicity,
     /// What `train` takes unasked.
     pub default_multiplicity: KlMultiplicity,
+    /// Of plain LoRA, where the scale compares several.
+    pub weight_decay: Option<f64>,
     /// Ranks that were left, a layer.
     pub rank_per_layer: usize,
 }
@@ -139,6 +142,15 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         let title = format!("{}, default kappa", unasked.title);
         runs.push(other(RunSpec { title, ..unasked }, true));
     }
+    if let Some(patience) = settings.patience {
+        runs.push(other(stopping(plain(), patience), false));
+        runs.push(other(stopping(gated(), patience), true));
+    }
+    if let Some(decay) = chosen.weight_decay
+        && decay != plain().config.weight_decay
+    {
+        runs.push(other(with_decay(settings, decay), false));
+    }
     for rank in settings.other_ranks {
         runs.push(other(bayeslora(settings, *rank, kappa), true));
         runs.push(other(lora(settings, *rank), false));
@@ -211,7 +223,7 @@ fn config(settings: &Settings, rank: usize) -> TrainConfig {
     }
 }
 
-fn lora(settings: &Settings, rank: usize) -> RunSpec {
+pub(super) fn lora(settings: &Settings, rank: usize) -> RunSpec {
     RunSpec {
         name: format!("lora-r{rank}"),
         title: format!("LoRA, rank {rank}"),
@@ -241,7 +253,20 @@ fn bayeslora(settings: &Settings, rank: usize, kappa: KlMultiplicity) -> RunSpec
     }
 }
 
-fn mean(of: Images, images: Option<usize>, seeds: u64) -> Ask {
+/// The same with early stopping.
+fn stopping(spec: RunSpec, patience: usize) -> RunSpec {
+    RunSpec {
+        name: format!("{}-early-stopping", spec.name),
+        title: format!("{}, early stopping", spec.title),
+        config: TrainConfig {
+            patience: Some(patience),
+            ..spec.config
+        },
+        ..spec
+    }
+}
+
+pub(super) fn mean(of: Images, images: Option<usize>, seeds: u64) -> Ask {
     Ask {
         of,
         images,

@@ -63,39 +63,56 @@ const PARTS: [&str; 3] = ["parameters", "first_moment", SECOND_MOMENT];
 
 const SECOND_MOMENT: &str = "second_moment";
 
+const RANK_IDS: &str = "rank_ids";
+
 /// Every tensor of a state by part and layer, and the rank ids of each layer.
 pub(super) fn to_tensors(layout: &AdapterLayout, state: &TrainableState) -> TensorFile {
     let mut file = TensorFile::default();
     let states = [&state.values, &state.first_moment, &state.second_moment];
     for (part, state) in PARTS.into_iter().zip(states) {
-        for (layer, values) in layout.layers.iter().zip(&state.layers) {
-            let (r, name) = (layer.rank(), format!("{part}.{}", layer.name));
-            let (k, inputs, outputs) = (layer.kernel, layer.in_channels, layer.out_channels);
-            file.insert(
-                format!("{name}.lora_A"),
-                &[r, inputs, k, k],
-                values.lora_a.clone(),
-            );
-            file.insert(
-                format!("{name}.lora_B"),
-                &[outputs, r],
-                values.lora_b.clone(),
-            );
-            file.insert(format!("{name}.log_alpha"), &[r], values.log_alpha.clone());
-        }
-        let head = format!("{part}.head");
-        let shape = [layout.classes, layout.features];
-        file.insert(format!("{head}.weight"), &shape, state.head_weight.clone());
-        file.insert(
-            format!("{head}.bias"),
-            &[layout.classes],
-            state.head_bias.clone(),
-        );
+        insert_values(&mut file, part, layout, state);
     }
-    for layer in &layout.layers {
-        file.insert_u32s(format!("rank_ids.{}", layer.name), &layer.rank_ids);
-    }
+    insert_ranks(&mut file, RANK_IDS, layout);
     file
+}
+
+/// Every tensor of one part of a state, by layer.
+pub(super) fn insert_values(
+    file: &mut TensorFile,
+    part: &str,
+    layout: &AdapterLayout,
+    state: &AdapterState,
+) {
+    for (layer, values) in layout.layers.iter().zip(&state.layers) {
+        let (r, name) = (layer.rank(), format!("{part}.{}", layer.name));
+        let (k, inputs, outputs) = (layer.kernel, layer.in_channels, layer.out_channels);
+        file.insert(
+            format!("{name}.lora_A"),
+            &[r, inputs, k, k],
+            values.lora_a.clone(),
+        );
+        file.insert(
+            format!("{name}.lora_B"),
+            &[outputs, r],
+            values.lora_b.clone(),
+        );
+        file.insert(format!("{name}.log_alpha"), &[r], values.log_alpha.clone());
+    }
+    let head = format!("{part}.head");
+    let shape = [layout.classes, layout.features];
+    file.insert(format!("{head}.weight"), &shape, state.head_weight.clone());
+    file.insert(
+        format!("{head}.bias"),
+        &[layout.classes],
+        state.head_bias.clone(),
+    );
+}
+
+/// The rank ids of each layer.
+pub(super) fn insert_ranks(file: &mut TensorFile, part: &str, layout: &AdapterLayout) {
+    for layer in &layout.layers {
+        file.insert_u32s(format!("{part}.{}", layer.name), &layer.rank_ids);
+    }
 }
 
 /// The state and its layout, for the layers of `fresh` (the run's layout before any pruning).
@@ -107,10 +124,33 @@ pub(super) fn from_tensors(
     fresh: &AdapterLayout,
     resnet: &ResNet,
 ) -> Result<(AdapterLayout, TrainableState), TrainError> {
+    let layout = layout_from(file, RANK_IDS, fresh, resnet)?;
+    let mut states = PARTS
+        .into_iter()
+        .map(|part| values_from(file, part, &layout));
+    let mut next = || states.next().expect("three parts");
+    let state = TrainableState {
+        values: next()?,
+        first_moment: next()?,
+        second_moment: next()?,
+    };
+    Ok((layout, state))
+}
+
+/// The layout with the ranks that the file has under this name, of those of `fresh`.
+///
+/// # Errors
+/// A layer has none there, or others.
+pub(super) fn layout_from(
+    file: &TensorFile,
+    part: &str,
+    fresh: &AdapterLayout,
+    resnet: &ResNet,
+) -> Result<AdapterLayout, TrainError> {
     let mut kept = Vec::new();
     for layer in &fresh.layers {
         let ids = file
-            .u32s(&format!("rank_ids.{}", layer.name))
+            .u32s(&format!("{part}.{}", layer.name))
             .map_err(|e| TrainError::Checkpoint(e.to_string()))?;
         // Pruning takes away: what is left is in order, each once.
         let ordered = ids.is_sorted_by(|a, b| a < b);
@@ -122,18 +162,14 @@ pub(super) fn from_tensors(
             })?,
         );
     }
-    let layout = fresh.keep(resnet, &kept);
-    let mut states = PARTS.into_iter().map(|part| state(file, part, &layout));
-    let mut next = || states.next().expect("three parts");
-    let state = TrainableState {
-        values: next()?,
-        first_moment: next()?,
-        second_moment: next()?,
-    };
-    Ok((layout, state))
+    Ok(fresh.keep(resnet, &kept))
 }
 
-fn state(
+/// One part of a state.
+///
+/// # Errors
+/// A tensor is missing or of another shape, or a value is none that training leaves.
+pub(super) fn values_from(
     file: &TensorFile,
     part: &str,
     layout: &AdapterLayout,

@@ -227,6 +227,10 @@ pub struct TrainConfig {
     /// Side of the network's input in pixels.
     pub resolution: usize,
     pub epochs: usize,
+    /// Training ends once this many epochs have gone by without a lower NLL on the validation images, tempered; the run's
+    /// adapter is that of the epoch with the lowest. Off by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Default: 32 below 5,000 training images, 64 below 20,000, else 128.
     pub batch_size: Option<usize>,
     pub lr: f64,
@@ -301,6 +305,7 @@ impl Default for TrainConfig {
             method: Method::BayesLora,
             resolution: 64,
             epochs: 5,
+            patience: None,
             batch_size: None,
             lr: 2e-3,
             lr_log_alpha: None,
@@ -414,6 +419,7 @@ impl TrainConfig {
         let counts = [
             ("resolution", Some(self.resolution as u64)),
             ("epochs", Some(self.epochs as u64)),
+            ("patience", self.patience.map(|count| count as u64)),
             ("batch-size", self.batch_size.map(|size| size as u64)),
             ("rank", Some(self.rank as u64)),
             ("min-rank", Some(self.min_rank as u64)),
@@ -488,6 +494,7 @@ impl TrainConfig {
             return wrong("min-rank", &self.min_rank, &expected);
         }
         self.check_gauge()?;
+        self.check_patience()?;
         let every = self.prune_every.epochs(self.epochs);
         if every <= 0.0 {
             return wrong("prune-every", &self.prune_every, "more than 0");
@@ -545,6 +552,36 @@ impl TrainConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether training can end early.
+    fn check_patience(&self) -> Result<(), ConfigError> {
+        let Some(patience) = self.patience else {
+            return Ok(());
+        };
+        let wrong = |option, found: String, expected: &str| {
+            Err(ConfigError {
+                option,
+                found,
+                expected: expected.into(),
+            })
+        };
+        if self.validation == 0.0 {
+            let expected = "more than 0 with --patience, which compares epochs on held-out images";
+            return wrong("validation", "0".into(), expected);
+        }
+        if self.auto_rank {
+            let expected =
+                "nothing with --rank auto: the epoch that it keeps may come before the cuts";
+            return wrong("patience", patience.to_string(), expected);
+        }
+        Ok(())
+    }
+
+    /// Whether training is over after so many epochs, of which the one that is kept was so far the best.
+    pub fn ends_after(&self, epochs: usize, kept: Option<usize>) -> bool {
+        let waited = |kept: usize| self.patience.is_some_and(|most| epochs >= kept + most);
+        epochs >= self.epochs || kept.is_some_and(waited)
     }
 
     /// The basis in which ranks are cut.

@@ -5,6 +5,7 @@ mod checkpoint;
 mod config;
 pub mod gauge;
 mod init;
+mod kept;
 pub mod kl;
 mod prune;
 mod report;

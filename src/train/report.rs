@@ -106,6 +106,12 @@ pub struct EpochReport {
     pub accuracy: Option<f64>,
     pub nll: Option<f64>,
     pub ece: Option<f64>,
+    /// The NLL at the temperature that suits the validation images best; only with `--patience`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tempered_nll: Option<f64>,
+    /// The epoch with the lowest so far, whose adapter is the run's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_epoch: Option<usize>,
     /// sum_i 1/(1 + alpha_i)
     pub soft_rank: f64,
     /// Ranks left.

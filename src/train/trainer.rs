@@ -1,5 +1,7 @@
 //! The training loop.
 
+use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,7 @@ use rand_pcg::Pcg64;
 
 use super::checkpoint::Origin;
 use super::init::{INITIAL_LOG_VARIANCE, initial_state};
+use super::kept::{Kept, tempered_nll};
 use super::kl::soft_effective_rank;
 use super::prune::{HeldOut, PruneEvent, farthest, kept_ranks, kept_without, weakest};
 use super::report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
@@ -19,10 +22,10 @@ use super::{
 };
 use crate::data::{Dataset, EpochOrder, prefetch};
 use crate::formats::{Adapter, Checkpoint};
-use crate::gpu::{Gpu, IdleMeter};
+use crate::gpu::{Gpu, GpuError, IdleMeter};
 use crate::model::{
-    AdapterLayout, Backbone, FrozenNetwork, GateMode, PLAIN_VIEW, Purpose, StepValues, View,
-    exchange,
+    AdapterLayout, AdapterState, Backbone, FrozenNetwork, GateMode, PLAIN_VIEW, Purpose,
+    StepValues, View, exchange,
 };
 use crate::predict::{Evaluated, PredictError, Predictor, Samples, Source, evaluate};
 
@@ -38,6 +41,8 @@ pub struct Trainer {
     train: Source,
     validation: Option<Source>,
     epoch: usize,
+    /// Of the epochs so far, with early stopping.
+    kept: Option<Kept>,
 }
 
 /// Mean cross-entropy in nats that no run comes back from.
@@ -121,7 +126,9 @@ impl Trainer {
         check_set("training", &train.dataset, classes)?;
         match &validation {
             Some(validation) => check_set("validation", &validation.dataset, classes)?,
-            None if config.auto_rank => return Err(TrainError::Empty { set: "validation" }),
+            None if config.auto_rank || config.patience.is_some() => {
+                return Err(TrainError::Empty { set: "validation" });
+            }
             None => {}
         }
         let resnet = &network.resnet;
@@ -163,6 +170,7 @@ impl Trainer {
             train,
             validation,
             epoch: 0,
+            kept: None,
         })
     }
 
@@ -193,12 +201,24 @@ impl Trainer {
         self.epoch
     }
 
+    /// The epoch whose adapter is the run's, with early stopping, and its tempered NLL on the validation images.
+    pub fn kept_epoch(&self) -> Option<(usize, f64)> {
+        let kept = self.kept.as_ref()?;
+        Some((kept.epoch, kept.tempered_nll))
+    }
+
+    /// Whether there is no epoch left.
+    pub fn is_finished(&self) -> bool {
+        let kept = self.kept.as_ref().map(|kept| kept.epoch);
+        self.config.ends_after(self.epoch, kept)
+    }
+
     /// Trains one more epoch, prunes if it is time, evaluates on the validation split.
     ///
     /// # Errors
     /// The loss is not finite, or the GPU fails.
     pub fn next_epoch(&mut self, observe: Observer) -> Result<EpochOutcome, TrainError> {
-        if self.epoch >= self.config.epochs {
+        if self.is_finished() {
             return Ok(EpochOutcome::Finished);
         }
         let start = Instant::now();
@@ -222,15 +242,13 @@ impl Trainer {
         self.epoch += 1;
 
         let before = self.held_out(observe)?;
-        let prune = match self.config.prunes_after(self.epoch) {
-            true => self.prune(before.as_ref(), observe)?,
-            false => None,
+        let (prune, held_out) = match self.config.prunes_after(self.epoch) {
+            true => self.prune(before, observe)?,
+            false => (None, before),
         };
-        let scores = match &prune {
-            Some(event) => event.after,
-            None => before.as_ref().map(HeldOut::from),
-        };
+        let scores = held_out.as_ref().map(HeldOut::from);
         let state = self.trainable.read_values(&self.gpu)?;
+        let tempered_nll = self.compare(held_out.as_ref(), &state)?;
         let layers = &self.trainable.layout.layers;
         let last = self.schedule.at(first + steps - 1);
         Ok(EpochOutcome::Done(Box::new(EpochReport {
@@ -245,7 +263,9 @@ impl Trainer {
             accuracy: scores.map(|scores| scores.accuracy),
             nll: scores.map(|scores| scores.nll),
             ece: scores.map(|scores| scores.ece),
-            soft_rank: self.effective_rank(&state),
+            tempered_nll,
+            kept_epoch: self.kept.as_ref().map(|kept| kept.epoch),
+            soft_rank: self.effective_rank(&self.trainable.layout, &state),
             rank: self.trainable.layout.total_rank(),
             ranks: layers
                 .iter()
@@ -257,6 +277,31 @@ impl Trainer {
             seconds: start.elapsed().as_secs_f64(),
             prune,
         })))
+    }
+
+    /// Keeps the parameters of the epoch where its tempered NLL is the lowest so far; returns that. Nothing without early
+    /// stopping.
+    fn compare(
+        &mut self,
+        held_out: Option<&Evaluated>,
+        state: &AdapterState,
+    ) -> Result<Option<f64>, TrainError> {
+        let (Some(_), Some(held_out), Some(validation)) =
+            (self.config.patience, held_out, &self.validation)
+        else {
+            return Ok(None);
+        };
+        let tempered_nll = tempered_nll(held_out, &validation.dataset.labels)?;
+        let is_lowest = |kept: &Kept| tempered_nll < kept.tempered_nll;
+        if self.kept.as_ref().is_none_or(is_lowest) {
+            self.kept = Some(Kept {
+                epoch: self.epoch,
+                tempered_nll,
+                layout: self.trainable.layout.clone(),
+                values: state.clone(),
+            });
+        }
+        Ok(Some(tempered_nll))
     }
 
     /// All steps of an epoch; `None` when the observer stops them.
@@ -400,13 +445,13 @@ impl Trainer {
         }
     }
 
-    /// Cuts the ranks over the threshold, or as many as the held-out NLL lets go, in the basis that was asked for; `None`
-    /// when there is none.
+    /// Cuts the ranks over the threshold, or as many as the held-out NLL lets go, in the basis that was asked for; no event
+    /// when there is none. Also the scores after it.
     fn prune(
         &mut self,
-        before: Option<&Evaluated>,
+        before: Option<Evaluated>,
         observe: Observer,
-    ) -> Result<Option<PruneEvent>, TrainError> {
+    ) -> Result<(Option<PruneEvent>, Option<Evaluated>), TrainError> {
         let state = self.trainable.read(&self.gpu)?;
         let ranks_before = self.trainable.layout.total_rank();
         let (layout, mut state, kept) = match self.config.prune_gauge() {
@@ -419,7 +464,7 @@ impl Trainer {
             _ => {
                 let turned = self.turned(state, observe)?;
                 let kept = match self.config.auto_rank {
-                    true => self.kept_by_nll(&turned, before)?,
+                    true => self.kept_by_nll(&turned, before.as_ref())?,
                     false => kept_ranks(
                         &turned.state.values,
                         self.config.threshold,
@@ -430,15 +475,15 @@ impl Trainer {
             }
         };
         if kept.iter().map(Vec::len).sum::<usize>() == ranks_before {
-            return Ok(None);
+            return Ok((None, before));
         }
         state.keep(&layout, &kept);
         let layout = layout.keep(&self.network.resnet, &kept);
         self.replace(layout, &state)?;
         let after = self.held_out(observe)?;
         let ranks_after = self.trainable.layout.total_rank();
-        let event = PruneEvent::new(ranks_before, ranks_after, before, after.as_ref());
-        Ok(Some(event))
+        let event = PruneEvent::new(ranks_before, ranks_after, before.as_ref(), after.as_ref());
+        Ok((Some(event), after))
     }
 
     fn turned(&self, state: TrainableState, observe: Observer) -> Result<Turned, TrainError> {
@@ -447,7 +492,7 @@ impl Trainer {
             let _ = observe(Progress::Evaluating { done, total });
         };
         Turned::new(
-            &self.predictor(),
+            &self.current(),
             &self.network.resnet,
             &self.config,
             &self.train,
@@ -502,10 +547,13 @@ impl Trainer {
         let Some(validation) = &self.validation else {
             return Ok(None);
         };
-        Ok(Some(self.evaluate(validation, Samples::MEAN, observe)?))
+        let state = self.trainable.read_values(&self.gpu)?;
+        let rank = self.effective_rank(&self.trainable.layout, &state);
+        let evaluated = score(&self.current(), rank, validation, Samples::MEAN, observe)?;
+        Ok(Some(evaluated))
     }
 
-    /// Scores the adapters as they are now.
+    /// Scores the run's adapter.
     ///
     /// # Errors
     /// The GPU fails.
@@ -515,24 +563,40 @@ impl Trainer {
         samples: Samples,
         observe: Observer,
     ) -> Result<Evaluated, TrainError> {
-        let total = source.dataset.len();
-        let state = self.trainable.read_values(&self.gpu)?;
-        let mut progress = |done| {
-            // An evaluation is short and has no state to lose: it is not interrupted.
-            let _ = observe(Progress::Evaluating { done, total });
-        };
-        let rank = self.effective_rank(&state);
-        Ok(evaluate(
-            &self.predictor(),
-            source,
-            samples,
-            rank,
-            &mut progress,
-        )?)
+        let (layout, state) = self.answering()?;
+        let rank = self.effective_rank(&layout, &state);
+        score(&self.predictor(), rank, source, samples, observe)
+    }
+
+    /// A predictor over the run's adapter: that of the epoch that is kept, with early stopping, else the parameters as they
+    /// are now.
+    pub fn predictor(&self) -> Predictor {
+        match &self.kept {
+            None => self.current(),
+            Some(kept) => Predictor::with_state(
+                self.network.clone(),
+                kept.layout.clone(),
+                &kept.values,
+                self.config.scale(),
+                self.config.method.gates(),
+                self.config.resolution,
+            ),
+        }
+    }
+
+    /// What [`predictor`](Self::predictor) is over.
+    fn answering(&self) -> Result<(Cow<'_, AdapterLayout>, Cow<'_, AdapterState>), GpuError> {
+        Ok(match &self.kept {
+            Some(kept) => (Cow::Borrowed(&kept.layout), Cow::Borrowed(&kept.values)),
+            None => (
+                Cow::Borrowed(&self.trainable.layout),
+                Cow::Owned(self.trainable.read_values(&self.gpu)?),
+            ),
+        })
     }
 
     /// A predictor over the parameters as they are now.
-    pub fn predictor(&self) -> Predictor {
+    fn current(&self) -> Predictor {
         Predictor::over(
             self.network.clone(),
             self.trainable.layout.clone(),
@@ -543,23 +607,23 @@ impl Trainer {
         )
     }
 
-    fn effective_rank(&self, state: &crate::model::AdapterState) -> f64 {
+    fn effective_rank(&self, layout: &AdapterLayout, state: &AdapterState) -> f64 {
         let Some(distribution) = self.config.method.gates() else {
-            return self.trainable.layout.total_rank() as f64;
+            return layout.total_rank() as f64;
         };
         let ranked = state.with_log_alpha(distribution);
         let all = ranked.layers.iter().flat_map(|layer| &layer.log_alpha);
         soft_effective_rank(&all.map(|t| f64::from(*t)).collect::<Vec<_>>())
     }
 
-    /// The adapter as it is now.
+    /// The run's adapter: as it is now, or with early stopping that of the epoch that is kept.
     ///
     /// # Errors
     /// The GPU fails.
     pub fn adapter(&self) -> Result<Adapter, TrainError> {
-        let state = self.trainable.read_values(&self.gpu)?;
+        let (layout, state) = self.answering()?;
         let gates = self.config.method.gates();
-        let (layers, head) = exchange::to_file(&self.trainable.layout, &state, gates.is_some());
+        let (layers, head) = exchange::to_file(&layout, &state, gates.is_some());
         let (base_name, backbone_sha256) = self.backbone.clone();
         Ok(Adapter {
             layers,
@@ -583,17 +647,22 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
         let state = self.trainable.read(&self.gpu)?;
         let kernels = self.network.kernels.describe();
+        let mut tensors = super::checkpoint::to_tensors(&self.trainable.layout, &state);
+        let mut extra = Origin::new(&self.config, self.train.dataset.len()).to_json();
+        if let Some(kept) = &self.kept {
+            kept.save(&mut tensors, &mut extra);
+        }
         Ok(Checkpoint {
             epoch: self.epoch,
             step: (self.epoch * self.schedule.steps_per_epoch) as u64,
             seed: self.config.seed,
-            tensors: super::checkpoint::to_tensors(&self.trainable.layout, &state),
+            tensors,
             kernels: kernels
                 .into_iter()
                 .map(|(name, value)| (name.into(), value))
                 .chain(self.gpu.choices().used())
                 .collect(),
-            extra: Origin::new(&self.config, self.train.dataset.len()).to_json(),
+            extra,
         })
     }
 
@@ -605,11 +674,11 @@ impl Trainer {
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<Option<String>, TrainError> {
         self.check_origin(checkpoint)
             .map_err(TrainError::Checkpoint)?;
-        let (layout, state) = super::checkpoint::from_tensors(
-            &checkpoint.tensors,
-            &self.trainable.layout,
-            &self.network.resnet,
-        )?;
+        let (fresh, resnet) = (&self.trainable.layout, &self.network.resnet);
+        let (layout, state) = super::checkpoint::from_tensors(&checkpoint.tensors, fresh, resnet)?;
+        let has_kept = self.config.patience.is_some() && checkpoint.epoch > 0;
+        let load = || Kept::load(&checkpoint.tensors, &checkpoint.extra, fresh, resnet);
+        self.kept = has_kept.then(load).transpose()?;
         // The run's own kernels, even if this device would choose others now.
         self.gpu.choices().give(&checkpoint.kernels);
         self.replace(layout, &state)?;
@@ -634,7 +703,19 @@ impl Trainer {
         let mut checkpoint = checkpoint.clone();
         checkpoint.step = (checkpoint.epoch * self.schedule.steps_per_epoch) as u64;
         Origin::forget_images(&mut checkpoint.extra);
-        self.restore(&checkpoint)
+        let kernels = self.restore(&checkpoint)?;
+        // Epochs to come are compared with it on the images that there are now.
+        if let (Some(validation), Some(_)) = (&self.validation, &self.kept) {
+            let held_out =
+                self.evaluate(
+                    validation,
+                    Samples::MEAN,
+                    &mut |_| ControlFlow::Continue(()),
+                )?;
+            let nll = tempered_nll(&held_out, &validation.dataset.labels)?;
+            self.kept.as_mut().expect("just seen").tempered_nll = nll;
+        }
+        Ok(kernels)
     }
 
     /// What in a checkpoint contradicts this run.
@@ -660,4 +741,19 @@ impl Trainer {
         }
         Origin::new(&self.config, self.train.dataset.len()).check(&checkpoint.extra)
     }
+}
+
+/// Scores a predictor; an evaluation is short and has no state to lose, so it is not interrupted.
+fn score(
+    predictor: &Predictor,
+    rank: f64,
+    source: &Source,
+    samples: Samples,
+    observe: Observer,
+) -> Result<Evaluated, TrainError> {
+    let total = source.dataset.len();
+    let mut progress = |done| {
+        let _ = observe(Progress::Evaluating { done, total });
+    };
+    Ok(evaluate(predictor, source, samples, rank, &mut progress)?)
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bayeslora::data::Dataset;
-use bayeslora::formats::{FormatError, GateDistribution, RunDir};
+use bayeslora::formats::{Adapter, FormatError, GateDistribution, RunDir};
 use bayeslora::gpu::{Gpu, GpuError, GpuOptions};
 use bayeslora::model::PLAIN_VIEW;
 use bayeslora::predict::{Predictor, Samples, Source};
@@ -67,6 +67,7 @@ fn automatic(method: Method) -> TrainConfig {
         method,
         auto_rank: true,
         min_rank: 0,
+        threshold: TrainConfig::default().threshold,
         ..config()
     }
 }
@@ -180,6 +181,130 @@ fn a_resumed_run_is_the_run() {
         assert_eq!(second.adapter().unwrap(), whole.adapter().unwrap());
         let end = |trainer: &Trainer| trainer.checkpoint().unwrap().tensors.tensors;
         assert_eq!(end(&second), end(&whole));
+    }
+}
+
+/// Labels that have nothing to do with the images, so that training soon makes the answers worse.
+fn overfitting(config: TrainConfig) -> Trainer {
+    let mut validation = dataset(30, 16, 2);
+    for (image, label) in validation.labels.iter_mut().enumerate() {
+        *label = (image * image / 7 % CLASSES) as u32;
+    }
+    let train = dataset(43, 16, 1);
+    let backbone = tiny_backbone();
+    Trainer::new(&GPU, &backbone, config, train, Some(validation), &mut go_on).unwrap()
+}
+
+#[test]
+fn early_stopping_keeps_the_epoch_with_the_lowest_tempered_nll() {
+    let mut early = 0;
+    for method in [Method::Lora, Method::BayesLora] {
+        let patient = TrainConfig {
+            method,
+            epochs: 8,
+            patience: Some(3),
+            ..config()
+        };
+        let ever = TrainConfig {
+            patience: None,
+            ..patient.clone()
+        };
+        let (mut stopping, mut whole) = (overfitting(patient.clone()), overfitting(ever));
+        let validation = whole.validation_set().unwrap().clone();
+        let labels = &validation.dataset.labels;
+        let mut seen: Vec<(f64, Adapter)> = Vec::new();
+        let mut checkpoint = None;
+        while let EpochOutcome::Done(report) = stopping.next_epoch(&mut go_on).unwrap() {
+            // The training itself is the same.
+            let expected = epochs(&mut whole, 1).remove(0);
+            assert_eq!(report.loss.to_bits(), expected.loss.to_bits());
+            assert_eq!(report.nll, expected.nll);
+            assert_eq!((expected.tempered_nll, expected.kept_epoch), (None, None));
+            let held_out = whole
+                .evaluate(&validation, Samples::MEAN, &mut go_on)
+                .unwrap();
+            let fitted = held_out.fit_temperature(labels, Samples::MEAN).unwrap();
+            assert_eq!(report.tempered_nll, Some(fitted.nll_after));
+            seen.push((fitted.nll_after, whole.adapter().unwrap()));
+            let lowest = (0..seen.len())
+                .min_by(|a, b| seen[*a].0.total_cmp(&seen[*b].0))
+                .unwrap();
+            assert_eq!(report.kept_epoch, Some(lowest + 1));
+            assert_eq!(stopping.kept_epoch(), Some((lowest + 1, seen[lowest].0)));
+            assert_eq!(stopping.adapter().unwrap(), seen[lowest].1);
+            let scores = |trainer: &Trainer| {
+                let found = trainer.evaluate(&validation, Samples::new(2, 1), &mut go_on);
+                (
+                    found.as_ref().unwrap().log_probs.clone(),
+                    found.unwrap().effective_rank,
+                )
+            };
+            if lowest + 1 == seen.len() {
+                assert_eq!(scores(&stopping), scores(&whole));
+            } else {
+                assert_ne!(scores(&stopping).0, scores(&whole).0);
+                checkpoint.get_or_insert_with(|| stopping.checkpoint().unwrap());
+            }
+        }
+        let (kept, _) = stopping.kept_epoch().unwrap();
+        assert_eq!(seen.len(), (kept + 3).min(8));
+        early += usize::from(seen.len() < 8);
+        // From a checkpoint after the epoch that it keeps so far.
+        let mut resumed = overfitting(patient);
+        let checkpoint = checkpoint.expect("some epoch is not the best");
+        resumed.restore(&checkpoint).unwrap();
+        while let EpochOutcome::Done(_) = resumed.next_epoch(&mut go_on).unwrap() {}
+        assert_eq!(resumed.epochs_done(), seen.len());
+        assert_eq!(resumed.kept_epoch(), stopping.kept_epoch());
+        assert_eq!(resumed.adapter().unwrap(), stopping.adapter().unwrap());
+        let tensors = |trainer: &Trainer| trainer.checkpoint().unwrap().tensors.tensors;
+        assert_eq!(tensors(&resumed), tensors(&stopping));
+    }
+    assert!(early > 0, "no run stopped before its end");
+}
+
+#[test]
+fn early_stopping_needs_images_to_compare_on() {
+    let patient = TrainConfig {
+        patience: Some(3),
+        ..config()
+    };
+    let error = Trainer::new(
+        &GPU,
+        &tiny_backbone(),
+        patient.clone(),
+        dataset(43, 16, 1),
+        None,
+        &mut go_on,
+    );
+    assert!(matches!(
+        error,
+        Err(TrainError::Empty { set: "validation" })
+    ));
+    for (config, option) in [
+        (
+            TrainConfig {
+                validation: 0.0,
+                ..patient.clone()
+            },
+            "validation",
+        ),
+        (
+            TrainConfig {
+                auto_rank: true,
+                ..patient.clone()
+            },
+            "patience",
+        ),
+        (
+            TrainConfig {
+                patience: Some(0),
+                ..patient
+            },
+            "patience",
+        ),
+    ] {
+        assert_eq!(config.check().unwrap_err().option, option);
     }
 }
 

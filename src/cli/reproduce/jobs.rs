@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use bayeslora::formats::RunDir;
 use bayeslora::predict::laplace::LaplaceConfig;
 use bayeslora::predict::{Predictor, Samples};
-use bayeslora::study::{Ask, Images, Place, RunSpec, Stored};
+use bayeslora::study::{Ask, Images, Place, RunSpec, Stored, final_epoch, is_trained};
 use bayeslora::train::{Method, TrainConfig, Trainer};
 
 use super::options::Shard;
@@ -47,7 +47,7 @@ impl Workshop<'_> {
     fn is_done(&self, spec: &RunSpec, seed: u64) -> bool {
         let place = Place::new(self.out(), &spec.name, seed);
         let epochs = RunDir::open(&place.run).and_then(|run| run.read_metrics());
-        epochs.is_ok_and(|epochs| epochs.len() == spec.config.epochs)
+        epochs.is_ok_and(|epochs| is_trained(&spec.config, &epochs))
             && self.missing(spec, seed, &place).is_empty()
             && (seed > spec.cuts || place.has_cuts())
             && (seed > spec.laplace || self.laplace_left(&place).is_empty())
@@ -110,12 +110,12 @@ impl Workshop<'_> {
         };
         let run = begin(&place.run, subject, self.gpu(), &mut trainer)?;
         let start = Instant::now();
-        let epochs_left = trainer.config().epochs - trainer.epochs_done();
+        let was_trained = trainer.is_finished();
         run_epochs(self.context(), &run, &mut trainer, |_, _| Ok(()))?;
         if self.context().interrupted() {
             return Ok(false);
         }
-        if epochs_left > 0 {
+        if !was_trained {
             output::text(&format!(
                 "  {}",
                 self.trained_line(&place, start.elapsed())?
@@ -167,12 +167,13 @@ impl Workshop<'_> {
 
     fn trained_line(&self, place: &Place, time: Duration) -> Result<String> {
         let epochs = RunDir::open(&place.run)?.read_metrics()?;
-        let last = epochs.last().context("no epoch was trained")?;
+        let last = final_epoch(&epochs).context("no epoch was trained")?;
         let score = |name: &str| last[name].as_f64().unwrap_or(f64::NAN);
         Ok(format!(
-            "trained in {}, {} ranks; validation accuracy {:.4}, NLL {:.4}, ECE {:.4}",
+            "trained in {}, {} ranks after epoch {}; validation accuracy {:.4}, NLL {:.4}, ECE {:.4}",
             humantime::format_duration(Duration::from_secs(time.as_secs())),
             last["rank"],
+            last["epoch"],
             score("accuracy"),
             score("nll"),
             score("ece"),

@@ -17,7 +17,8 @@ use bayeslora::metrics::log_mean_exp;
 use bayeslora::report::{RESULTS_FILE, Report, Results};
 use bayeslora::study::measure::{Material, measure};
 use bayeslora::study::{
-    Chosen, Place, RunSpec, SAMPLES, Settings, Stored, candidates_of, default_multiplicity, runs,
+    Chosen, KappaBy, Place, RunSpec, SAMPLES, Settings, Stored, candidates_of, decay_candidates,
+    default_multiplicity, lowest, runs,
 };
 use bayeslora::train::kl::KlMultiplicity;
 use clap::Args;
@@ -55,7 +56,16 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     if !args.score_only && !workshop.work_through(&candidates, all)? {
         return Ok(());
     }
-    let chosen = choose(&workshop, &settings, &candidates)?;
+    let decays = decay_candidates(&settings);
+    if !args.score_only && !workshop.work_through(&decays, all)? {
+        return Ok(());
+    }
+    let chosen = choose(&workshop, &settings, &candidates, &decays)?;
+    if let Some(decay) = chosen.weight_decay {
+        output::text(&format!(
+            "\nweight decay {decay} by tempered validation NLL"
+        ))?;
+    }
     output::text(&format!(
         "\nkl-multiplicity {} by {}: about {} ranks a layer are left",
         chosen.kl_multiplicity,
@@ -75,7 +85,7 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
         return Ok(());
     }
     timing::time(&mut workshop, &runs)?;
-    let results = results(&workshop, &chosen, &candidates, &runs)?;
+    let results = results(&workshop, &chosen, [&candidates, &decays], &runs)?;
     let out = workshop.out();
     let path = out.join(RESULTS_FILE);
     results.write(&path)?;
@@ -92,7 +102,7 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
 fn results(
     workshop: &Workshop,
     chosen: &Chosen,
-    candidates: &[RunSpec],
+    [candidates, decays]: [&[RunSpec]; 2],
     runs: &[RunSpec],
 ) -> Result<Results> {
     let bar = Bar::default();
@@ -108,6 +118,7 @@ fn results(
         settings: workshop.settings(),
         chosen,
         candidates,
+        decays,
         runs,
         validation_labels: &validation,
         test: &sets.all.test,
@@ -149,22 +160,19 @@ fn summary(results: &Results) -> String {
     table.trim_fmt()
 }
 
-/// Kappa from the validation images, as the scale chooses it.
-fn choose(workshop: &Workshop, settings: &Settings, candidates: &[RunSpec]) -> Result<Chosen> {
+/// Kappa and weight decay from the validation images, as the scale chooses them.
+fn choose(
+    workshop: &Workshop,
+    settings: &Settings,
+    candidates: &[RunSpec],
+    decays: &[RunSpec],
+) -> Result<Chosen> {
     let labels = workshop.validation_labels(&candidates[0])?;
     let mut nll = Vec::new();
     let mut ranks = Vec::new();
     for spec in candidates {
         let place = Place::new(workshop.out(), &spec.name, 1);
-        let found = place
-            .read(&Stored::samples("validation", SAMPLES))
-            .context("kappa is chosen by runs that are not there yet")?;
-        let log_probs = log_mean_exp(&found.values, found.samples);
-        nll.push(
-            settings
-                .kappa_by
-                .nll_each(&log_probs, &labels, found.classes)?,
-        );
+        nll.push(validation_nll(&place, SAMPLES, settings.kappa_by, &labels)?);
         let epochs = RunDir::open(&place.run)?.read_metrics()?;
         let rank = epochs.last().and_then(|epoch| epoch["rank"].as_u64());
         ranks.push(rank.context("the last epoch has no rank")? as usize);
@@ -181,6 +189,34 @@ fn choose(workshop: &Workshop, settings: &Settings, candidates: &[RunSpec]) -> R
             .kl_multiplicity
             .unwrap_or(KlMultiplicity::Unit),
         default_multiplicity: default_multiplicity(workshop.train_images()),
+        weight_decay: choose_decay(workshop, decays, &labels)?,
         rank_per_layer: ((ranks[best] as f64 / layers as f64).round() as usize).min(settings.rank),
     })
+}
+
+/// The weight decay with the lowest tempered NLL; `None` where none were compared.
+fn choose_decay(
+    workshop: &Workshop,
+    candidates: &[RunSpec],
+    labels: &[u32],
+) -> Result<Option<f64>> {
+    if candidates.is_empty() {
+        return Ok(None);
+    }
+    let nll = |spec: &RunSpec| {
+        let place = Place::new(workshop.out(), &spec.name, 1);
+        validation_nll(&place, 0, KappaBy::TemperedNll, labels)
+    };
+    let nll: Vec<_> = candidates.iter().map(nll).collect::<Result<_>>()?;
+    let each: Vec<&[f64]> = nll.iter().map(Vec::as_slice).collect();
+    Ok(Some(candidates[lowest(&each)].config.weight_decay))
+}
+
+/// The NLL of every validation image that a choice goes by.
+fn validation_nll(place: &Place, samples: usize, by: KappaBy, labels: &[u32]) -> Result<Vec<f64>> {
+    let found = place
+        .read(&Stored::samples("validation", samples))
+        .context("kappa and weight decay are chosen by runs that are not there yet")?;
+    let log_probs = log_mean_exp(&found.values, found.samples);
+    Ok(by.nll_each(&log_probs, labels, found.classes)?)
 }

@@ -78,6 +78,7 @@ fn steps(workshop: &mut Workshop, runs: &[RunSpec]) -> Result<Vec<StepCost>> {
         };
         let config = TrainConfig {
             epochs: ROUNDS + 1,
+            patience: None,
             ..config
         };
         let trainer = Trainer::over(prepared, workshop.backbone(), config)?;

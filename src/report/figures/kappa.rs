@@ -1,21 +1,24 @@
 //! How kappa was chosen: NLL against ranks.
 
 use super::one;
-use crate::report::block::Section;
+use crate::report::block::{Block, Section};
 use crate::report::chart::{Axis, NamedPoint, Panel, Plot, Size};
 use crate::report::figure::{Figure, Numbers};
 use crate::report::number::counted;
+use crate::report::tables;
 use crate::report::theme::Styles;
 use crate::report::{KappaPoint, Results};
 
 pub fn section(results: &Results) -> Section {
+    let mut blocks = one(
+        figure(results),
+        "No values of --kl-multiplicity were compared, or none has finished.",
+    );
+    blocks.extend(tables::weight_decays(results).map(Block::Table));
     Section {
         id: "kappa",
         title: "Choice of κ",
-        blocks: one(
-            figure(results),
-            "No values of --kl-multiplicity were compared, or none has finished.",
-        ),
+        blocks,
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Material<'a> {
     pub chosen: &'a Chosen,
     /// The runs that kappa was chosen by.
     pub candidates: &'a [RunSpec],
+    /// Those that weight decay was chosen by.
+    pub decays: &'a [RunSpec],
     pub runs: &'a [RunSpec],
     pub validation_labels: &'a [u32],
     pub test: &'a Dataset,
@@ -116,6 +118,7 @@ pub fn measure(
         rows,
         comparisons,
         kappa: training::kappa(material)?,
+        weight_decays: training::weight_decays(material)?,
         prunes: training::prunes(material)?,
         cuts: cuts::cuts(material, &bootstrap)?,
         sample_counts,

@@ -229,7 +229,8 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
     }
     row.reliability = reliability_bins(&confidence, &correct, DEFAULT_BINS);
     row.risk_coverage = mean_curve(&curves);
-    if entry.name.starts_with(&material.headline()[1].name) {
+    let gated = &material.headline()[1].name;
+    if entry.spec.is_some_and(|spec| spec.name == *gated) {
         let cost = Cost::read(material.out)?;
         row.image_milliseconds = cost.and_then(|cost| cost.image_milliseconds(entry.samples));
     }

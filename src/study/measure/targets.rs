@@ -188,7 +188,10 @@ fn half_cut(results: &Results, run: &RunSpec) -> Option<(String, Option<bool>)> 
 fn final_ranks(material: &Material, results: &Results) -> Option<(String, Option<bool>)> {
     let kappa = Some(material.chosen.kl_multiplicity);
     let is_chosen = |spec: &&RunSpec| {
-        spec.config.method == Method::BayesLora && spec.config.kl_multiplicity == kappa
+        let config = &spec.config;
+        config.method == Method::BayesLora
+            && config.kl_multiplicity == kappa
+            && config.patience.is_none()
     };
     let left = |spec: &RunSpec| {
         let row = results.row(&format!("{}/mean", spec.name))?;

@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::Material;
 use super::scores::{over_seeds, short_scores};
 use crate::formats::{Adapter, RunDir};
-use crate::report::{EpochPoint, KappaPoint, PruneRecord, Row, Study};
+use crate::report::{DecayPoint, EpochPoint, KappaPoint, PruneRecord, Row, Study};
 use crate::study::runs::SAMPLES;
-use crate::study::{Cost, Place, RunSpec, Stored, StudyError};
+use crate::study::{Cost, Place, RunSpec, Stored, StudyError, final_epoch};
 use crate::train::Method;
 
 /// Adds what training a row took and left.
@@ -24,16 +24,18 @@ pub fn describe(
     let last = |name: &str| {
         over_seeds(
             runs.iter()
-                .filter_map(|run| run.last())
+                .filter_map(|run| final_epoch(run))
                 .map(|e| number(e, name))
                 .collect(),
         )
     };
     row.rank = last("rank");
     row.soft_rank = last("soft_rank");
-    row.training = (0..spec.config.epochs)
+    // Means over all seeds, of which any may have stopped early.
+    let shortest = runs.iter().map(Vec::len).min().unwrap_or(0);
+    row.training = (0..shortest)
         .map(|epoch| {
-            let there: Vec<&Value> = runs.iter().filter_map(|run| run.get(epoch)).collect();
+            let there: Vec<&Value> = runs.iter().map(|run| &run[epoch]).collect();
             epoch_point(epoch + 1, &there)
         })
         .collect();
@@ -150,11 +152,40 @@ pub fn kappa(material: &Material) -> Result<Vec<KappaPoint>, StudyError> {
     Ok(points)
 }
 
+/// The weight decays that were tried, on validation images.
+pub fn weight_decays(material: &Material) -> Result<Vec<DecayPoint>, StudyError> {
+    let mut points = Vec::new();
+    for spec in material.decays {
+        let stored = Stored::samples("validation", 0);
+        let found = material.answers(spec, 1, &stored, material.validation_labels)?;
+        let Some(answers) = found else {
+            continue;
+        };
+        let temperature = answers.temperature()?;
+        let tempered = answers.tempered(temperature);
+        let [accuracy, nll, _] = short_scores(&[answers])?;
+        let [_, tempered_nll, _] = short_scores(&[tempered])?;
+        points.push(DecayPoint {
+            weight_decay: spec.config.weight_decay,
+            accuracy: accuracy.mean,
+            nll: nll.mean,
+            temperature,
+            tempered_nll: tempered_nll.mean,
+            chosen: material.chosen.weight_decay == Some(spec.config.weight_decay),
+        });
+    }
+    Ok(points)
+}
+
 /// The head of the report with the environments and the time of the runs.
 pub fn study(material: &Material) -> Result<Study, StudyError> {
     let mut study = material.study.clone();
     let asked = |spec: &&RunSpec| !spec.asks.is_empty();
-    let runs = material.candidates.iter().chain(material.runs);
+    // The study's own LoRA is a candidate too, and counts once.
+    let tried = material.decays.iter();
+    let tried = tried.filter(|tried| material.runs.iter().all(|spec| spec.name != tried.name));
+    let runs = material.candidates.iter().chain(tried);
+    let runs = runs.chain(material.runs);
     for spec in runs.filter(asked) {
         for seed in 1..=spec.seeds {
             let place = Place::new(material.out, &spec.name, seed);
