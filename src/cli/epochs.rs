@@ -164,7 +164,7 @@ fn saved(run: &RunDir, epochs: usize, error: anyhow::Error) -> anyhow::Error {
 }
 
 const HEADER: &str =
-    "epoch      loss   train acc |    acc     NLL     ECE | ranks   soft |  images/s  GPU busy";
+    "epoch      loss   train acc |    acc     NLL     ECE | ranks   soft |  images/s      busy";
 
 fn print_epoch(report: &EpochReport, epochs: usize) -> Result<()> {
     let score = |value: Option<f64>| value.map_or("     -".into(), |value| format!("{value:.4}"));

@@ -247,23 +247,12 @@ fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize
     }
     text += &format!("\n  {}", in_words(answer, classes, (samples, drawn)));
     text += &format!(
-        "\n  entropy {:.3} of {:.3} nats, mutual information {:.4}, covariance trace {}",
+        "\n  entropy {:.3} of {:.3} nats, mutual information {:.4}",
         answer.entropy,
         (classes as f64).ln(),
         answer.mutual_information,
-        trace(answer.covariance_trace)
     );
     text
-}
-
-/// Its size differs by orders of magnitude from run to run.
-fn trace(value: f32) -> String {
-    match value {
-        0.0 => "0".into(),
-        value if value.is_nan() => "unknown for noise on weights".into(),
-        value if value >= 0.01 => format!("{value:.3}"),
-        value => format!("{value:.2e}"),
-    }
 }
 
 /// How sure the answer is, and, where anything is drawn, whether the samples agree on that.

@@ -291,8 +291,8 @@ fn early_stopping_needs_images_to_compare_on() {
         ),
         (
             TrainConfig {
-                auto_rank: true,
-                ..patient.clone()
+                patience: Some(3),
+                ..automatic(Method::BayesLora)
             },
             "patience",
         ),
