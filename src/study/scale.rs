@@ -157,7 +157,7 @@ impl Scale {
             Self::Smoke => Settings {
                 images: Some(300),
                 validation: 1.0 / 3.0,
-                resolution: 64,
+                resolution: 32,
                 epochs: 2,
                 rank: 4,
                 patience: None,
