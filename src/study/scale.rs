@@ -65,6 +65,8 @@ pub struct Settings {
     pub weight_decays: &'static [f64],
     /// Other initial ranks, to see whether the final one depends on them.
     pub other_ranks: &'static [usize],
+    /// Initial ranks of rows that find their own.
+    pub auto_ranks: &'static [usize],
     /// Of the rows that the paper's claims are about, on the whole test set.
     pub headline_seeds: u64,
     /// Of the others.
@@ -73,6 +75,10 @@ pub struct Settings {
     pub cut_seeds: u64,
     /// Shares of the ranks that their cuts leave.
     pub cut_shares: &'static [f64],
+    /// Of the members of a second ensemble of LoRAs, which together have about as many ranks as one; none where `None`.
+    pub ensemble_rank: Option<usize>,
+    /// Ranks that runs of the other, larger ranks are cut to, as rows of the table.
+    pub cut_to: &'static [usize],
     pub kappa_by: KappaBy,
     /// Test images of the headline rows; all where `None`.
     pub headline_images: Option<usize>,
@@ -111,10 +117,13 @@ impl Scale {
                 patience: None,
                 weight_decays: &[],
                 other_ranks: &[16, 32],
+                auto_ranks: &[],
                 headline_seeds: 5,
                 seeds: 5,
                 cut_seeds: 5,
                 cut_shares: &CUT_SHARES,
+                ensemble_rank: None,
+                cut_to: &[],
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: None,
                 test_images: 10_000,
@@ -133,10 +142,13 @@ impl Scale {
                 patience: None,
                 weight_decays: &[],
                 other_ranks: &[16, 32],
+                auto_ranks: &[],
                 headline_seeds: 5,
                 seeds: 3,
                 cut_seeds: 3,
                 cut_shares: &CUT_SHARES,
+                ensemble_rank: None,
+                cut_to: &[],
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: None,
                 test_images: 2_000,
@@ -150,7 +162,10 @@ impl Scale {
                 epochs: 20,
                 patience: Some(5),
                 weight_decays: &WEIGHT_DECAYS,
+                auto_ranks: &[8, 16, 32],
                 cut_seeds: 5,
+                ensemble_rank: Some(2),
+                cut_to: &[8, 4],
                 kappa_by: KappaBy::TemperedNll,
                 ..Self::Desk.settings()
             },
@@ -163,10 +178,13 @@ impl Scale {
                 patience: None,
                 weight_decays: &[],
                 other_ranks: &[],
+                auto_ranks: &[],
                 headline_seeds: 2,
                 seeds: 1,
                 cut_seeds: 1,
                 cut_shares: &[SAMPLED_SHARE],
+                ensemble_rank: None,
+                cut_to: &[],
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: Some(100),
                 test_images: 50,
