@@ -11,12 +11,27 @@ import pathlib
 import sys
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 720, 250, 64, 170, 28, 46
-COLOURS = ["#d9730d", "#2f7ed8", "#3f9c5a", "#a65db5"]
-STYLE = """<style>
- text { font: 13px system-ui, sans-serif; fill: #555 } .t { font-weight: 600 }
- .g { stroke: #8884; } .l { fill: none; stroke-width: 2.5; stroke-linejoin: round }
- @media (prefers-color-scheme: dark) { text { fill: #bbb } }
+# Those of src/report/theme.rs, on white and on black; a name is of the first kind whose word it has.
+COLOURS = {
+    "bayeslora": ("BayesLoRA", "#0068b0", "#5db4f2"),
+    "lora": ("LoRA", "#c94f00", "#ff9350"),
+    "as-trained": ("as trained", "#7a4b2a", "#cfa787"),
+    "svd": ("singular", "#00808c", "#52c8d4"),
+    "evidence": ("evidence", "#b3122f", "#ff8795"),
+    "other": ("", "#6b4fb3", "#b7a2f5"),
+}
+LIGHT = "".join(f" .c-{kind} {{ color: {light} }}" for kind, (_, light, _) in COLOURS.items())
+DARK = "".join(f" .c-{kind} {{ color: {dark} }}" for kind, (_, _, dark) in COLOURS.items())
+STYLE = f"""<style>
+ text {{ font: 13px system-ui, sans-serif; fill: #555 }} .t {{ font-weight: 600 }} .n {{ fill: currentColor }}
+ .g {{ stroke: #8884; }} .l {{ fill: none; stroke-width: 2.5; stroke-linejoin: round }}
+{LIGHT}
+ @media (prefers-color-scheme: dark) {{ text {{ fill: #bbb }} .n {{ fill: currentColor }}{DARK} }}
 </style>"""
+
+
+def colour(name):
+    return next(kind for kind, (word, _, _) in COLOURS.items() if word in name)
 
 
 def ticks(low, high):
@@ -45,14 +60,14 @@ def panel(top, title, series, columns):
         line = " ".join(f"{x(e):.1f},{y(v):.1f}" for e, v in points)
         dash = ' stroke-dasharray="5 4"' if dashed else ""
         for (e, v), error in zip(points, errors or []):
-            out.append(f'<line stroke="{colour}" stroke-width="1.5" x1="{x(e):.1f}" x2="{x(e):.1f}" y1="{y(v - error):.1f}" y2="{y(v + error):.1f}"/>')
-        out.append(f'<polyline class="l" stroke="{colour}"{dash} points="{line}"/>')
-        out += [f'<circle cx="{x(e):.1f}" cy="{y(v):.1f}" r="3.5" fill="{colour}"/>' for e, v in points]
+            out.append(f'<line class="c-{colour}" stroke="currentColor" stroke-width="1.5" x1="{x(e):.1f}" x2="{x(e):.1f}" y1="{y(v - error):.1f}" y2="{y(v + error):.1f}"/>')
+        out.append(f'<polyline class="l c-{colour}" stroke="currentColor"{dash} points="{line}"/>')
+        out += [f'<circle cx="{x(e):.1f}" cy="{y(v):.1f}" r="3.5" class="c-{colour}" fill="currentColor"/>' for e, v in points]
         labels.append([y(points[-1][1]) + 4, colour, name])
     labels.sort()
     for above, label in zip(labels, labels[1:]):
         label[0] = max(label[0], above[0] + 16)
-    out += [f'<text x="{WIDTH - RIGHT + 12}" y="{at:.1f}" style="fill:{c}">{name}</text>' for at, c, name in labels]
+    out += [f'<text x="{WIDTH - RIGHT + 12}" y="{at:.1f}" class="n c-{c}">{name}</text>' for at, c, name in labels]
     return out
 
 
@@ -60,7 +75,7 @@ def training(runs):
     runs = [(name, [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]) for name, path in runs]
     over_epochs = lambda lines, value: [(e + 1, value(line)) for e, line in enumerate(lines)]
     columns = range(1, max(len(lines) for _, lines in runs) + 1)
-    coloured = [(name, lines, colour) for (name, lines), colour in zip(runs, COLOURS)]
+    coloured = [(name, lines, colour(name)) for name, lines in runs]
     accuracy = [(n, c, False, over_epochs(lines, lambda l: 100 * l["accuracy"]), None) for n, lines, c in coloured]
     ranks = [(f"{n}, ranks left", c, False, over_epochs(lines, lambda l: l["rank"]), None) for n, lines, c in coloured]
     ranks += [
@@ -75,7 +90,7 @@ def training(runs):
 
 
 def cuts(files):
-    curves = [(name, json.loads(path.read_text())["curve"], c) for (name, path), c in zip(files, COLOURS)]
+    curves = [(name, json.loads(path.read_text())["curve"], colour(name)) for name, path in files]
     columns = sorted({cut["ranks"] for _, curve, _ in curves for cut in curve if cut["ranks"]})
     points = lambda curve, value: [(cut["ranks"], value(cut)) for cut in sorted(curve, key=lambda cut: -cut["ranks"]) if cut["ranks"]]
     errors = lambda curve: [1.96 * (e or 0) for _, e in points(curve, lambda cut: cut["nll_change_se"])]

@@ -1,8 +1,8 @@
 //! Tables that several commands print.
 
 use bayeslora::metrics::{
-    Bootstrap, DEFAULT_BINS, Evaluation, Interval, Predictions, ReliabilityBin, brier_each,
-    expected_calibration_error, nll_each, reliability_bins, signed_gap,
+    Bootstrap, DEFAULT_BINS, Evaluation, Gaps, Interval, Predictions, ReliabilityBin, brier_each,
+    nll_each, reliability_bins,
 };
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -56,7 +56,8 @@ pub fn bar(share: f64, width: usize) -> String {
     "█".repeat((share.clamp(0.0, 1.0) * width as f64).round() as usize)
 }
 
-/// 95 % bootstrap intervals of the scores that are cheap to resample.
+/// 95 % bootstrap intervals of the scores that are cheap to resample: BCa, that of the calibration error around its
+/// debiased value.
 struct Intervals {
     accuracy: Interval,
     nll: Interval,
@@ -69,23 +70,18 @@ impl Intervals {
     fn of(predictions: &Predictions) -> Self {
         let bootstrap = Bootstrap::default();
         let (confidence, correct) = (predictions.confidence(), predictions.correct());
-        let resampled = |statistic: fn(&[f32], &[bool]) -> f64| {
-            bootstrap.interval(predictions.len(), |drawn| {
-                let confidence: Vec<f32> = drawn.iter().map(|&i| confidence[i]).collect();
-                let correct: Vec<bool> = drawn.iter().map(|&i| correct[i]).collect();
-                statistic(&confidence, &correct)
-            })
-        };
         let hits: Vec<f64> = correct
             .iter()
             .map(|&correct| f64::from(u8::from(correct)))
             .collect();
+        let gaps = confidence.iter().zip(&hits);
+        let gaps: Vec<f64> = gaps.map(|(c, hit)| f64::from(*c) - hit).collect();
         Self {
             accuracy: bootstrap.mean(&hits),
             nll: bootstrap.mean(&nll_each(predictions)),
             brier: bootstrap.mean(&brier_each(predictions)),
-            ece: resampled(|c, o| expected_calibration_error(c, o, DEFAULT_BINS)),
-            signed_gap: resampled(signed_gap),
+            ece: bootstrap.calibration(&Gaps::expected(&confidence, &correct, DEFAULT_BINS)),
+            signed_gap: bootstrap.mean(&gaps),
         }
     }
 }
@@ -121,7 +117,7 @@ const SCORES: [Score; 10] = [
         name: "ece",
         value: |scores| scores.ece,
         interval: |intervals| Some(&intervals.ece),
-        meaning: "|confidence - accuracy|; interval is biased up",
+        meaning: "|confidence - accuracy|; interval of the debiased",
     },
     Score {
         name: "adaptive_ece",

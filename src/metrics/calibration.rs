@@ -2,7 +2,8 @@
 //!
 //! Guo et al. 2017 (equal-width bins), Nguyen and O'Connor 2015 (equal mass), Nixon et
 //! al. 2019 (classwise). All are biased upwards on a finite set: at n = 10,000 a perfectly calibrated
-//! classifier has an expected calibration error of about .005. Report an interval (`Bootstrap`).
+//! classifier has an expected calibration error of about .005. Report `Bootstrap::calibration`, which
+//! takes the bias away.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,22 +33,29 @@ pub struct ReliabilityBin {
 /// If the slices differ in length or are empty, or `bins` is 0.
 pub fn reliability_bins(confidence: &[f32], outcome: &[bool], bins: usize) -> Vec<ReliabilityBin> {
     assert_eq!(confidence.len(), outcome.len(), "one outcome a confidence");
-    let upper: Vec<f32> = (1..=bins)
-        .map(|b| (b as f64 / bins as f64) as f32)
-        .collect();
+    let bin_of = equal_width(bins);
     tally(
         bins,
         confidence
             .iter()
             .zip(outcome)
             .map(|(&confidence, &outcome)| {
-                // A confidence may exceed 1 by a rounding error.
-                let bin = upper
-                    .partition_point(|&edge| edge < confidence)
-                    .min(bins - 1);
-                (bin, confidence, f64::from(u8::from(outcome)))
+                let outcome = f64::from(u8::from(outcome));
+                (bin_of(confidence), confidence, outcome)
             }),
     )
+}
+
+/// The bin of a confidence among bins of equal width.
+pub(super) fn equal_width(bins: usize) -> impl Fn(f32) -> usize {
+    let upper: Vec<f32> = (1..=bins)
+        .map(|b| (b as f64 / bins as f64) as f32)
+        .collect();
+    // A confidence may exceed 1 by a rounding error.
+    move |confidence| {
+        let bin = upper.partition_point(|&edge| edge < confidence);
+        bin.min(bins - 1)
+    }
 }
 
 /// Bins of equal mass, most confident first: the example of rank k of n is in bin floor(k B / n).

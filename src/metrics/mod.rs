@@ -11,6 +11,9 @@
 mod bootstrap;
 mod calibration;
 mod evaluation;
+mod gaps;
+mod interval;
+mod multiplicity;
 mod ood;
 mod predictions;
 mod ranking;
@@ -19,12 +22,15 @@ mod selective;
 mod temperature;
 mod uncertainty;
 
-pub use bootstrap::{Bootstrap, Interval, quantile};
+pub use bootstrap::{Bootstrap, quantile};
 pub use calibration::{
     DEFAULT_BINS, ReliabilityBin, adaptive_bins, adaptive_calibration_error,
     classwise_calibration_error, expected_calibration_error, reliability_bins, signed_gap,
 };
 pub use evaluation::{Evaluation, evaluate};
+pub use gaps::Gaps;
+pub use interval::Interval;
+pub use multiplicity::holm;
 pub use ood::{auroc, fpr95};
 pub use predictions::{Predictions, PredictionsError};
 pub use scores::{
