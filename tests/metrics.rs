@@ -498,6 +498,8 @@ fn p_values_agree_with_their_intervals() {
     assert!((p(-1.0, -2.0, 0.0) - 0.05).abs() < 1e-9);
     assert!((p(1.0, 0.5, 9.0) - 8.857e-5).abs() < 1e-8);
     assert!(p(1.0, -0.001, 9.0) > 0.05 && p(1.0, 0.001, 9.0) < 0.05);
+    // An interval that leaves out its own estimate: half of its width.
+    assert_eq!(p(1.0, 1.5, 2.5), p(1.0, 0.5, 1.5));
     assert_eq!(p(0.0, 0.0, 0.0), 1.0);
     assert_eq!(p(0.5, 0.5, 0.5), 0.0);
 }

@@ -32,9 +32,12 @@ impl Interval {
         if self.estimate == 0.0 {
             return 1.0;
         }
-        let half = match self.estimate > 0.0 {
-            true => self.estimate - self.low,
-            false => self.high - self.estimate,
+        let holds_estimate = self.low <= self.estimate && self.estimate <= self.high;
+        let half = match (holds_estimate, self.estimate > 0.0) {
+            (true, true) => self.estimate - self.low,
+            (true, false) => self.high - self.estimate,
+            // As percentile intervals of biased statistics do.
+            (false, _) => (self.high - self.low) / 2.0,
         };
         let errors = normal_quantile(0.5 + level / 2.0) * self.estimate.abs() / half;
         2.0 * normal_cdf(-errors)

@@ -19,8 +19,11 @@ pub enum Block {
     List {
         title: String,
         items: Vec<String>,
-        /// To be opened by the reader.
-        folded: bool,
+    },
+    /// To be opened by the reader.
+    Folded {
+        title: String,
+        blocks: Vec<Block>,
     },
     /// What is not there and why.
     Missing(String),
@@ -30,6 +33,21 @@ pub enum Block {
 }
 
 impl Block {
+    pub fn folded(title: impl Into<String>, blocks: Vec<Self>) -> Self {
+        Self::Folded {
+            title: title.into(),
+            blocks,
+        }
+    }
+
+    /// Itself, or what is folded into it.
+    pub fn leaves(&self) -> Vec<&Self> {
+        match self {
+            Self::Folded { blocks, .. } => blocks.iter().flat_map(Self::leaves).collect(),
+            leaf => vec![leaf],
+        }
+    }
+
     pub fn missing(what: &str) -> Self {
         Self::Missing(what.into())
     }
@@ -52,6 +70,8 @@ pub struct Cell {
     pub small: String,
     /// Decided to be the best of its column.
     pub best: bool,
+    /// `better` or `worse` where that is decided.
+    pub verdict: &'static str,
 }
 
 impl Cell {
@@ -66,7 +86,7 @@ impl Cell {
         Self {
             text: text.into(),
             small: small.into(),
-            best: false,
+            ..Self::default()
         }
     }
 }

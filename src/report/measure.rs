@@ -1,7 +1,8 @@
 //! What a score is called, how many digits it has, and which way is better.
 
 use super::number::{between, counted};
-use super::{Comparison, Row, Verdict};
+use super::{Comparison, Row, Score, Study, Verdict};
+use crate::metrics::holm;
 
 /// A column of tables, an axis of figures.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +66,58 @@ pub fn measure(name: &str) -> Option<&'static Measure> {
     MEASURES.iter().find(|measure| measure.name == name)
 }
 
+impl Score {
+    /// The score that its interval belongs to: calibration errors without their bias, which is the same for each seed
+    /// here; others as they are.
+    pub fn debiased(&self) -> Self {
+        let mean = self
+            .interval
+            .map_or(self.mean, |interval| interval.estimate);
+        let bias = self.mean - mean;
+        Self {
+            mean,
+            by_seed: self.by_seed.iter().map(|value| value - bias).collect(),
+            ..self.clone()
+        }
+    }
+}
+
+impl Study {
+    /// What kind of intervals the file has.
+    pub fn intervals(&self) -> &str {
+        match self.intervals.as_str() {
+            "" => "percentile bootstrap, which does not correct the bias of calibration errors",
+            kind => kind,
+        }
+    }
+}
+
+/// Of the intervals, and one minus it of the chance that any verdict of a family is wrong.
+pub const LEVEL: f64 = 0.95;
+
+/// What may be said of each comparison: by its interval, if the p-value that this implies stays below 5 % after Holm's
+/// correction over its family, all comparisons of the same measure.
+pub fn verdicts(comparisons: &[Comparison]) -> Vec<Verdict> {
+    let mut verdicts: Vec<Verdict> = comparisons.iter().map(Comparison::uncorrected).collect();
+    for measure in &MEASURES {
+        let (family, p_values): (Vec<usize>, Vec<f64>) = comparisons
+            .iter()
+            .enumerate()
+            .filter(|(_, comparison)| comparison.measure == measure.name)
+            .filter_map(|(place, comparison)| Some((place, comparison.difference?.p_value(LEVEL))))
+            .unzip();
+        for (place, p) in family.into_iter().zip(holm(&p_values)) {
+            if p >= 1.0 - LEVEL {
+                verdicts[place] = Verdict::Undecided;
+            }
+        }
+    }
+    verdicts
+}
+
 impl Comparison {
-    /// The verdict of the interval itself, whatever the file says.
-    pub fn decided(&self) -> Verdict {
+    /// The verdict of the interval itself, as if this were the only comparison, whatever the file says.
+    pub fn uncorrected(&self) -> Verdict {
         let higher = measure(&self.measure).and_then(|measure| measure.higher_is_better);
         match (self.difference, higher) {
             (Some(d), Some(higher)) if d.low > 0.0 => Verdict::of(higher),

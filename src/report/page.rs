@@ -32,7 +32,7 @@ impl Part {
     /// `title` heads the part where there are several.
     pub fn new(title: &str, results: &Results) -> Self {
         let mut sections = vec![
-            words::summary(results),
+            summary(results),
             tables::targets(results),
             tables::methods(results),
         ];
@@ -49,10 +49,29 @@ impl Part {
     /// In the order of the page.
     pub fn figures(&self) -> impl Iterator<Item = &Figure> {
         let blocks = self.sections.iter().flat_map(|section| &section.blocks);
-        blocks.filter_map(|block| match block {
-            Block::Figure(figure) => Some(figure),
-            _ => None,
-        })
+        blocks
+            .flat_map(Block::leaves)
+            .filter_map(|block| match block {
+                Block::Figure(figure) => Some(figure),
+                _ => None,
+            })
+    }
+}
+
+/// The outcome in a sentence, the main figure, and the comparisons.
+fn summary(results: &Results) -> Section {
+    let mut blocks = vec![match words::lead(results) {
+        Some(lead) => Block::Text(lead),
+        None => Block::missing(
+            "No paired comparisons of BayesLoRA with another method: nothing is decided here.",
+        ),
+    }];
+    blocks.extend(figures::scores(results));
+    blocks.extend(words::comparisons(results));
+    Section {
+        id: "summary",
+        title: "Summary",
+        blocks,
     }
 }
 
@@ -68,7 +87,7 @@ pub fn render(parts: &[Part]) -> String {
                 let id = format!("{id}-{}", section.id);
                 let blocks = section.blocks.iter();
                 let blocks: Vec<_> = blocks
-                    .map(|block| view(block, &id, &mut figure_number))
+                    .flat_map(|block| views(block, &id, &mut figure_number))
                     .collect();
                 context! { id, title => section.title, blocks }
             };
@@ -97,8 +116,12 @@ enum View<'a> {
     List {
         title: &'a str,
         items: &'a [String],
-        folded: bool,
     },
+    /// What follows, up to the `Shut`, is to be opened.
+    Open {
+        title: &'a str,
+    },
+    Shut,
     Missing {
         text: &'a str,
     },
@@ -126,18 +149,17 @@ struct FigureView<'a> {
     legend: Vec<(String, &'a str)>,
 }
 
-fn view<'a>(block: &'a Block, section: &str, number: &mut usize) -> View<'a> {
-    match block {
+fn views<'a>(block: &'a Block, section: &str, number: &mut usize) -> Vec<View<'a>> {
+    let view = match block {
+        Block::Folded { title, blocks } => {
+            let mut all = vec![View::Open { title }];
+            let blocks = blocks.iter();
+            all.extend(blocks.flat_map(|block| views(block, section, number)));
+            all.push(View::Shut);
+            return all;
+        }
         Block::Text(text) => View::Text { text },
-        Block::List {
-            title,
-            items,
-            folded,
-        } => View::List {
-            title,
-            items,
-            folded: *folded,
-        },
+        Block::List { title, items } => View::List { title, items },
         Block::Missing(text) => View::Missing { text },
         Block::Table(table) => View::Table { table },
         Block::Code(text) => View::Code { text },
@@ -158,5 +180,6 @@ fn view<'a>(block: &'a Block, section: &str, number: &mut usize) -> View<'a> {
                 id,
             })
         }
-    }
+    };
+    vec![view]
 }

@@ -68,7 +68,6 @@ pub fn made(results: &Results) -> Section {
         false => blocks.push(Block::List {
             title: "Machines".into(),
             items: study.environments.clone(),
-            folded: false,
         }),
     }
     Section {
@@ -82,7 +81,7 @@ pub fn made(results: &Results) -> Section {
 pub fn missing(results: &Results, sections: &[Section]) -> Section {
     let mut items = results.missing.clone();
     for section in sections {
-        for block in &section.blocks {
+        for block in section.blocks.iter().flat_map(Block::leaves) {
             if let Block::Missing(what) = block {
                 items.push(format!("{}: {what}", section.title));
             }
@@ -93,7 +92,6 @@ pub fn missing(results: &Results, sections: &[Section]) -> Section {
         false => Block::List {
             title: String::new(),
             items,
-            folded: false,
         },
     };
     Section {

@@ -59,6 +59,10 @@ pub struct Study {
     pub epochs: usize,
     /// Of the bootstrap over images.
     pub resamples: usize,
+    /// What kind of bootstrap intervals these are, in words. Earlier versions wrote percentile intervals and nothing here.
+    pub intervals: String,
+    /// What decided between the values of kappa, in words. Earlier versions left it out.
+    pub kappa_by: String,
     /// Computing time of all runs, in seconds.
     pub seconds: f64,
 }
@@ -109,7 +113,8 @@ pub struct Score {
     pub mean: f64,
     /// Over seeds (divided by n - 1); 0 for one seed.
     pub sd: f64,
-    /// 95 % bootstrap interval of the mean over test images; absent where it has no images.
+    /// 95 % bootstrap interval of the mean over test images; absent where it has no images. Of calibration errors, its
+    /// estimate is debiased and [`mean`](Self::mean) is not.
     pub interval: Option<Interval>,
     /// In the order of the row's seeds.
     pub by_seed: Vec<f64>,
@@ -143,7 +148,8 @@ pub struct Comparison {
     pub difference: Option<Interval>,
     /// By seed.
     pub by_seed: Vec<f64>,
-    /// `better`, `worse`, or `undecided` where the interval holds 0.
+    /// `better`, `worse`, or `undecided` where the interval holds 0 or, corrected for the other comparisons of the measure,
+    /// would. Earlier versions did not correct.
     pub verdict: Verdict,
 }
 

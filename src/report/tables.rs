@@ -37,37 +37,82 @@ pub fn targets(results: &Results) -> Section {
     }
 }
 
-/// All methods: the five scores that are compared with what they cost; then the other scores.
+/// So many columns of numbers fit beside the names.
+const COLUMNS: usize = 6;
+
+/// The five scores that are compared, for the rows on the whole test set; the other rows, other scores and costs to be
+/// opened.
 pub fn methods(results: &Results) -> Section {
-    let mut rows: Vec<&Row> = results.rows.iter().filter(|row| row.headline).collect();
-    rows.extend(results.rows.iter().filter(|row| !row.headline));
-    let blocks = match rows.is_empty() {
-        true => vec![Block::missing("No method has been scored yet.")],
-        false => {
-            let (main, others) = MEASURES.split_at(COMPARED);
-            let mut main = scores(&rows, main);
-            main.caption = format!(
-                "Mean over seeds ± standard deviation over seeds; below it the 95 % bootstrap interval of the \
-                 mean over test images. {}; the rows on the whole test set with all seeds come first. Lower is \
-                 better but for accuracy. ★ marks the best of a column where paired intervals decide it \
-                 against every other row on as many images.",
-                on_what(rows.iter().copied())
-            );
-            costs(&rows, &mut main);
-            let mut others = scores(&rows, others);
-            others.caption = "More scores of the same predictions. Signed gap: mean confidence minus accuracy, \
-                 above 0 where too sure. Risk at 80 %: share of wrong answers among the surest 80 %."
+    let (headline, others): (Vec<&Row>, Vec<&Row>) =
+        results.rows.iter().partition(|row| row.headline);
+    let all: Vec<&Row> = headline.iter().chain(&others).copied().collect();
+    let mut blocks = Vec::new();
+    if all.is_empty() {
+        blocks.push(Block::missing("No method has been scored yet."));
+    }
+    if !headline.is_empty() {
+        blocks.push(Block::Table(main(results, &headline)));
+    }
+    if !others.is_empty() {
+        let title = format!(
+            "{} on {}",
+            counted(others.len(), "row"),
+            on_what(others.iter().copied())
+        );
+        blocks.push(Block::folded(
+            title,
+            vec![Block::Table(main(results, &others))],
+        ));
+    }
+    let present = |measure: &&Measure| all.iter().any(|row| row.scores.contains_key(measure.name));
+    let more: Vec<Measure> = MEASURES[COMPARED..]
+        .iter()
+        .filter(present)
+        .copied()
+        .collect();
+    if !more.is_empty() {
+        let tables = more.chunks(COLUMNS).map(|measures| {
+            let mut table = scores(&all, measures);
+            table.caption = "More scores of the same predictions. Signed gap: mean confidence minus accuracy, above 0 \
+                             where too sure. Risk at 80 %: share of wrong answers among the surest 80 %."
                 .into();
-            let has_others = others.header.len() > 1;
-            let others = has_others.then_some(Block::Table(others));
-            std::iter::once(Block::Table(main)).chain(others).collect()
-        }
-    };
+            Block::Table(table)
+        });
+        blocks.push(Block::folded("More scores", tables.collect()));
+    }
+    if !all.is_empty() {
+        blocks.push(Block::folded("Times", vec![Block::Table(times(&all))]));
+    }
     Section {
         id: "methods",
         title: "All methods",
         blocks,
     }
+}
+
+fn main(results: &Results, rows: &[&Row]) -> Table {
+    let mut table = scores(rows, &MEASURES[..COMPARED]);
+    table.caption = format!(
+        "Mean over seeds ± standard deviation over seeds; below it the 95 % interval of the mean over test images ({}). \
+         {}. Lower is better but for accuracy. ★ marks the best of a column where paired intervals decide it against every \
+         other row on as many images, after Holm's correction over these.",
+        results.study.intervals(),
+        on_what(rows.iter().copied())
+    );
+    let ranks = |score: &Score| match score.mean == 0.0 {
+        true => "–".to_owned(),
+        false => spread(score, 1),
+    };
+    table
+        .header
+        .extend(["ranks left", "trained scalars"].map(String::from));
+    for (row, cells) in rows.iter().zip(&mut table.rows) {
+        cells.extend([
+            Cell::new(ranks(&row.rank)),
+            Cell::new(count(row.adapter_parameters.round() as usize)),
+        ]);
+    }
+    table
 }
 
 /// Methods by those measures that any of them has.
@@ -78,11 +123,12 @@ fn scores(rows: &[&Row], measures: &[Measure]) -> Table {
     header.extend(measures.iter().map(|measure| measure.title.to_owned()));
     let cell = |row: &Row, measure: &Measure| match row.scores.get(measure.name) {
         Some(score) => Cell {
-            text: spread(score, measure.digits),
+            text: spread(&score.debiased(), measure.digits),
             small: score
                 .interval
                 .map_or(String::new(), |interval| range(&interval, measure.digits)),
             best: row.best_in.iter().any(|name| name == measure.name),
+            verdict: "",
         },
         None => Cell::new("–"),
     };
@@ -133,30 +179,33 @@ pub fn weight_decays(results: &Results) -> Option<Table> {
     })
 }
 
-fn costs(rows: &[&Row], table: &mut Table) {
-    let ranks = |score: &Score| match score.mean == 0.0 {
-        true => "–".to_owned(),
-        false => spread(score, 1),
-    };
+fn times(rows: &[&Row]) -> Table {
     let time = |value: Option<f64>| Cell::new(value.map_or("–".into(), |value| decimal(value, 2)));
-    let titles = [
-        "ranks left",
+    let header = [
+        "method",
         "effective rank",
-        "trained scalars",
         "ms a training step",
         "ms an image",
         "images × seeds",
     ];
-    table.header.extend(titles.map(String::from));
-    for (row, cells) in rows.iter().zip(&mut table.rows) {
-        cells.extend([
-            Cell::new(ranks(&row.rank)),
-            Cell::new(ranks(&row.soft_rank)),
-            Cell::new(count(row.adapter_parameters.round() as usize)),
+    let line = |row: &&Row| {
+        let effective = match row.soft_rank.mean == 0.0 {
+            true => "–".to_owned(),
+            false => spread(&row.soft_rank, 1),
+        };
+        vec![
+            Cell::new(row.title.clone()),
+            Cell::new(effective),
             time(row.step_milliseconds),
             time(row.image_milliseconds),
             Cell::new(format!("{} × {}", count(row.test_images), row.seeds.len())),
-        ]);
+        ]
+    };
+    Table {
+        caption: "What each method costs, and on what it was scored.".into(),
+        header: header.map(String::from).to_vec(),
+        rows: rows.iter().map(line).collect(),
+        words: false,
     }
 }
 

@@ -4,7 +4,7 @@
 //! and on a dark screen.
 
 /// Name, on white, on black.
-const COLOURS: [(&str, &str, &str); 12] = [
+const COLOURS: [(&str, &str, &str); 15] = [
     ("paper", "#ffffff", "#14171b"),
     ("raised", "#f4f6f8", "#1d2126"),
     ("ink", "#1b1f24", "#e8eaed"),
@@ -16,17 +16,23 @@ const COLOURS: [(&str, &str, &str); 12] = [
     ("ensemble", "#a8457f", "#e79acb"),
     ("laplace", "#8f6800", "#e8bd3f"),
     ("weight-noise", "#5c5f66", "#b9bdc4"),
+    ("as-trained", "#7a4b2a", "#cfa787"),
+    ("svd", "#00808c", "#52c8d4"),
+    ("evidence", "#b3122f", "#ff8795"),
     ("other", "#6b4fb3", "#b7a2f5"),
 ];
 
-/// Families with a colour of their own.
-const FAMILIES: [&str; 6] = [
+/// Methods, and bases to cut ranks in, with a colour of their own. `docs/plot.py` has the same colours.
+const FAMILIES: [&str; 9] = [
     "bayeslora",
     "lora",
     "mc-dropout",
     "ensemble",
     "laplace",
     "weight-noise",
+    "as-trained",
+    "svd",
+    "evidence",
 ];
 
 const CHART: &str = include_str!("chart.css");

@@ -157,6 +157,8 @@ fn study() -> Study {
         resolution: 64,
         epochs: 8,
         resamples: 1000,
+        intervals: "BCa bootstrap".into(),
+        kappa_by: "validation NLL and ranks".into(),
         seconds: 7_412.0,
     }
 }

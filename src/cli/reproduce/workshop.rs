@@ -113,6 +113,8 @@ impl<'a> Workshop<'a> {
             resolution: self.settings.resolution,
             epochs: self.settings.epochs,
             resamples: self.settings.resamples,
+            intervals: String::new(),
+            kappa_by: String::new(),
             seconds: 0.0,
         }
     }

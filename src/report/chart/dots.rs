@@ -6,7 +6,7 @@ use super::text::{escape, fitted, width};
 use super::{Axis, Panel};
 use crate::report::theme::Style;
 
-const WIDTH: f64 = 470.0;
+const WIDTH: f64 = 400.0;
 const ROW: f64 = 36.0;
 const TOP: f64 = 28.0;
 

@@ -1,6 +1,7 @@
 //! A table of shares as shades, with numbers where they fit.
 
 use super::Panel;
+use super::plot::TITLE;
 use super::text::{escape, fitted, width};
 use crate::report::number::decimal;
 
@@ -26,7 +27,7 @@ pub fn heat_map(
     let bottom = TOP + CELL * rows.len() as f64;
     let mut body = format!(
         "<text class=\"title\" x=\"2\" y=\"14\">{}</text>",
-        escape(&fitted(title, 13.0, WIDTH - 4.0))
+        escape(&fitted(title, TITLE, WIDTH - 4.0))
     );
     for (index, (row, values)) in rows.iter().zip(values).enumerate() {
         let y = TOP + CELL * index as f64;

@@ -26,7 +26,7 @@ pub fn marker(style: &Style, x: f64, y: f64, r: f64) -> String {
         }
         format!("<path class=\"{class}\" d=\"{path}Z\"/>")
     };
-    let shape = match style.shape {
+    let shape = match style.shape % 7 {
         0 => format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r}\"/>"),
         1 => corners(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
         2 => corners(&[(0.0, -1.15), (1.1, 0.85), (-1.1, 0.85)]),

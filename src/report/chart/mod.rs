@@ -18,7 +18,7 @@ pub use heat::heat_map;
 pub use marks::swatch;
 pub use picture::picture;
 pub use plot::{NamedPoint, Plot, Size};
-pub use reliability::reliability;
+pub use reliability::{NEARLY_EMPTY, reliability};
 pub use text::{escape, width};
 
 /// A drawing of its own, in units that are pixels where there is room.

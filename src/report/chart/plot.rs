@@ -11,7 +11,7 @@ use crate::report::theme::Style;
 const TICK: f64 = 11.0;
 const NAME: f64 = 10.0;
 /// As wide as bold 13 is.
-const TITLE: f64 = 14.5;
+pub const TITLE: f64 = 14.5;
 
 /// Of a whole panel.
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +221,15 @@ impl Plot {
     pub fn note(&mut self, at: (f64, f64), offset: (f64, f64), class: &str, text: &str) {
         let (x, y) = (self.x_of(at.0) + offset.0, self.y_of(at.1) + offset.1);
         self.text(x, y, class, text);
+    }
+
+    /// Text that runs upwards from a point in the axes' units.
+    pub fn upright(&mut self, at: (f64, f64), class: &str, text: &str) {
+        let (x, y) = (self.x_of(at.0) + 3.5, self.y_of(at.1) - 3.0);
+        let text = escape(text);
+        self.add(&format!(
+            "<text class=\"{class}\" transform=\"translate({x:.1} {y:.1}) rotate(-90)\">{text}</text>"
+        ));
     }
 
     /// Names points, each where there is room.

@@ -5,6 +5,9 @@ use crate::metrics::ReliabilityBin;
 use crate::report::number::count;
 use crate::report::theme::Style;
 
+/// Predictions below which a bin's accuracy says little: its standard error is up to .07.
+pub const NEARLY_EMPTY: usize = 50;
+
 /// Bars of accuracy over bins of equal width, the diagonal, and below them the share of images.
 pub fn reliability(title: &str, bins: &[ReliabilityBin], style: &Style) -> Panel {
     let images: usize = bins.iter().map(|bin| bin.count).sum();
@@ -20,7 +23,19 @@ pub fn reliability(title: &str, bins: &[ReliabilityBin], style: &Style) -> Panel
     let width = 1.0 / bins.len() as f64;
     for (index, bin) in bins.iter().enumerate().filter(|(_, bin)| bin.count > 0) {
         let x = (width * (index as f64 + 0.06), width * (index as f64 + 0.94));
-        plot.rectangle(x, (0.0, bin.accuracy), &format!("bar c-{}", style.colour));
+        let class = match bin.count < NEARLY_EMPTY {
+            true => {
+                let middle = ((x.0 + x.1) / 2.0, bin.accuracy);
+                plot.upright(middle, "tick small halo", &count(bin.count));
+                "bar nearly-empty"
+            }
+            false => "bar",
+        };
+        plot.rectangle(
+            x,
+            (0.0, bin.accuracy),
+            &format!("{class} c-{}", style.colour),
+        );
         let high = 0.22 * bin.count as f64 / most as f64;
         plot.rectangle(x, (-0.32, -0.32 + high), "faint");
         if bin.count == most {

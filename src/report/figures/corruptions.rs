@@ -11,7 +11,10 @@ use crate::report::{CorruptionCurve, Results};
 pub fn section(results: &Results) -> Section {
     let blocks = match results.corruptions.is_empty() {
         true => vec![Block::missing("No corrupted images were scored.")],
-        false => vec![Block::Figure(figure(results)), Block::Table(table(results))],
+        false => vec![
+            Block::Figure(figure(results)),
+            Block::folded("By corruption", vec![Block::Table(table(results))]),
+        ],
     };
     Section {
         id: "corruptions",

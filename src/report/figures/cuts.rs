@@ -8,21 +8,21 @@ use crate::report::number::{counted, decimal, range, signed};
 use crate::report::theme::{Style, Styles};
 use crate::report::{CutEffect, CutPoint, Results, Score};
 
-/// Basis and order, their name, and whose colour they borrow. Earlier versions called alpha `log-alpha`.
+/// Basis and order, their name, and the basis's colour. Earlier versions called alpha `log-alpha`.
 const LINES: [(&str, &str, &str, &str); 8] = [
-    ("none", "alpha", "as trained, by α", "bayeslora"),
-    ("none", "log-alpha", "as trained, by α", "bayeslora"),
-    ("none", "magnitude", "as trained, by magnitude", "lora"),
-    ("none", "random", "as trained, at random", "weight-noise"),
-    ("none", "evidence", "as trained, by evidence", "laplace"),
+    ("none", "alpha", "as trained, by α", "as-trained"),
+    ("none", "log-alpha", "as trained, by α", "as-trained"),
     (
-        "svd",
-        "singular-value",
-        "SVD, by singular value",
-        "ensemble",
+        "none",
+        "magnitude",
+        "as trained, by magnitude",
+        "as-trained",
     ),
-    ("svd", "evidence", "SVD, by evidence", "mc-dropout"),
-    ("evidence", "evidence", "evidence, by evidence", "other"),
+    ("none", "random", "as trained, at random", "as-trained"),
+    ("none", "evidence", "as trained, by evidence", "as-trained"),
+    ("svd", "singular-value", "SVD, by singular value", "svd"),
+    ("svd", "evidence", "SVD, by evidence", "svd"),
+    ("evidence", "evidence", "evidence, by evidence", "evidence"),
 ];
 
 /// Nats beyond which cuts are not drawn: nobody wants them, and the others would lie on one another.

@@ -67,9 +67,13 @@ fn figure(results: &Results) -> Option<Figure> {
         row.push(point.chosen.to_string());
         numbers.rows.push(row);
     }
+    let by = match results.study.kappa_by.as_str() {
+        "" => String::new(),
+        rule => format!(", chosen by {rule}"),
+    };
     let chosen = match points.iter().find(|point| point.chosen) {
         Some(point) => format!(
-            "A ring marks the value that the other runs use, {}.",
+            "A ring marks the value that the other runs use, {}{by}.",
             point.kl_multiplicity
         ),
         None => "No value is marked as chosen.".into(),

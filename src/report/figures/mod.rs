@@ -14,15 +14,17 @@ mod selective;
 mod training;
 mod unfamiliar;
 
-use super::Results;
 use super::block::{Block, Section};
 use super::figure::Figure;
+use super::number::counted;
+use super::{Results, Row};
+
+pub use scores::blocks as scores;
 
 /// In the order of the page.
 pub fn sections(results: &Results) -> Vec<Section> {
     vec![
         training::section(results),
-        scores::section(results),
         kappa::section(results),
         ranks::section(results),
         final_ranks::section(results),
@@ -35,6 +37,27 @@ pub fn sections(results: &Results) -> Vec<Section> {
         corruptions::section(results),
         examples::section(results),
     ]
+}
+
+/// One figure of the rows on the whole test set and another of the rest, to be opened; or what to say where there is nothing
+/// to show.
+fn headline_first(
+    rows: &[&Row],
+    figure: impl Fn(&str, &[&Row]) -> Option<Figure>,
+    missing: &str,
+) -> Vec<Block> {
+    let (headline, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.headline);
+    let folded = |figure| {
+        let title = format!("{} on fewer images", counted(others.len(), "row"));
+        Block::folded(title, vec![Block::Figure(figure)])
+    };
+    let main = figure("", &headline).map(Block::Figure);
+    let more = figure("-others", &others).map(folded);
+    let blocks: Vec<Block> = main.into_iter().chain(more).collect();
+    match blocks.is_empty() {
+        true => vec![Block::missing(missing)],
+        false => blocks,
+    }
 }
 
 /// One figure, or what to say where there is nothing to show.

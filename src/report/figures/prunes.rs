@@ -14,7 +14,13 @@ const NLL_LIMIT: f64 = 0.005;
 pub fn section(results: &Results) -> Section {
     let blocks = match results.prunes.is_empty() {
         true => vec![Block::missing("No run has cut ranks.")],
-        false => vec![Block::Figure(figure(results)), Block::Table(table(results))],
+        false => vec![
+            Block::Figure(figure(results)),
+            Block::folded(
+                counted(results.prunes.len(), "prune"),
+                vec![Block::Table(table(results))],
+            ),
+        ],
     };
     Section {
         id: "prunes",

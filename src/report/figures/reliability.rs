@@ -1,8 +1,8 @@
 //! Reliability diagrams, a small one for each method.
 
-use super::one;
+use super::headline_first;
 use crate::report::block::Section;
-use crate::report::chart::reliability;
+use crate::report::chart::{NEARLY_EMPTY, reliability};
 use crate::report::figure::{Figure, Numbers};
 use crate::report::measure::on_what;
 use crate::report::theme::Styles;
@@ -12,16 +12,17 @@ pub fn section(results: &Results) -> Section {
     Section {
         id: "reliability",
         title: "Reliability",
-        blocks: one(
-            figure(results),
+        blocks: headline_first(
+            &results.rows.iter().collect::<Vec<_>>(),
+            figure,
             "No reliability bins: no method has been scored yet.",
         ),
     }
 }
 
-fn figure(results: &Results) -> Option<Figure> {
-    let filled = |row: &&Row| row.reliability.iter().any(|bin| bin.count > 0);
-    let rows: Vec<&Row> = results.rows.iter().filter(filled).collect();
+fn figure(suffix: &str, rows: &[&Row]) -> Option<Figure> {
+    let filled = |row: &&&Row| row.reliability.iter().any(|bin| bin.count > 0);
+    let rows: Vec<&Row> = rows.iter().filter(filled).copied().collect();
     if rows.is_empty() {
         return None;
     }
@@ -42,13 +43,13 @@ fn figure(results: &Results) -> Option<Figure> {
         reliability(&row.title, &row.reliability, &style)
     });
     Some(Figure {
-        name: "reliability".into(),
+        name: format!("reliability{suffix}"),
         title: "Accuracy by confidence".into(),
         caption: format!(
             "Share of right answers among those given with a confidence in each of 15 bins, on {}, all seeds \
              together. Bars on the dashed line are honest; below it the model is too sure, above it not sure \
-             enough. The grey strip below shows how many predictions lie in each bin, with the count of the \
-             fullest.",
+             enough. Hollow bars are of fewer than {NEARLY_EMPTY} predictions, whose number stands above them. The grey \
+             strip below shows how many predictions lie in each bin, with the count of the fullest.",
             on_what(rows.iter().copied())
         ),
         panels: panels.collect(),

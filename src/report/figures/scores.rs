@@ -1,6 +1,6 @@
 //! Figure 2 of the paper, ECE by method, and NLL likewise.
 
-use crate::report::block::{Block, Section};
+use crate::report::block::Block;
 use crate::report::chart::{Dot, Panel, dots};
 use crate::report::figure::{Figure, Numbers};
 use crate::report::measure::{Measure, measure, on_what};
@@ -8,75 +8,69 @@ use crate::report::number::{counted, spread};
 use crate::report::theme::Styles;
 use crate::report::{Results, Row};
 
-pub fn section(results: &Results) -> Section {
-    let figures = [
-        figure(results, "ece", "ECE by method", true),
-        figure(results, "nll", "NLL by method", false),
-    ];
-    let blocks: Vec<_> = figures.into_iter().flatten().map(Block::Figure).collect();
-    Section {
-        id: "scores",
-        title: "Calibration error and NLL by method",
-        blocks: match blocks.is_empty() {
-            true => vec![Block::missing("No method has an ECE or NLL yet.")],
-            false => blocks,
-        },
-    }
+/// NLL and ECE of the rows on the whole test set; those on fewer images to be opened.
+pub fn blocks(results: &Results) -> Vec<Block> {
+    let (headline, others): (Vec<&Row>, Vec<&Row>) =
+        results.rows.iter().partition(|row| row.headline);
+    let main = figure(results, "scores-by-method", &headline);
+    let more = figure(results, "scores-by-method-others", &others);
+    let more = more.map(|figure| {
+        let title = format!(
+            "NLL and ECE of {} on fewer images",
+            counted(others.len(), "row")
+        );
+        Block::folded(title, vec![Block::Figure(figure)])
+    });
+    main.map(Block::Figure).into_iter().chain(more).collect()
 }
 
-fn figure(results: &Results, name: &str, title: &str, zero: bool) -> Option<Figure> {
-    let measure = measure(name)?;
-    let rows: Vec<&Row> = results
-        .rows
-        .iter()
-        .filter(|row| row.scores.contains_key(name))
-        .collect();
-    let mut images: Vec<usize> = rows.iter().map(|row| row.test_images).collect();
-    images.sort_unstable();
-    images.dedup();
-    images.reverse();
-    if rows.is_empty() {
-        return None;
-    }
-    let panels = images.iter().map(|&images| {
-        let on: Vec<_> = rows
-            .iter()
-            .filter(|row| row.test_images == images)
-            .copied()
-            .collect();
-        panel(measure, &on, zero)
-    });
-    let header = ["row", "test_images", "seeds", "mean", "sd", "low", "high"];
+fn figure(results: &Results, name: &str, rows: &[&Row]) -> Option<Figure> {
+    let header = [
+        "row",
+        "test_images",
+        "seeds",
+        "measure",
+        "mean",
+        "sd",
+        "low",
+        "high",
+    ];
     let mut numbers = Numbers::new(&header);
-    for row in &rows {
-        let score = &row.scores[name];
-        let end = |end: Option<f64>| end.map_or(String::new(), |end| end.to_string());
-        numbers.rows.push(vec![
-            row.name.clone(),
-            row.test_images.to_string(),
-            row.seeds.len().to_string(),
-            score.mean.to_string(),
-            score.sd.to_string(),
-            end(score.interval.map(|interval| interval.low)),
-            end(score.interval.map(|interval| interval.high)),
-        ]);
+    let mut panels = Vec::new();
+    for (measure, zero) in [(measure("nll")?, false), (measure("ece")?, true)] {
+        let has_it = |row: &&&Row| row.scores.contains_key(measure.name);
+        let rows: Vec<&Row> = rows.iter().filter(has_it).copied().collect();
+        if rows.is_empty() {
+            continue;
+        }
+        panels.push(panel(measure, &rows, zero));
+        for row in rows {
+            let score = row.scores[measure.name].debiased();
+            let end = |end: Option<f64>| end.map_or(String::new(), |end| end.to_string());
+            numbers.rows.push(vec![
+                row.name.clone(),
+                row.test_images.to_string(),
+                row.seeds.len().to_string(),
+                measure.name.into(),
+                score.mean.to_string(),
+                score.sd.to_string(),
+                end(score.interval.map(|interval| interval.low)),
+                end(score.interval.map(|interval| interval.high)),
+            ]);
+        }
     }
-    let what = match name {
-        "ece" => "Expected calibration error, 15 bins of equal width",
-        _ => "Negative log-likelihood, nats an image",
-    };
-    Some(Figure {
-        name: format!("{name}-by-method"),
-        title: title.into(),
+    (!panels.is_empty()).then(|| Figure {
+        name: name.into(),
+        title: "NLL and calibration error by method".into(),
         caption: format!(
-            "{what} (lower is better), on {}. Large marks: mean over seeds; lines: its 95 % bootstrap \
-             interval over test images; small dots: single seeds. Overlapping intervals do not mean that a \
-             difference is undecided: the methods saw the same images, and the summary's paired intervals \
-             say more.",
-            on_what(rows.iter().copied())
+            "Negative log-likelihood, nats an image, and expected calibration error, 15 bins of equal width (lower is \
+             better), on {}. Large marks: mean over seeds; lines: its 95 % interval over test images ({}); small dots: \
+             single seeds. All methods saw the same images: the paired differences below decide more than these intervals.",
+            on_what(rows.iter().copied()),
+            results.study.intervals(),
         ),
-        panels: panels.collect(),
-        columns: 3,
+        panels,
+        columns: 2,
         legend: Vec::new(),
         numbers,
     })
@@ -87,17 +81,16 @@ fn panel(measure: &Measure, rows: &[&Row], zero: bool) -> Panel {
     let list: Vec<_> = rows
         .iter()
         .map(|row| {
-            let score = &row.scores[measure.name];
+            let score = row.scores[measure.name].debiased();
             Dot {
                 title: row.title.clone(),
                 style: styles.next(&row.family),
                 value: score.mean,
-                text: spread(score, measure.digits),
+                text: spread(&score, measure.digits),
                 interval: score.interval.map(|interval| (interval.low, interval.high)),
-                seeds: score.by_seed.clone(),
+                seeds: score.by_seed,
             }
         })
         .collect();
-    let title = counted(rows[0].test_images, "test image");
-    dots(&title, measure.title, &list, zero)
+    dots(measure.title, measure.title, &list, zero)
 }

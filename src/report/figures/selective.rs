@@ -1,6 +1,6 @@
 //! Risk against coverage.
 
-use super::one;
+use super::headline_first;
 use crate::report::block::Section;
 use crate::report::chart::{Axis, Plot, Size};
 use crate::report::figure::{Figure, Numbers};
@@ -13,19 +13,17 @@ pub fn section(results: &Results) -> Section {
     Section {
         id: "selective",
         title: "Risk and coverage",
-        blocks: one(
-            figure(results),
+        blocks: headline_first(
+            &results.rows.iter().collect::<Vec<_>>(),
+            figure,
             "No risk-coverage curves: no method has been scored yet.",
         ),
     }
 }
 
-fn figure(results: &Results) -> Option<Figure> {
-    let rows: Vec<&Row> = results
-        .rows
-        .iter()
-        .filter(|row| !row.risk_coverage.is_empty())
-        .collect();
+fn figure(suffix: &str, rows: &[&Row]) -> Option<Figure> {
+    let has_curve = |row: &&&Row| !row.risk_coverage.is_empty();
+    let rows: Vec<&Row> = rows.iter().filter(has_curve).copied().collect();
     let mut images: Vec<usize> = rows.iter().map(|row| row.test_images).collect();
     images.sort_unstable();
     images.dedup();
@@ -66,7 +64,7 @@ fn figure(results: &Results) -> Option<Figure> {
         }
     }
     Some(Figure {
-        name: "risk-coverage".into(),
+        name: format!("risk-coverage{suffix}"),
         title: "Errors among the answers given".into(),
         caption: format!(
             "If the model answers only the share of images that it is surest of (coverage), how many of those \

@@ -1,14 +1,13 @@
 //! Differences between rows on the same images and seeds.
 
 use super::Entry;
-use super::scores::{EachImage, Resampled, correct_each, holds_zero, mean_of, mean_over_seeds};
+use super::scores::{EachImage, Resampled, correct_each, ece_gaps, mean_of, mean_over_seeds};
 use crate::metrics::{
-    Bootstrap, DEFAULT_BINS, Interval, Predictions, PredictionsError, aurc, brier_each,
-    expected_calibration_error, nll_each,
+    Bootstrap, Gaps, Interval, Predictions, PredictionsError, aurc, brier_each, nll_each,
 };
 use crate::report::{Comparison, Verdict};
 
-/// `row` against `baseline` in five measures. A baseline of one model, such as an ensemble, stands
+/// `row` against `baseline` in five measures, each verdict as if it were the only one. A baseline of one model, such as an ensemble, stands
 /// against every seed of the row.
 ///
 /// # Errors
@@ -42,13 +41,17 @@ pub fn compare(
         .map(|(a, b)| Ok((Resampled::new(a)?, Resampled::new(b)?)))
         .collect::<Result<_, PredictionsError>>()?;
     let everything: Vec<usize> = (0..n).collect();
-    let comparison = |measure: &str, difference: Interval, by_seed: Vec<f64>| Comparison {
-        row: row.name.clone(),
-        baseline: baseline.name.clone(),
-        measure: measure.into(),
-        difference: Some(difference),
-        by_seed,
-        verdict: verdict(&difference, measure == "accuracy"),
+    let comparison = |measure: &str, difference: Interval, by_seed: Vec<f64>| {
+        let mut comparison = Comparison {
+            row: row.name.clone(),
+            baseline: baseline.name.clone(),
+            measure: measure.into(),
+            difference: Some(difference),
+            by_seed,
+            verdict: Verdict::Undecided,
+        };
+        comparison.verdict = comparison.uncorrected();
+        comparison
     };
     let each: [(&str, EachImage); 3] = [
         ("nll", nll_each),
@@ -70,41 +73,26 @@ pub fn compare(
         let interval = bootstrap.mean(&mean_over_seeds(&differences));
         found.push(comparison(measure, interval, by_seed.collect()));
     }
-    let difference = |(a, b): &(Resampled, Resampled), drawn: &[usize]| -> [f64; 2] {
-        let (a, b) = (a.of(drawn, binned), b.of(drawn, binned));
-        [a[0] - b[0], a[1] - b[1]]
-    };
-    let by_seed: Vec<_> = pairs
-        .iter()
-        .map(|pair| difference(pair, &everything))
-        .collect();
-    let intervals = bootstrap.intervals(n, |drawn| {
-        mean_of(
-            pairs.iter().map(|pair| difference(pair, drawn)),
-            pairs.len(),
-        )
+    let gaps = |row: &Resampled| row.of(&everything, ece_gaps);
+    let (ours, theirs): (Vec<Gaps>, Vec<Gaps>) =
+        pairs.iter().map(|(a, b)| (gaps(a), gaps(b))).unzip();
+    let error = |gaps: &Gaps| gaps.error(&gaps.means());
+    let each = ours.iter().zip(&theirs);
+    let by_seed = each.map(|(a, b)| error(a) - error(b)).collect();
+    let interval = bootstrap.calibration(&Gaps::mean(&ours).minus(Gaps::mean(&theirs)));
+    found.push(comparison("ece", interval, by_seed));
+    let difference =
+        |(a, b): &(Resampled, Resampled), drawn: &[usize]| [a.of(drawn, area) - b.of(drawn, area)];
+    let each = pairs.iter().map(|pair| difference(pair, &everything)[0]);
+    let by_seed = each.collect();
+    let [interval] = bootstrap.intervals(n, |drawn| {
+        let each = pairs.iter().map(|pair| difference(pair, drawn));
+        mean_of(each, pairs.len())
     });
-    for (place, measure) in ["ece", "aurc"].into_iter().enumerate() {
-        let values = by_seed.iter().map(|values| values[place]).collect();
-        found.push(comparison(measure, intervals[place], values));
-    }
+    found.push(comparison("aurc", interval, by_seed));
     Ok(found)
 }
 
-fn binned(predictions: &Predictions) -> [f64; 2] {
-    let (confidence, correct) = (predictions.confidence(), predictions.correct());
-    [
-        expected_calibration_error(&confidence, &correct, DEFAULT_BINS),
-        aurc(&confidence, &correct),
-    ]
-}
-
-fn verdict(difference: &Interval, higher_is_better: bool) -> Verdict {
-    if holds_zero(difference) {
-        return Verdict::Undecided;
-    }
-    match (difference.estimate > 0.0) == higher_is_better {
-        true => Verdict::Better,
-        false => Verdict::Worse,
-    }
+fn area(predictions: &Predictions) -> f64 {
+    aurc(&predictions.confidence(), &predictions.correct())
 }

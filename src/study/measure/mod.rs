@@ -23,6 +23,9 @@ use crate::data::Dataset;
 use crate::metrics::Bootstrap;
 use crate::report::{Results, Study};
 
+/// How the intervals of a study are made.
+const INTERVALS: &str = "BCa bootstrap; of calibration errors and their differences the basic bootstrap around the debiased value";
+
 /// What a study is made of, and what its files do not say.
 pub struct Material<'a> {
     pub out: &'a Path,

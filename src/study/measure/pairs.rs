@@ -2,14 +2,14 @@
 
 use super::Entry;
 use super::compare::compare;
-use crate::metrics::{Bootstrap, PredictionsError};
-use crate::report::measure::{COMPARED, MEASURES};
+use crate::metrics::{Bootstrap, PredictionsError, holm};
+use crate::report::measure::{COMPARED, LEVEL, MEASURES, verdicts};
 use crate::report::{Comparison, Row, Verdict};
 use crate::study::runs::SAMPLES;
 use crate::train::Method;
 
 /// BayesLoRA's samples against every row that starts from no more ranks; from other ranks, and with other
-/// kappas, against LoRA of the same rank; and with a temperature against LoRA with one.
+/// kappas, against LoRA of the same rank; and with a temperature against LoRA with one. The verdicts are corrected for each other.
 ///
 /// # Errors
 /// An answer is not a distribution.
@@ -36,11 +36,15 @@ pub fn comparisons(
     for (ours, other) in pairs {
         found.extend(compare(ours, other, bootstrap)?);
     }
+    let corrected = verdicts(&found);
+    for (comparison, verdict) in found.iter_mut().zip(corrected) {
+        comparison.verdict = verdict;
+    }
     Ok(found)
 }
 
-/// Names to each row the measures in which it is better, by paired intervals, than every other row on as
-/// many images.
+/// Names to each row the measures in which it is better, by paired intervals and Holm's correction over them, than every
+/// other row on as many images.
 ///
 /// # Errors
 /// An answer is not a distribution.
@@ -54,7 +58,7 @@ pub fn name_the_best(
             Some(true) => -1.0,
             _ => 1.0,
         };
-        let cost = |row: &Row| sign * row.scores[measure.name].mean;
+        let cost = |row: &Row| sign * row.scores[measure.name].debiased().mean;
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by(|a, b| cost(&rows[*a]).total_cmp(&cost(&rows[*b])));
         while let Some(&first) = order.first() {
@@ -62,12 +66,17 @@ pub fn name_the_best(
             let alike = |place: &&usize| rows[**place].test_images == images;
             let others: Vec<usize> = order.iter().filter(alike).skip(1).copied().collect();
             // The likeliest to be as good come first, and mostly settle it.
-            let mut is_best = !others.is_empty();
-            for other in others {
-                is_best =
-                    is_best && beats(&entries[first], &entries[other], measure.name, bootstrap)?;
+            let mut p_values = Vec::new();
+            for &other in &others {
+                match lead(&entries[first], &entries[other], measure.name, bootstrap)? {
+                    Some(p) => p_values.push(p),
+                    None => break,
+                }
             }
-            if is_best {
+            let is_decided = |p: &f64| *p < 1.0 - LEVEL;
+            let beats_all =
+                p_values.len() == others.len() && holm(&p_values).iter().all(is_decided);
+            if beats_all && !others.is_empty() {
                 rows[first].best_in.push(measure.name.into());
             }
             order.retain(|place| rows[*place].test_images != images);
@@ -76,12 +85,13 @@ pub fn name_the_best(
     Ok(())
 }
 
-fn beats(
+/// The p-value of the first row's lead; `None` where its interval does not show one.
+fn lead(
     first: &Entry,
     second: &Entry,
     measure: &str,
     bootstrap: &Bootstrap,
-) -> Result<bool, PredictionsError> {
+) -> Result<Option<f64>, PredictionsError> {
     // One model stands against every seed only as the baseline.
     let turned = first.answers.len() == 1;
     let (row, baseline) = match turned {
@@ -89,10 +99,11 @@ fn beats(
         false => (first, second),
     };
     let found = compare(row, baseline, bootstrap)?;
-    let verdict = found.iter().find(|one| one.measure == measure);
+    let lead = found.iter().find(|one| one.measure == measure);
     let wanted = match turned {
         true => Verdict::Worse,
         false => Verdict::Better,
     };
-    Ok(verdict.is_some_and(|one| one.verdict == wanted))
+    let lead = lead.filter(|one| one.verdict == wanted);
+    Ok(lead.and_then(|one| Some(one.difference?.p_value(LEVEL))))
 }

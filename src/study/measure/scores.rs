@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Answers;
 use crate::metrics::{
-    Bootstrap, DEFAULT_BINS, Interval, Predictions, PredictionsError, accuracy,
+    Bootstrap, DEFAULT_BINS, Gaps, Predictions, PredictionsError, accuracy,
     adaptive_calibration_error, aurc, brier_each, classwise_calibration_error, e_aurc,
     entropy_each, expected_calibration_error, nll_each, risk_at_coverage, signed_gap,
 };
@@ -54,11 +54,39 @@ impl<'a> Resampled<'a> {
 /// A value an image.
 pub type EachImage = fn(&Predictions) -> Vec<f64>;
 
-/// Scores that are not means over images.
-const WHOLE: [&str; 9] = [
-    "ece",
-    "adaptive_ece",
-    "classwise_ece",
+/// A calibration error: its name, its value as the literature has it, and the gaps that it is made of.
+type Calibration = (
+    &'static str,
+    fn(&Predictions) -> f64,
+    fn(&Predictions) -> Gaps,
+);
+
+const CALIBRATION: [Calibration; 3] = [
+    (
+        "ece",
+        |p| expected_calibration_error(&p.confidence(), &p.correct(), DEFAULT_BINS),
+        ece_gaps,
+    ),
+    (
+        "adaptive_ece",
+        |p| adaptive_calibration_error(&p.confidence(), &p.correct(), DEFAULT_BINS),
+        |p| Gaps::adaptive(&p.confidence(), &p.correct(), DEFAULT_BINS),
+    ),
+    (
+        "classwise_ece",
+        |p| classwise_calibration_error(p, DEFAULT_BINS),
+        |p| Gaps::classwise(p, DEFAULT_BINS),
+    ),
+];
+
+/// What the expected calibration error is made of.
+pub fn ece_gaps(predictions: &Predictions) -> Gaps {
+    let (confidence, correct) = (predictions.confidence(), predictions.correct());
+    Gaps::expected(&confidence, &correct, DEFAULT_BINS)
+}
+
+/// Other scores that are not means over images.
+const WHOLE: [&str; 6] = [
     "signed_gap",
     "aurc",
     "e_aurc",
@@ -67,13 +95,10 @@ const WHOLE: [&str; 9] = [
     "risk_95",
 ];
 
-fn whole(predictions: &Predictions) -> [f64; 9] {
+fn whole(predictions: &Predictions) -> [f64; 6] {
     let (confidence, correct) = (predictions.confidence(), predictions.correct());
     let risk = |coverage| risk_at_coverage(&confidence, &correct, coverage);
     [
-        expected_calibration_error(&confidence, &correct, DEFAULT_BINS),
-        adaptive_calibration_error(&confidence, &correct, DEFAULT_BINS),
-        classwise_calibration_error(predictions, DEFAULT_BINS),
         signed_gap(&confidence, &correct),
         aurc(&confidence, &correct),
         e_aurc(&confidence, &correct),
@@ -117,7 +142,16 @@ pub fn scores(
         .collect();
     let score = mean_score(&information, bootstrap);
     scores.insert("mean_mutual_information".to_owned(), score);
-    let by_seed: Vec<[f64; 9]> = all.iter().map(|seed| whole(&seed.predictions)).collect();
+    for (name, error, gaps) in CALIBRATION {
+        let values = all.iter().map(|seed| error(&seed.predictions)).collect();
+        let gaps: Vec<Gaps> = all.iter().map(|seed| gaps(&seed.predictions)).collect();
+        let score = Score {
+            interval: Some(bootstrap.calibration(&Gaps::mean(&gaps))),
+            ..over_seeds(values)
+        };
+        scores.insert(name.to_owned(), score);
+    }
+    let by_seed: Vec<[f64; 6]> = all.iter().map(|seed| whole(&seed.predictions)).collect();
     let intervals = bootstrap.intervals(n, |drawn| {
         let found = all.iter().map(|seed| seed.of(drawn, whole));
         mean_of(found, all.len())
@@ -188,9 +222,4 @@ pub fn short_scores(seeds: &[Answers]) -> Result<[Score; 3], PredictionsError> {
         })
         .collect::<Result<_, PredictionsError>>()?;
     Ok([0, 1, 2].map(|place| over_seeds(found.iter().map(|v| v[place]).collect())))
-}
-
-/// Whether an interval holds zero.
-pub fn holds_zero(interval: &Interval) -> bool {
-    interval.low <= 0.0 && interval.high >= 0.0
 }

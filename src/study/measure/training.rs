@@ -199,7 +199,11 @@ pub fn weight_decays(material: &Material) -> Result<Vec<DecayPoint>, StudyError>
 
 /// The head of the report with the environments and the time of the runs.
 pub fn study(material: &Material) -> Result<Study, StudyError> {
-    let mut study = material.study.clone();
+    let mut study = Study {
+        intervals: super::INTERVALS.into(),
+        kappa_by: material.settings.kappa_by.in_words().into(),
+        ..material.study.clone()
+    };
     let asked = |spec: &&RunSpec| !spec.asks.is_empty();
     // The study's own LoRA is a candidate too, and counts once.
     let tried = material.decays.iter();
