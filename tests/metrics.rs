@@ -459,8 +459,7 @@ fn the_bootstrap_is_seeded_and_pairs() {
     assert_eq!((constant.low, constant.high), (2.0, 2.0));
 }
 
-/// Of a skewed sample, whose BCa interval reaches further up than down: against the formula with an acceleration from the
-/// jackknife by hand. The resamples' quantiles are those of Efron's worked form at +-1.96.
+/// The BCa interval of a skewed sample reaches further up than down.
 #[test]
 fn bca_follows_the_skew() {
     let bootstrap = Bootstrap {
@@ -473,8 +472,8 @@ fn bca_follows_the_skew() {
         interval.high - interval.estimate,
         interval.estimate - interval.low,
     );
-    // The percentile interval has 1.08 here.
-    assert!((1.2..1.6).contains(&(up / down)), "{up} {down}");
+    // Without acceleration it is 1.25.
+    assert!((1.4..1.5).contains(&(up / down)), "{up} {down}");
     let generic = bootstrap.interval(50, |drawn| {
         drawn.iter().map(|i| values[*i]).sum::<f64>() / drawn.len() as f64
     });
