@@ -115,7 +115,8 @@ fn labels() -> Vec<u32> {
 }
 
 /// What a prediction of a study is made of.
-struct Made {
+struct Made<'a> {
+    run: &'a str,
     gated: bool,
     samples: usize,
     seed: u64,
@@ -141,19 +142,31 @@ fn study_with(
     right: impl Fn(Made) -> f32,
     more: impl Fn(&Place, &RunSpec, u64),
 ) -> Results {
+    study_in(&settings(), |spec| spec.is_headline, sets, right, more)
+}
+
+/// The same of a study of other sizes, with the runs that are there.
+fn study_in(
+    settings: &Settings,
+    is_there: impl Fn(&RunSpec) -> bool,
+    sets: &[&str],
+    right: impl Fn(Made) -> f32,
+    more: impl Fn(&Place, &RunSpec, u64),
+) -> Results {
+    let labels = labels();
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path();
-    let (settings, labels) = (settings(), labels());
     let chosen = Chosen {
         kl_multiplicity: KlMultiplicity::Value(0.5),
         default_multiplicity: KlMultiplicity::Value(0.5),
         weight_decay: None,
         rank_per_layer: 4,
     };
-    let runs = runs(&settings, &chosen);
+    let runs = runs(settings, &chosen);
     // Not the same on every image, or there would be nothing to resample.
     let wobble = |image: usize| 0.002 * (image % 7) as f32;
-    for (spec, gated) in [(&runs[0], false), (&runs[1], true)] {
+    for spec in runs.iter().filter(|spec| is_there(spec)) {
+        let gated = spec.config.method.gates().is_some();
         for seed in 1..=spec.seeds {
             let place = train(out, spec, seed);
             for samples in [0, 8] {
@@ -161,6 +174,7 @@ fn study_with(
                 let values = answers(&labels, draws, |_, image| {
                     wobble(image)
                         + right(Made {
+                            run: &spec.name,
                             gated,
                             samples,
                             seed,
@@ -179,7 +193,7 @@ fn study_with(
     let test = Dataset::new(2, vec![0; IMAGES * 12], labels.clone(), classes);
     let material = Material {
         out,
-        settings: &settings,
+        settings,
         chosen: &chosen,
         candidates: &[],
         decays: &[],
@@ -549,6 +563,63 @@ fn kappa_is_the_fewest_ranks_within_an_error_of_the_lowest() {
     assert!(specs.iter().all(|spec| spec.seeds == 1));
 }
 
+#[test]
+fn final_ranks_stand_beside_initial_ones() {
+    let settings = Settings {
+        other_ranks: &[8],
+        auto_ranks: &[4, 8],
+        ..settings()
+    };
+    // From rank 8 the automatic one of LoRA is worse.
+    let found = |auto_8: f32| {
+        study_in(
+            &settings,
+            |spec| !spec.asks.is_empty() && !spec.without_classes,
+            &["test", "validation"],
+            |made| match made.run {
+                "lora-r8-auto" => auto_8,
+                run if run.ends_with("-auto") => 0.9,
+                _ => 0.7,
+            },
+            |_, _, _| (),
+        )
+    };
+    let results = found(0.9);
+    let points: Vec<_> = results
+        .final_ranks
+        .iter()
+        .map(|point| (point.series.as_str(), point.initial_rank))
+        .collect();
+    let series = [
+        "LoRA",
+        "BayesLoRA",
+        "LoRA, rank auto",
+        "BayesLoRA, rank auto",
+    ];
+    let expected: Vec<_> = series
+        .into_iter()
+        .flat_map(|one| [(one, 4), (one, 8)])
+        .collect();
+    assert_eq!(points, expected);
+    for point in &results.final_ranks {
+        // Of the headline rows the part that the others have been asked.
+        let headline = ["lora-r4", "bayeslora-r4-kappa-0.5"].contains(&point.run.as_str());
+        assert_eq!(point.test_images, if headline { 50 } else { IMAGES });
+        assert_eq!(point.ranks.mean, 8.0);
+        assert!(point.adapter_parameters > 0.0);
+        assert!(point.tempered_nll.as_ref().unwrap().mean < point.nll.mean);
+    }
+    let reached = |results: &Results| {
+        let aims = results.targets.iter();
+        let aims = aims.filter(|aim| aim.aim.contains("rank auto:"));
+        aims.map(|aim| aim.reached).collect::<Vec<_>>()
+    };
+    // All are right and the temperature makes them sure: nobody is above another.
+    assert_eq!(reached(&results), [Some(true), Some(true)]);
+    let results = found(0.2);
+    assert_eq!(reached(&results), [Some(false), Some(true)]);
+}
+
 fn chosen() -> Chosen {
     Chosen {
         kl_multiplicity: KlMultiplicity::Value(0.5),
@@ -593,6 +664,24 @@ fn rows_of_the_long_study() {
     assert_eq!(names.len(), count, "a place each");
     let text = toml::to_string(&named("lora-r8").config).unwrap();
     assert!(!text.contains("patience"), "{text}");
+    for (name, method) in [("lora-r", Method::Lora), ("bayeslora-r", Method::BayesLora)] {
+        let auto = all
+            .iter()
+            .filter(|spec| spec.config.auto_rank && spec.config.method == method);
+        let auto: Vec<_> = auto.collect();
+        let ranks: Vec<_> = auto.iter().map(|spec| spec.config.rank).collect();
+        assert_eq!(ranks, [8, 16, 32]);
+        for spec in auto {
+            let start = format!("{name}{}", spec.config.rank);
+            assert!(spec.name.starts_with(&start) && spec.name.ends_with("-auto"));
+            let by_hand = TrainConfig {
+                auto_rank: false,
+                ..spec.config.clone()
+            };
+            let place = spec.name.strip_suffix("-auto").unwrap();
+            assert_eq!(by_hand, named(place).config);
+        }
+    }
     // The default is the run that there is.
     let as_usual = Chosen {
         weight_decay: Some(0.01),
@@ -622,7 +711,8 @@ fn rows_of_the_long_study() {
             ..chosen()
         };
         let all = runs(&settings, &none);
-        assert!(all.iter().all(|spec| spec.config.patience.is_none()));
+        let usual = |spec: &RunSpec| spec.config.patience.is_none() && !spec.config.auto_rank;
+        assert!(all.iter().all(usual));
         assert!(decay_candidates(&settings).is_empty());
     }
 }

@@ -20,6 +20,8 @@ pub struct Results {
     /// How the weight decay of a row of plain LoRA was chosen, on validation images.
     pub weight_decays: Vec<DecayPoint>,
     pub prunes: Vec<PruneRecord>,
+    /// Series of runs that differ in their initial rank alone, in its order.
+    pub final_ranks: Vec<FinalRanks>,
     /// Ranks cut in several bases and orders, without training. Earlier versions wrote `criteria`.
     #[serde(alias = "criteria")]
     pub cuts: Vec<CutPoint>,
@@ -198,6 +200,27 @@ pub struct PruneRecord {
     pub accuracy_after: f64,
     pub nll_before: f64,
     pub nll_after: f64,
+}
+
+/// What is left of an initial rank.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FinalRanks {
+    /// `BayesLoRA, rank auto`
+    pub series: String,
+    pub family: String,
+    /// The trained run, `bayeslora-r16-kappa-0.005`.
+    pub run: String,
+    /// Of every layer.
+    pub initial_rank: usize,
+    /// Left in all layers together.
+    pub ranks: Score,
+    pub adapter_parameters: f64,
+    /// Scores on test images, BayesLoRA with gate samples; the second at a temperature.
+    pub test_images: usize,
+    pub nll: Score,
+    pub tempered_nll: Option<Score>,
+    pub accuracy: Score,
 }
 
 /// A trained adapter cut to this many ranks in one basis and order, without training; mean weights on validation images, mean

@@ -155,6 +155,10 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         runs.push(other(bayeslora(settings, *rank, kappa), true));
         runs.push(other(lora(settings, *rank), false));
     }
+    for rank in settings.auto_ranks {
+        runs.push(other(automatic(bayeslora(settings, *rank, kappa)), true));
+        runs.push(other(automatic(lora(settings, *rank)), false));
+    }
     runs.extend([
         RunSpec {
             name: "lora-without-two".into(),
@@ -250,6 +254,19 @@ fn bayeslora(settings: &Settings, rank: usize, kappa: KlMultiplicity) -> RunSpec
             ..config(settings, rank)
         },
         ..lora(settings, rank)
+    }
+}
+
+/// The same with `--rank auto`.
+fn automatic(spec: RunSpec) -> RunSpec {
+    RunSpec {
+        name: format!("{}-auto", spec.name),
+        title: format!("{} auto", spec.title),
+        config: TrainConfig {
+            auto_rank: true,
+            ..spec.config
+        },
+        ..spec
     }
 }
 

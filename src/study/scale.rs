@@ -65,6 +65,8 @@ pub struct Settings {
     pub weight_decays: &'static [f64],
     /// Other initial ranks, to see whether the final one depends on them.
     pub other_ranks: &'static [usize],
+    /// Initial ranks of rows that find their own.
+    pub auto_ranks: &'static [usize],
     /// Of the rows that the paper's claims are about, on the whole test set.
     pub headline_seeds: u64,
     /// Of the others.
@@ -111,6 +113,7 @@ impl Scale {
                 patience: None,
                 weight_decays: &[],
                 other_ranks: &[16, 32],
+                auto_ranks: &[],
                 headline_seeds: 5,
                 seeds: 5,
                 cut_seeds: 5,
@@ -133,6 +136,7 @@ impl Scale {
                 patience: None,
                 weight_decays: &[],
                 other_ranks: &[16, 32],
+                auto_ranks: &[],
                 headline_seeds: 5,
                 seeds: 3,
                 cut_seeds: 3,
@@ -150,6 +154,7 @@ impl Scale {
                 epochs: 20,
                 patience: Some(5),
                 weight_decays: &WEIGHT_DECAYS,
+                auto_ranks: &[8, 16, 32],
                 cut_seeds: 5,
                 kappa_by: KappaBy::TemperedNll,
                 ..Self::Desk.settings()
@@ -163,6 +168,7 @@ impl Scale {
                 patience: None,
                 weight_decays: &[],
                 other_ranks: &[],
+                auto_ranks: &[],
                 headline_seeds: 2,
                 seeds: 1,
                 cut_seeds: 1,

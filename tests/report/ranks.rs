@@ -4,6 +4,27 @@ use bayeslora::report::*;
 
 use super::Draw;
 
+pub fn final_ranks(draw: &mut Draw) -> Vec<FinalRanks> {
+    let mut points = Vec::new();
+    for (family, series) in [("lora", "LoRA"), ("bayeslora", "BayesLoRA, rank auto")] {
+        for initial_rank in [8, 16, 32] {
+            points.push(FinalRanks {
+                series: series.into(),
+                family: family.into(),
+                run: format!("{family}-r{initial_rank}"),
+                initial_rank,
+                ranks: draw.score(70.0, 4.0, 3, None),
+                adapter_parameters: 160_000.0,
+                test_images: 2000,
+                nll: draw.score(0.58, 0.004, 3, Some(0.02)),
+                tempered_nll: Some(draw.score(0.56, 0.004, 3, Some(0.02))),
+                accuracy: draw.score(0.81, 0.004, 3, Some(0.01)),
+            });
+        }
+    }
+    points
+}
+
 pub fn kappa() -> Vec<KappaPoint> {
     [
         ("unit", 78.0, 0.4744, 0.0262),

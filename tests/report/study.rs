@@ -12,7 +12,7 @@ use bayeslora::report::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use ranks::{cuts, kappa, prunes, sample_counts};
+use ranks::{cuts, final_ranks, kappa, prunes, sample_counts};
 use rows::{comparisons, row};
 use shift::{corruptions, examples, unfamiliar};
 
@@ -97,6 +97,7 @@ pub fn complete() -> Results {
         kappa: kappa(),
         weight_decays: weight_decays(),
         prunes: prunes(&mut draw),
+        final_ranks: final_ranks(&mut draw),
         cuts: cuts(&mut draw),
         sample_counts: sample_counts(&mut draw),
         unfamiliar: unfamiliar(&mut draw),

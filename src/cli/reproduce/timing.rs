@@ -79,6 +79,7 @@ fn steps(workshop: &mut Workshop, runs: &[RunSpec]) -> Result<Vec<StepCost>> {
         let config = TrainConfig {
             epochs: ROUNDS + 1,
             patience: None,
+            auto_rank: false,
             ..config
         };
         let trainer = Trainer::over(prepared, workshop.backbone(), config)?;

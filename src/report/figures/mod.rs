@@ -3,6 +3,7 @@
 mod corruptions;
 mod cuts;
 mod examples;
+mod final_ranks;
 mod kappa;
 mod prunes;
 mod ranks;
@@ -24,6 +25,7 @@ pub fn sections(results: &Results) -> Vec<Section> {
         scores::section(results),
         kappa::section(results),
         ranks::section(results),
+        final_ranks::section(results),
         prunes::section(results),
         cuts::section(results),
         reliability::section(results),

@@ -5,6 +5,7 @@ mod compare;
 mod corrupted;
 mod cuts;
 mod examples;
+mod final_ranks;
 mod pairs;
 mod rows;
 mod samples;
@@ -115,6 +116,7 @@ pub fn measure(
     advance();
     let mut results = Results {
         study: training::study(material)?,
+        final_ranks: final_ranks::final_ranks(material, &rows),
         rows,
         comparisons,
         kappa: training::kappa(material)?,

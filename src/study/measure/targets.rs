@@ -3,10 +3,9 @@
 use super::Material;
 use crate::metrics::Interval;
 use crate::report::number::{decimal, range, signed};
-use crate::report::{Comparison, PruneRecord, Results, Row, Target, Verdict};
+use crate::report::{Comparison, FinalRanks, PruneRecord, Results, Row, Target, Verdict};
 use crate::study::RunSpec;
 use crate::study::runs::SAMPLES;
-use crate::train::Method;
 
 /// Accuracy that BayesLoRA may lose to LoRA, and that a cut may cost.
 const ACCURACY_LOSS: f64 = 0.003;
@@ -15,6 +14,8 @@ const CUT_ACCURACY: f64 = 0.001;
 const CUT_NLL: f64 = 0.005;
 /// NLL that half of the ranks may cost, in nats.
 const HALF_NLL: f64 = 0.004;
+/// NLL that `--rank auto` may differ by over initial ranks, in nats.
+const AUTO_NLL: f64 = 0.005;
 /// How far final ranks may lie apart, as a share of the smallest.
 const RANK_SPREAD: f64 = 0.2;
 /// Single passes that eight samples may cost.
@@ -88,8 +89,19 @@ pub fn targets(material: &Material, results: &Results) -> Vec<Target> {
     }
     add(
         "final ranks within 20 % over the initial ranks",
-        final_ranks(material, results),
+        final_ranks(results),
     );
+    for method in ["LoRA", "BayesLoRA"] {
+        let series = format!("{method}, rank auto");
+        if !material.settings.auto_ranks.is_empty() {
+            add(
+                &format!(
+                    "{series}: final NLL within .005 over the initial ranks, none above LoRA's, with temperatures"
+                ),
+                automatic_ranks(results, &series),
+            );
+        }
+    }
     add(
         "8 samples cost at most 4.5 single passes",
         results
@@ -185,22 +197,41 @@ fn half_cut(results: &Results, run: &RunSpec) -> Option<(String, Option<bool>)> 
     Some((found, Some(reached)))
 }
 
-fn final_ranks(material: &Material, results: &Results) -> Option<(String, Option<bool>)> {
-    let kappa = Some(material.chosen.kl_multiplicity);
-    let is_chosen = |spec: &&RunSpec| {
-        let config = &spec.config;
-        config.method == Method::BayesLora
-            && config.kl_multiplicity == kappa
-            && config.patience.is_none()
+/// Whatever the rank that training starts from.
+fn automatic_ranks(results: &Results, series: &str) -> Option<(String, Option<bool>)> {
+    let of = |series: &str| -> Vec<(usize, f64)> {
+        let points = results.final_ranks.iter();
+        let points = points.filter(|point| point.series == series);
+        let tempered = points.filter_map(|point| {
+            let nll = point.tempered_nll.as_ref()?;
+            Some((point.initial_rank, nll.mean))
+        });
+        tempered.collect()
     };
-    let left = |spec: &RunSpec| {
-        let row = results.row(&format!("{}/mean", spec.name))?;
-        Some((spec.config.rank, row.rank.mean))
-    };
-    let found: Vec<(usize, f64)> = material
-        .complete()
-        .filter(is_chosen)
-        .filter_map(left)
+    let (found, plain) = (of(series), *of("LoRA").first()?);
+    if found.len() < 2 {
+        return None;
+    }
+    let nll = || found.iter().map(|(_, nll)| *nll);
+    let (low, high) = (
+        nll().fold(f64::INFINITY, f64::min),
+        nll().fold(f64::NEG_INFINITY, f64::max),
+    );
+    let each = found
+        .iter()
+        .map(|(rank, nll)| format!("{} from rank {rank}", decimal(*nll, 4)));
+    let words = each.collect::<Vec<_>>().join("; ");
+    let beside = format!("{words}; LoRA of rank {}: {}", plain.0, decimal(plain.1, 4));
+    Some((beside, Some(high - low <= AUTO_NLL && high <= plain.1)))
+}
+
+fn final_ranks(results: &Results) -> Option<(String, Option<bool>)> {
+    let gated = |point: &&FinalRanks| point.series == "BayesLoRA";
+    let found: Vec<(usize, f64)> = results
+        .final_ranks
+        .iter()
+        .filter(gated)
+        .map(|point| (point.initial_rank, point.ranks.mean))
         .collect();
     if found.len() < 2 {
         return None;
