@@ -620,6 +620,86 @@ fn final_ranks_stand_beside_initial_ones() {
     assert_eq!(reached(&results), [Some(false), Some(true)]);
 }
 
+#[test]
+fn cuts_and_small_ensembles_have_rows_of_their_own() {
+    let settings = Settings {
+        other_ranks: &[8],
+        cut_to: &[4],
+        ensemble_rank: Some(2),
+        ..settings()
+    };
+    let cut = |place: &Place, spec: &RunSpec, seed: u64| {
+        for cut in &spec.cut_to {
+            let record = CutRecord {
+                gauge: cut.line.gauge.name().into(),
+                order: cut.line.order.name().into(),
+                share: 0.5,
+                ranks: 40,
+                scalars: 1000 + seed as usize,
+                predicted_nll_change: 0.0,
+                predicted_kl: 0.0,
+            };
+            for samples in [0, 8] {
+                let values = answers(&labels(), samples.max(1), |_, image| {
+                    0.8 + 0.002 * (image % 7) as f32
+                });
+                for set in ["test", "validation"] {
+                    let stored = Stored::cut_to(set, *cut, samples);
+                    place
+                        .write(&stored, &values, samples.max(1), CLASSES)
+                        .unwrap();
+                    place.write_note(&stored, &record).unwrap();
+                }
+            }
+        }
+    };
+    // The members of the small ensemble are sure of different images.
+    let results = study_in(
+        &settings,
+        |spec| !spec.asks.is_empty() && !spec.without_classes,
+        &["test", "validation"],
+        |made| match made.run {
+            "lora-r2" if (made.image + made.seed as usize).is_multiple_of(2) => 0.9,
+            "lora-r2" => 0.2,
+            _ => 0.7,
+        },
+        cut,
+    );
+    let row = |name: &str| results.rows.iter().find(|row| row.name == name).unwrap();
+    let plain = "lora-r8/cut-evidence-evidence-to-rank-4.mean";
+    let sampled = "bayeslora-r8-kappa-0.5/cut-evidence-evidence-to-rank-4.samples-8";
+    for name in [
+        plain,
+        sampled,
+        "lora-r8/cut-svd-singular-value-to-rank-4.mean",
+    ] {
+        let (found, tempered) = (row(name), row(&format!("{name}+temperature")));
+        assert!(
+            found.title.contains("rank 8 cut to rank 4 by"),
+            "{}",
+            found.title
+        );
+        assert_eq!((found.rank.mean, found.adapter_parameters), (40.0, 1001.0));
+        assert!(found.training.is_empty() && !found.headline);
+        assert!(tempered.scores["nll"].mean < found.scores["nll"].mean);
+        assert!(found.scores["nll"].mean < row("lora-r8/mean").scores["nll"].mean);
+    }
+    // As large as LoRA of that rank, so it is held against it.
+    let against = |baseline: &str| {
+        let mut all = results.comparisons.iter();
+        all.any(|one| one.row == sampled && one.baseline == baseline)
+    };
+    assert!(against("lora-r4/mean") && against(plain) && !against("lora-r8/mean"));
+    let small = row("ensemble-2-of-lora-r2");
+    assert!(small.scores["nll"].mean < row("lora-r2/mean").scores["nll"].mean);
+    assert_eq!(small.adapter_parameters, 32.0, "two of 16");
+    assert!(!small.headline && row("ensemble-2").headline);
+    for name in ["ensemble-2-of-lora-r2", "ensemble-2"] {
+        let tempered = row(&format!("{name}+temperature"));
+        assert!(tempered.scores["nll"].mean < row(name).scores["nll"].mean);
+    }
+}
+
 fn chosen() -> Chosen {
     Chosen {
         kl_multiplicity: KlMultiplicity::Value(0.5),
@@ -682,6 +762,30 @@ fn rows_of_the_long_study() {
             assert_eq!(by_hand, named(place).config);
         }
     }
+    for spec in &all {
+        let gated = spec.config.method == Method::BayesLora;
+        let wide = [16, 32].contains(&spec.config.rank) && !spec.config.auto_rank;
+        let gauges = if gated {
+            &["evidence"][..]
+        } else {
+            &["evidence", "svd"]
+        };
+        let expected: Vec<_> = [8, 4]
+            .into_iter()
+            .flat_map(|rank| gauges.iter().map(move |gauge| (*gauge, rank)))
+            .filter(|_| wide)
+            .collect();
+        let cuts = spec
+            .cut_to
+            .iter()
+            .map(|cut| (cut.line.gauge.name(), cut.rank));
+        assert_eq!(cuts.collect::<Vec<_>>(), expected, "{}", spec.name);
+    }
+    let ensembles = all.iter().filter(|spec| spec.ensemble);
+    let ensembles: Vec<_> = ensembles
+        .map(|spec| (spec.name.as_str(), spec.seeds))
+        .collect();
+    assert_eq!(ensembles, [("lora-r8", 5), ("lora-r2", 5)]);
     // The default is the run that there is.
     let as_usual = Chosen {
         weight_decay: Some(0.01),
@@ -711,7 +815,9 @@ fn rows_of_the_long_study() {
             ..chosen()
         };
         let all = runs(&settings, &none);
-        let usual = |spec: &RunSpec| spec.config.patience.is_none() && !spec.config.auto_rank;
+        let usual = |spec: &RunSpec| {
+            spec.config.patience.is_none() && !spec.config.auto_rank && spec.cut_to.is_empty()
+        };
         assert!(all.iter().all(usual));
         assert!(decay_candidates(&settings).is_empty());
     }

@@ -42,6 +42,57 @@ impl CutLine {
     }
 }
 
+/// A cut that has a row of its own beside adapters trained with fewer ranks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CutTo {
+    pub line: CutLine,
+    /// What is left is as many ranks as this one would have in all layers together.
+    pub rank: usize,
+}
+
+/// Cuts of an adapter with more ranks than each of `ranks`: in the basis of the evidence, and of plain LoRA by its singular
+/// values alone as well, which takes no images.
+pub fn cuts_to(gated: bool, ranks: &[usize]) -> Vec<CutTo> {
+    let lines = [
+        (PruneGauge::Evidence, Order::Evidence),
+        (PruneGauge::Svd, Order::SingularValue),
+    ];
+    let lines = &lines[..if gated { 1 } else { 2 }];
+    let each = ranks.iter().flat_map(|rank| {
+        lines.iter().map(|(gauge, order)| CutTo {
+            line: CutLine {
+                gauge: *gauge,
+                order: *order,
+            },
+            rank: *rank,
+        })
+    });
+    each.collect()
+}
+
+impl CutTo {
+    /// Where its answers are, `cut-evidence-evidence-to-rank-8`.
+    pub fn way(self) -> String {
+        let CutLine { gauge, order } = self.line;
+        format!(
+            "cut-{}-{}-to-rank-{}",
+            gauge.name(),
+            order.name(),
+            self.rank
+        )
+    }
+
+    /// As tables name it after the run.
+    pub fn in_words(self) -> String {
+        let by = match self.line.gauge {
+            PruneGauge::Evidence => "evidence",
+            PruneGauge::Svd => "SVD",
+            PruneGauge::None => "magnitude",
+        };
+        format!("cut to rank {} by {by}", self.rank)
+    }
+}
+
 /// What is known of a cut beside its answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CutRecord {

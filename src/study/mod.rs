@@ -15,7 +15,7 @@ mod runs;
 mod scale;
 
 pub use cost::{Cost, StepCost};
-pub use cuts::{CUT_SHARES, CutLine, CutRecord, SAMPLED_SHARE, cut_lines};
+pub use cuts::{CUT_SHARES, CutLine, CutRecord, CutTo, SAMPLED_SHARE, cut_lines, cuts_to};
 pub use decay::decay_candidates;
 pub use kappa::{KappaBy, candidates, default_multiplicity, fewest_ranks, lowest};
 pub use place::{Place, Stored, StudyError};

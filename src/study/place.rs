@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CutLine, CutRecord};
+use super::{CutLine, CutRecord, CutTo};
 use crate::formats::checksum;
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
 use crate::formats::{FormatError, write_atomic};
@@ -76,6 +76,13 @@ impl Stored {
     pub fn cut(set: &str, line: CutLine, share: f64, samples: usize) -> Self {
         let mut stored = Self::samples(set, samples);
         stored.way = format!("{}.{}", line.way(share), stored.way);
+        stored
+    }
+
+    /// By an adapter cut to fewer ranks; 0 samples for its mean weights.
+    pub fn cut_to(set: &str, cut: CutTo, samples: usize) -> Self {
+        let mut stored = Self::samples(set, samples);
+        stored.way = format!("{}.{}", cut.way(), stored.way);
         stored
     }
 

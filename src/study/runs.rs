@@ -1,8 +1,8 @@
 //! The runs of a study, in the order to do them.
 
-use super::Settings;
 use super::decay::with_decay;
 use super::kappa::candidates;
+use super::{CutTo, Settings, cuts_to};
 use crate::train::kl::KlMultiplicity;
 use crate::train::{Method, TrainConfig};
 
@@ -21,10 +21,14 @@ pub struct RunSpec {
     pub is_headline: bool,
     /// Trained without two classes, to be asked about them.
     pub without_classes: bool,
+    /// Whether all seeds together are a row too.
+    pub ensemble: bool,
     /// What to predict with it; nothing where another entry has asked it already.
     pub asks: Vec<Ask>,
     /// How many of the seeds are cut further in every basis and order.
     pub cuts: u64,
+    /// Cuts of every seed that have rows of their own.
+    pub cut_to: Vec<CutTo>,
     /// How many of the seeds get Laplace posteriors.
     pub laplace: u64,
 }
@@ -94,6 +98,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     let mut runs = vec![
         RunSpec {
             is_headline: true,
+            ensemble: true,
             seeds: many,
             cuts: settings.cut_seeds,
             asks: [
@@ -152,8 +157,11 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         runs.push(other(with_decay(settings, decay), false));
     }
     for rank in settings.other_ranks {
-        runs.push(other(bayeslora(settings, *rank, kappa), true));
-        runs.push(other(lora(settings, *rank), false));
+        for wide in [bayeslora(settings, *rank, kappa), lora(settings, *rank)] {
+            let gated = wide.config.method.gates().is_some();
+            let cut_to = cuts_to(gated, settings.cut_to);
+            runs.push(other(RunSpec { cut_to, ..wide }, gated));
+        }
     }
     for rank in settings.auto_ranks {
         runs.push(other(automatic(bayeslora(settings, *rank, kappa)), true));
@@ -209,8 +217,19 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
     };
     runs.push(other(dropout, true));
     runs.push(other(noise, true));
+    if let Some(rank) = settings.ensemble_rank {
+        runs.push(RunSpec {
+            ensemble: true,
+            seeds: many,
+            asks: vec![
+                mean(Images::Validation, None, many),
+                mean(Images::Test, test, many),
+            ],
+            ..lora(settings, rank)
+        });
+    }
     let fewer = chosen.rank_per_layer.max(1);
-    if fewer < settings.rank {
+    if fewer < settings.rank && settings.ensemble_rank != Some(fewer) {
         runs.push(other(lora(settings, fewer), false));
     }
     runs
@@ -238,8 +257,10 @@ pub(super) fn lora(settings: &Settings, rank: usize) -> RunSpec {
         seeds: settings.seeds,
         is_headline: false,
         without_classes: false,
+        ensemble: false,
         asks: Vec::new(),
         cuts: 0,
+        cut_to: Vec::new(),
         laplace: 0,
     }
 }

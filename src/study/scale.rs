@@ -75,6 +75,10 @@ pub struct Settings {
     pub cut_seeds: u64,
     /// Shares of the ranks that their cuts leave.
     pub cut_shares: &'static [f64],
+    /// Of the members of a second ensemble of LoRAs, which together have about as many ranks as one; none where `None`.
+    pub ensemble_rank: Option<usize>,
+    /// Ranks that runs of the other, larger ranks are cut to, as rows of the table.
+    pub cut_to: &'static [usize],
     pub kappa_by: KappaBy,
     /// Test images of the headline rows; all where `None`.
     pub headline_images: Option<usize>,
@@ -118,6 +122,8 @@ impl Scale {
                 seeds: 5,
                 cut_seeds: 5,
                 cut_shares: &CUT_SHARES,
+                ensemble_rank: None,
+                cut_to: &[],
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: None,
                 test_images: 10_000,
@@ -141,6 +147,8 @@ impl Scale {
                 seeds: 3,
                 cut_seeds: 3,
                 cut_shares: &CUT_SHARES,
+                ensemble_rank: None,
+                cut_to: &[],
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: None,
                 test_images: 2_000,
@@ -156,6 +164,8 @@ impl Scale {
                 weight_decays: &WEIGHT_DECAYS,
                 auto_ranks: &[8, 16, 32],
                 cut_seeds: 5,
+                ensemble_rank: Some(2),
+                cut_to: &[8, 4],
                 kappa_by: KappaBy::TemperedNll,
                 ..Self::Desk.settings()
             },
@@ -173,6 +183,8 @@ impl Scale {
                 seeds: 1,
                 cut_seeds: 1,
                 cut_shares: &[SAMPLED_SHARE],
+                ensemble_rank: None,
+                cut_to: &[],
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: Some(100),
                 test_images: 50,

@@ -4,7 +4,9 @@ use anyhow::{Context as _, Result};
 use bayeslora::formats::Adapter;
 use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
 use bayeslora::predict::{GateFactors, Labels, Predictor, Samples, Source};
-use bayeslora::study::{CutLine, CutRecord, Place, SAMPLED_SHARE, SAMPLES, Stored, cut_lines};
+use bayeslora::study::{
+    CutLine, CutRecord, CutTo, Place, SAMPLED_SHARE, SAMPLES, Stored, cut_lines,
+};
 use bayeslora::train::gauge::{Cut, EVIDENCE_IMAGES, Evidence, Posterior, Ranks};
 use bayeslora::train::{PruneGauge, Trainer, weakest};
 
@@ -20,46 +22,26 @@ pub fn try_cuts(
     place: &Place,
 ) -> Result<()> {
     let validation = trainer.validation_set().context("no validation images")?;
-    let adapter = trainer.adapter()?;
-    let evidence = evidence(trainer, validation)?;
-    let gated = adapter.layers.iter().all(|layer| layer.log_alpha.is_some());
-    let lines = cut_lines(gated, trainer.config().seed);
+    let cutter = Cutter::new(trainer, backbone, place)?;
+    let sets = [("validation", validation), ("test", test)];
+    let lines = cut_lines(cutter.gated, trainer.config().seed);
     let (bar, total) = (Bar::default(), lines.len() * shares.len());
     let mut records = Vec::new();
     let mut found: Option<(PruneGauge, Ranks)> = None;
     for line in lines {
         let ranks = match found.take() {
             Some((gauge, ranks)) if gauge == line.gauge => ranks,
-            _ => {
-                let mixed = (gated && line.gauge != PruneGauge::None).then_some(Posterior::Mixed);
-                let ways = (line.gauge, mixed);
-                Ranks::new(backbone, &adapter, trainer.config(), ways, Some(&evidence))?
-            }
+            _ => cutter.ranks(line.gauge)?,
         };
         let order = weakest(&ranks.scores(line.order)?, 0);
         for share in std::iter::once(1.0).chain(shares.iter().copied()) {
             let left = (share * order.len() as f64).round() as usize;
             let gone = &order[..order.len() - left];
-            let cut = ranks.without(gone);
-            let predicted = ranks.predicted(gone).expect("there is evidence");
-            records.push(CutRecord {
-                gauge: line.gauge.name().into(),
-                order: line.order.name().into(),
-                share,
-                ranks: cut.layout.total_rank(),
-                scalars: cut.adapter.scalars(),
-                predicted_nll_change: predicted.nll_change,
-                predicted_kl: predicted.kl,
-            });
+            let (cut, record) = cut(&ranks, line, share, gone);
+            records.push(record);
             if share < 1.0 {
-                let cutting = Cutting {
-                    trainer,
-                    adapter: &adapter,
-                    place,
-                    line,
-                    share,
-                };
-                cutting.answer(&cut, gated, [("validation", validation), ("test", test)])?;
+                let stored = |set: &str, samples| Stored::cut(set, line, share, samples);
+                cutter.answer(&cut, share == SAMPLED_SHARE, sets, &stored)?;
                 let done = records.len() * shares.len() / (shares.len() + 1);
                 bar.show("cutting ranks", done, total);
             }
@@ -67,6 +49,50 @@ pub fn try_cuts(
         found = Some((line.gauge, ranks));
     }
     Ok(place.write_cuts(records)?)
+}
+
+/// Keeps the answers of cuts that have rows of their own, those of the gates too, and what is known of each cut beside its
+/// answers with the mean weights.
+pub fn cut_to(
+    trainer: &Trainer,
+    backbone: &Backbone,
+    test: &Source,
+    cuts: &[CutTo],
+    place: &Place,
+) -> Result<()> {
+    let validation = trainer.validation_set().context("no validation images")?;
+    let cutter = Cutter::new(trainer, backbone, place)?;
+    let layers = trainer.predictor().layout().layers.len();
+    let sets = [("validation", validation), ("test", test)];
+    for to in cuts {
+        let ranks = cutter.ranks(to.line.gauge)?;
+        let order = weakest(&ranks.scores(to.line.order)?, 0);
+        let left = (to.rank * layers).min(order.len());
+        let share = left as f64 / order.len().max(1) as f64;
+        let (cut, record) = cut(&ranks, to.line, share, &order[..order.len() - left]);
+        for (set, _) in sets {
+            place.write_note(&Stored::cut_to(set, *to, 0), &record)?;
+        }
+        let stored = |set: &str, samples| Stored::cut_to(set, *to, samples);
+        cutter.answer(&cut, true, sets, &stored)?;
+    }
+    Ok(())
+}
+
+/// A cut, and what is known of it before it is asked anything.
+fn cut(ranks: &Ranks, line: CutLine, share: f64, gone: &[(usize, usize)]) -> (Cut, CutRecord) {
+    let cut = ranks.without(gone);
+    let predicted = ranks.predicted(gone).expect("there is evidence");
+    let record = CutRecord {
+        gauge: line.gauge.name().into(),
+        order: line.order.name().into(),
+        share,
+        ranks: cut.layout.total_rank(),
+        scalars: cut.adapter.scalars(),
+        predicted_nll_change: predicted.nll_change,
+        predicted_kl: predicted.kl,
+    };
+    (cut, record)
 }
 
 fn evidence(trainer: &Trainer, validation: &Source) -> Result<Evidence> {
@@ -88,27 +114,62 @@ fn evidence(trainer: &Trainer, validation: &Source) -> Result<Evidence> {
     )?)
 }
 
-/// One cut of one run.
-struct Cutting<'a> {
+/// Where the answers on a set are kept, by its name and the number of samples.
+type Keeping<'a> = &'a dyn Fn(&str, usize) -> Stored;
+
+/// The adapter of a run to be cut.
+struct Cutter<'a> {
     trainer: &'a Trainer,
-    adapter: &'a Adapter,
+    backbone: &'a Backbone,
     place: &'a Place,
-    line: CutLine,
-    share: f64,
+    adapter: Adapter,
+    gated: bool,
+    evidence: Evidence,
 }
 
-impl Cutting<'_> {
-    /// Keeps the answers that are not there yet: of the mean weights, and of the gates where half of the ranks is left.
-    fn answer(&self, cut: &Cut, gated: bool, sets: [(&str, &Source); 2]) -> Result<()> {
+impl<'a> Cutter<'a> {
+    fn new(trainer: &'a Trainer, backbone: &'a Backbone, place: &'a Place) -> Result<Self> {
+        let validation = trainer.validation_set().context("no validation images")?;
+        let adapter = trainer.adapter()?;
+        Ok(Self {
+            gated: adapter.layers.iter().all(|layer| layer.log_alpha.is_some()),
+            evidence: evidence(trainer, validation)?,
+            trainer,
+            backbone,
+            place,
+            adapter,
+        })
+    }
+
+    fn ranks(&self, gauge: PruneGauge) -> Result<Ranks<'_>> {
+        let mixed = (self.gated && gauge != PruneGauge::None).then_some(Posterior::Mixed);
+        let (config, ways) = (self.trainer.config(), (gauge, mixed));
+        let evidence = Some(&self.evidence);
+        Ok(Ranks::new(
+            self.backbone,
+            &self.adapter,
+            config,
+            ways,
+            evidence,
+        )?)
+    }
+
+    /// Keeps the answers that are not there yet: of the mean weights, and of the gates, if there are any and they are asked.
+    fn answer(
+        &self,
+        cut: &Cut,
+        sampled: bool,
+        sets: [(&str, &Source); 2],
+        stored: Keeping,
+    ) -> Result<()> {
         let mean = self.predictor(cut.layout.clone(), &cut.state);
         for (set, source) in sets {
-            let stored = Stored::cut(set, self.line, self.share, 0);
-            self.keep(&stored, &mean, source, Samples::MEAN)?;
-            if gated && self.share == SAMPLED_SHARE {
+            self.keep(&stored(set, 0), &mean, source, Samples::MEAN)?;
+            if self.gated && sampled {
                 let resnet = &self.trainer.network().resnet;
                 let (layout, state) = exchange::from_file(resnet, &cut.adapter)?;
                 let drawn = Samples::new(SAMPLES, self.trainer.config().seed);
-                let stored = Stored::cut(set, self.line, self.share, drawn.count);
+                let stored = stored(set, drawn.count);
                 self.keep(&stored, &self.predictor(layout, &state), source, drawn)?;
             }
         }

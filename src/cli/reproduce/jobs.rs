@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result};
 use bayeslora::formats::RunDir;
 use bayeslora::predict::laplace::LaplaceConfig;
 use bayeslora::predict::{Predictor, Samples};
-use bayeslora::study::{Ask, Images, Place, RunSpec, Stored, final_epoch, is_trained};
+use bayeslora::study::{
+    Ask, CutTo, Images, Place, RunSpec, SAMPLES, Stored, final_epoch, is_trained,
+};
 use bayeslora::train::{Method, TrainConfig, Trainer};
 
 use super::options::Shard;
@@ -50,6 +52,7 @@ impl Workshop<'_> {
         epochs.is_ok_and(|epochs| is_trained(&spec.config, &epochs))
             && self.missing(spec, seed, &place).is_empty()
             && (seed > spec.cuts || place.has_cuts())
+            && cuts_left(spec, &place).is_empty()
             && (seed > spec.laplace || self.laplace_left(&place).is_empty())
     }
 
@@ -143,6 +146,14 @@ impl Workshop<'_> {
             cuts::try_cuts(&trainer, self.backbone(), &test, shares, &place)?;
             output::text(&format!("  cuts of ranks in {:.0?}", start.elapsed()))?;
         }
+        let left = cuts_left(spec, &place);
+        if !left.is_empty() {
+            let start = Instant::now();
+            let test = self.source(&predictor, "test")?;
+            let test = test.first(self.settings().test_images);
+            cuts::cut_to(&trainer, self.backbone(), &test, &left, &place)?;
+            output::text(&format!("  cuts to fewer ranks in {:.0?}", start.elapsed()))?;
+        }
         if seed <= spec.laplace {
             let test = self.source(&predictor, "test")?;
             let test = test.first(self.settings().test_images);
@@ -205,6 +216,23 @@ impl Workshop<'_> {
         let stored = wanted.stored();
         Ok(place.write(&stored, &log_probs, wanted.samples.max(1), classes)?)
     }
+}
+
+/// Cuts with rows of their own that are not all answered yet.
+fn cuts_left(spec: &RunSpec, place: &Place) -> Vec<CutTo> {
+    let samples = match spec.config.method.gates() {
+        None => &[0][..],
+        Some(_) => &[0, SAMPLES],
+    };
+    let is_left = |cut: &CutTo| {
+        let mut answers = ["validation", "test"].into_iter().flat_map(|set| {
+            samples
+                .iter()
+                .map(move |count| Stored::cut_to(set, *cut, *count))
+        });
+        answers.any(|stored| !place.has(&stored))
+    };
+    spec.cut_to.iter().copied().filter(is_left).collect()
 }
 
 /// A file of predictions, and what it takes to make it.

@@ -18,7 +18,7 @@ use std::path::Path;
 
 pub use answers::{Answers, ensemble};
 
-use super::{Chosen, Place, RunSpec, Settings, Stored, StudyError};
+use super::{Chosen, CutTo, Place, RunSpec, Settings, Stored, StudyError};
 use crate::data::Dataset;
 use crate::metrics::Bootstrap;
 use crate::report::{Results, Study};
@@ -52,6 +52,8 @@ struct Entry<'a> {
     family: &'static str,
     headline: bool,
     spec: Option<&'a RunSpec>,
+    /// Of its adapters, where they were cut to fewer ranks.
+    cut: Option<CutTo>,
     /// How many finished adapters of another run answer together.
     around: Option<(&'a RunSpec, usize)>,
     /// Of the gates.
@@ -70,9 +72,19 @@ impl Entry<'_> {
         self.spec.is_some_and(|spec| spec.is_headline) && !self.headline
     }
 
-    /// Before any cut; `None` where answers of several runs are put together.
+    /// What it is compared by: the rank before any cut in training, or that it was cut to afterwards; `None` where answers
+    /// of several runs are put together.
     fn rank(&self) -> Option<usize> {
-        self.spec.map(|spec| spec.config.rank)
+        let cut = self.cut.map(|cut| cut.rank);
+        cut.or(self.spec.map(|spec| spec.config.rank))
+    }
+
+    /// Where its answers on a set are.
+    fn stored(&self, set: &str) -> Stored {
+        match self.cut {
+            Some(cut) => Stored::cut_to(set, cut, self.samples),
+            None => Stored::samples(set, self.samples),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::predict::laplace::{LaplaceConfig, LaplaceStructure, PriorPrecision};
 use crate::report::Row;
 use crate::report::number::counted;
 use crate::study::runs::SAMPLES;
-use crate::study::{Cost, Place, RunSpec, Stored, StudyError};
+use crate::study::{Cost, CutTo, Place, RunSpec, Stored, StudyError};
 
 /// Points of a risk-coverage curve that are kept.
 const CURVE_POINTS: usize = 100;
@@ -17,36 +17,25 @@ pub fn entries<'a>(material: &Material<'a>) -> Result<(Vec<Entry<'a>>, Vec<Strin
     let (mut entries, mut missing) = (Vec::new(), Vec::new());
     for spec in material.complete() {
         let gated = spec.config.method.gates().is_some();
-        for samples in if gated { &[0, SAMPLES][..] } else { &[0] } {
-            let entry = entry(material, spec, *samples)?;
-            missing.extend(lacking(&entry.title, entry.seeds.len(), spec.seeds));
-            if entry.seeds.is_empty() {
-                continue;
+        let cuts = spec.cut_to.iter().copied().map(Some);
+        for cut in std::iter::once(None).chain(cuts) {
+            for samples in if gated { &[0, SAMPLES][..] } else { &[0] } {
+                let entry = entry(material, spec, cut, *samples)?;
+                missing.extend(lacking(&entry.title, entry.seeds.len(), spec.seeds));
+                if entry.seeds.is_empty() {
+                    continue;
+                }
+                let tempered = match *samples == if gated { SAMPLES } else { 0 } {
+                    true => tempered(material, &entry)?,
+                    false => None,
+                };
+                entries.push(entry);
+                entries.extend(tempered);
             }
-            let tempered = match *samples == if gated { SAMPLES } else { 0 } {
-                true => tempered(material, spec, *samples, &entry)?,
-                false => None,
-            };
-            entries.push(entry);
-            entries.extend(tempered);
         }
     }
-    let members = entries.first().map_or(&[][..], |entry| &entry.answers);
-    if members.len() > 1 && entries[0].family == "lora" {
-        let together = Answers::new(&ensemble(members), &material.test.labels)?;
-        entries.push(Entry {
-            name: format!("ensemble-{}", members.len()),
-            title: format!("Ensemble of {} LoRAs", members.len()),
-            family: "ensemble",
-            headline: true,
-            spec: None,
-            around: Some((material.headline()[0], members.len())),
-            samples: 0,
-            seeds: vec![1],
-            answers: vec![together],
-            temperatures: Vec::new(),
-            precisions: Vec::new(),
-        });
+    for spec in material.complete().filter(|spec| spec.ensemble) {
+        entries.extend(together(material, spec)?);
     }
     for spec in material.runs.iter().filter(|spec| spec.without_classes) {
         let stored = Stored::samples("held-out-classes", 0);
@@ -97,38 +86,39 @@ fn lacking(title: &str, found: usize, expected: u64) -> Option<String> {
 fn entry<'a>(
     material: &Material,
     spec: &'a RunSpec,
+    cut: Option<CutTo>,
     samples: usize,
 ) -> Result<Entry<'a>, StudyError> {
-    let stored = Stored::samples("test", samples);
-    let (seeds, answers) = material.by_seed(spec, &stored, &material.test.labels)?;
     let way = match (spec.config.method.gates(), samples) {
         (None, _) => String::new(),
         (_, 0) => ", mean weights".into(),
         (_, count) => format!(", {count} samples"),
     };
-    Ok(Entry {
-        name: format!("{}/{}", spec.name, stored.way),
-        title: format!("{}{way}", spec.title),
+    let less = cut.map_or(String::new(), |cut| format!(" {}", cut.in_words()));
+    let mut entry = Entry {
+        name: String::new(),
+        title: format!("{}{less}{way}", spec.title),
         family: spec.config.method.name(),
-        headline: spec.is_headline,
+        headline: spec.is_headline && cut.is_none(),
         spec: Some(spec),
+        cut,
         around: None,
         samples,
-        seeds,
-        answers,
+        seeds: Vec::new(),
+        answers: Vec::new(),
         temperatures: Vec::new(),
         precisions: Vec::new(),
-    })
+    };
+    let stored = entry.stored("test");
+    entry.name = format!("{}/{}", spec.name, stored.way);
+    (entry.seeds, entry.answers) = material.by_seed(spec, &stored, &material.test.labels)?;
+    Ok(entry)
 }
 
 /// The same at a temperature, where the validation answers are there for every seed.
-fn tempered<'a>(
-    material: &Material,
-    spec: &'a RunSpec,
-    samples: usize,
-    of: &Entry,
-) -> Result<Option<Entry<'a>>, StudyError> {
-    let stored = Stored::samples("validation", samples);
+fn tempered<'a>(material: &Material, of: &Entry<'a>) -> Result<Option<Entry<'a>>, StudyError> {
+    let spec = of.spec.expect("of one run");
+    let stored = of.stored("validation");
     let mut temperatures = Vec::new();
     for seed in &of.seeds {
         let found = material.answers(spec, *seed, &stored, material.validation_labels)?;
@@ -137,20 +127,65 @@ fn tempered<'a>(
         };
         temperatures.push(validation.temperature()?);
     }
+    Ok(Some(at_temperatures(of, temperatures)))
+}
+
+/// One for each seed.
+fn at_temperatures<'a>(of: &Entry<'a>, temperatures: Vec<f64>) -> Entry<'a> {
     let answers = of.answers.iter().zip(&temperatures);
-    Ok(Some(Entry {
+    Entry {
         name: format!("{}+temperature", of.name),
         title: format!("{} + temperature", of.title),
-        family: of.family,
-        headline: of.headline,
-        spec: Some(spec),
-        around: None,
-        samples,
-        seeds: of.seeds.clone(),
         answers: answers.map(|(answers, t)| answers.tempered(*t)).collect(),
         temperatures,
+        ..of.clone()
+    }
+}
+
+/// All seeds of a run as one model, without and with a temperature, which is that of their common answers.
+fn together<'a>(material: &Material, spec: &'a RunSpec) -> Result<Vec<Entry<'a>>, StudyError> {
+    let of = |set: &str, labels: &[u32]| -> Result<Option<(usize, Answers)>, StudyError> {
+        let (_, members) = material.by_seed(spec, &Stored::samples(set, 0), labels)?;
+        if members.len() < 2 {
+            return Ok(None);
+        }
+        let answers = Answers::new(&ensemble(&members), labels)?;
+        Ok(Some((members.len(), answers)))
+    };
+    let Some((members, answers)) = of("test", &material.test.labels)? else {
+        return Ok(Vec::new());
+    };
+    let (name, title) = match spec.is_headline {
+        true => (String::new(), "LoRAs".into()),
+        false => {
+            let rank = spec.config.rank;
+            (
+                format!("-of-{}", spec.name),
+                format!("LoRAs of rank {rank}"),
+            )
+        }
+    };
+    let plain = Entry {
+        name: format!("ensemble-{members}{name}"),
+        title: format!("Ensemble of {members} {title}"),
+        family: "ensemble",
+        headline: spec.is_headline,
+        spec: None,
+        cut: None,
+        around: Some((spec, members)),
+        samples: 0,
+        seeds: vec![1],
+        answers: vec![answers],
+        temperatures: Vec::new(),
         precisions: Vec::new(),
-    }))
+    };
+    let tempered = match of("validation", material.validation_labels)? {
+        Some((count, validation)) if count == members => {
+            Some(at_temperatures(&plain, vec![validation.temperature()?]))
+        }
+        _ => None,
+    };
+    Ok(std::iter::once(plain).chain(tempered).collect())
 }
 
 /// Post-hoc Laplace on the plain adapters, as far as it is there, and how many seeds there should be.
@@ -172,6 +207,7 @@ fn laplace<'a>(material: &Material<'a>) -> Result<Vec<(Entry<'a>, u64)>, StudyEr
             family: "laplace",
             headline: false,
             spec: None,
+            cut: None,
             around: Some((spec, 1)),
             samples: 0,
             seeds,
@@ -230,7 +266,7 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
     row.reliability = reliability_bins(&confidence, &correct, DEFAULT_BINS);
     row.risk_coverage = mean_curve(&curves);
     let gated = &material.headline()[1].name;
-    if entry.spec.is_some_and(|spec| spec.name == *gated) {
+    if entry.cut.is_none() && entry.spec.is_some_and(|spec| spec.name == *gated) {
         let cost = Cost::read(material.out)?;
         row.image_milliseconds = cost.and_then(|cost| cost.image_milliseconds(entry.samples));
     }
@@ -238,7 +274,9 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
         let one = training::adapter_parameters(material, spec, &entry.seeds)?;
         row.adapter_parameters = one * members as f64;
     }
-    if let Some(spec) = entry.spec {
+    if let (Some(spec), Some(cut)) = (entry.spec, entry.cut) {
+        training::describe_cut(material, spec, cut, &entry.seeds, &mut row)?;
+    } else if let Some(spec) = entry.spec {
         training::describe(material, spec, &entry.seeds, &mut row)?;
         // Once a run, however many ways there are to predict with it.
         if entry.samples > 0 || !entry.temperatures.is_empty() || entry.is_excerpt() {

@@ -98,7 +98,7 @@ pub fn targets(material: &Material, results: &Results) -> Vec<Target> {
                 &format!(
                     "{series}: final NLL within .005 over the initial ranks, none above LoRA's, with temperatures"
                 ),
-                automatic_ranks(results, &series),
+                automatic_ranks(results, &series, material.settings.rank),
             );
         }
     }
@@ -198,7 +198,7 @@ fn half_cut(results: &Results, run: &RunSpec) -> Option<(String, Option<bool>)> 
 }
 
 /// Whatever the rank that training starts from.
-fn automatic_ranks(results: &Results, series: &str) -> Option<(String, Option<bool>)> {
+fn automatic_ranks(results: &Results, series: &str, rank: usize) -> Option<(String, Option<bool>)> {
     let of = |series: &str| -> Vec<(usize, f64)> {
         let points = results.final_ranks.iter();
         let points = points.filter(|point| point.series == series);
@@ -208,7 +208,10 @@ fn automatic_ranks(results: &Results, series: &str) -> Option<(String, Option<bo
         });
         tempered.collect()
     };
-    let (found, plain) = (of(series), *of("LoRA").first()?);
+    let found = of(series);
+    let (_, plain) = of("LoRA")
+        .into_iter()
+        .find(|(initial, _)| *initial == rank)?;
     if found.len() < 2 {
         return None;
     }
@@ -221,8 +224,8 @@ fn automatic_ranks(results: &Results, series: &str) -> Option<(String, Option<bo
         .iter()
         .map(|(rank, nll)| format!("{} from rank {rank}", decimal(*nll, 4)));
     let words = each.collect::<Vec<_>>().join("; ");
-    let beside = format!("{words}; LoRA of rank {}: {}", plain.0, decimal(plain.1, 4));
-    Some((beside, Some(high - low <= AUTO_NLL && high <= plain.1)))
+    let beside = format!("{words}; LoRA of rank {rank}: {}", decimal(plain, 4));
+    Some((beside, Some(high - low <= AUTO_NLL && high <= plain)))
 }
 
 fn final_ranks(results: &Results) -> Option<(String, Option<bool>)> {

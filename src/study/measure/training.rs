@@ -7,7 +7,7 @@ use super::scores::{over_seeds, short_scores};
 use crate::formats::{Adapter, RunDir};
 use crate::report::{DecayPoint, EpochPoint, KappaPoint, PruneRecord, Row, Study};
 use crate::study::runs::SAMPLES;
-use crate::study::{Cost, Place, RunSpec, Stored, StudyError, final_epoch};
+use crate::study::{Cost, CutTo, Place, RunSpec, Stored, StudyError, final_epoch};
 use crate::train::Method;
 
 /// Adds what training a row took and left.
@@ -42,6 +42,26 @@ pub fn describe(
     let cost = Cost::read(material.out)?;
     row.step_milliseconds = cost.and_then(|cost| cost.step_milliseconds(&spec.name));
     row.adapter_parameters = adapter_parameters(material, spec, seeds)?;
+    Ok(())
+}
+
+/// Adds what a cut has left of the adapters; nothing was trained for it.
+pub fn describe_cut(
+    material: &Material,
+    spec: &RunSpec,
+    cut: CutTo,
+    seeds: &[u64],
+    row: &mut Row,
+) -> Result<(), StudyError> {
+    let (mut ranks, mut scalars) = (Vec::new(), Vec::new());
+    for seed in seeds {
+        let place = Place::new(material.out, &spec.name, *seed);
+        let note = place.read_note(&Stored::cut_to("test", cut, 0))?;
+        ranks.push(number(&note, "ranks"));
+        scalars.push(number(&note, "scalars"));
+    }
+    row.rank = over_seeds(ranks);
+    row.adapter_parameters = over_seeds(scalars).mean;
     Ok(())
 }
 
