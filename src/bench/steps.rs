@@ -123,6 +123,7 @@ impl<'a> Step<'a> {
             scale: SCALE,
             distribution: GateDistribution::Gaussian,
             trace: false,
+            features: false,
         };
         let plan = ForwardPlan::new(network, &layout, &parameters, spec)?;
         Ok(Self::over(subject, source, Planned::Forward(plan)))

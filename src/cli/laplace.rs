@@ -5,9 +5,10 @@ use bayeslora::data::Dataset;
 use bayeslora::data::reuse::Part;
 use bayeslora::metrics::Predictions;
 use bayeslora::predict::laplace::{
-    Fitted, Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure, Link, PriorPrecision,
+    Fitted, Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure, Link, PriorPrecision, Wanted,
 };
-use bayeslora::predict::{Evaluated, Predictor, Source};
+use bayeslora::predict::{Evaluated, Predictor, Samples, Source};
+use bayeslora::ranges;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -44,6 +45,10 @@ pub struct LaplaceArgs {
     /// Draws of the logits, with mc
     #[arg(long, value_name = "S", default_value_t = 64)]
     samples: usize,
+    /// With a posterior of the head: average its predictive over this many draws of the adapter's gates, instead of the
+    /// mean weights alone
+    #[arg(long, value_name = "S", value_parser = gate_samples)]
+    gate_samples: Option<usize>,
     /// Seed of the draws
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -70,6 +75,8 @@ struct Report {
     #[serde(flatten)]
     fitted: Fitted,
     predictive: Link,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate_samples: Option<usize>,
     #[serde(flatten)]
     evaluated: Evaluated,
     scored_on: ScoredOn,
@@ -77,6 +84,7 @@ struct Report {
 
 pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
     let run = args.run.open()?;
+    refuse_draws(args, &run)?;
     run.refuse_ensemble("`laplace`")?;
     let dir = run.lock()?;
     let bar = Bar::default();
@@ -85,8 +93,13 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
     let (test, scored_on) = args.test.open(&run, &bar)?;
     let (train, validation) = training_sets(args, &run, config.precision, &bar)?;
     let gpu = context.gpu()?;
-    // Around the mean weights: of mixed gates' latent ranks nothing is wanted.
-    let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter.mean())?;
+    // Around the mean weights: of mixed gates' latent ranks nothing is wanted but their draws.
+    let mean = run.adapter.mean();
+    let adapter = match args.gate_samples {
+        Some(_) => &run.adapter,
+        None => &mean,
+    };
+    let predictor = Predictor::new(&gpu, &run.backbone, adapter)?;
     let mut observe = |stage, done, total| {
         let message = match stage {
             LaplaceStage::Fitting => "summing the curvature",
@@ -109,7 +122,14 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
     let report = Report {
         fitted: laplace.fitted(),
         predictive: config.link,
-        evaluated: laplace.evaluate(&source, &mut observe)?,
+        gate_samples: args.gate_samples,
+        evaluated: match args.gate_samples {
+            Some(count) => {
+                let draws = Samples::new(count, args.seed);
+                laplace.evaluate_over_gates(&source, draws, &mut observe)?
+            }
+            None => laplace.evaluate(&source, &mut observe)?,
+        },
         scored_on,
     };
     warn(&report.fitted);
@@ -123,6 +143,33 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
         true => Ok(()),
         false => output::text(&format!("\nwritten to {}", path.display())),
     }
+}
+
+fn gate_samples(text: &str) -> Result<usize, String> {
+    match ranges::of("samples") {
+        Some(range) => range.whole(text),
+        None => text.parse().map_err(|error| format!("{error}")),
+    }
+}
+
+/// Refuses draws of gates that there are none of, or whose Jacobians the posterior would need.
+fn refuse_draws(args: &LaplaceArgs, run: &Run) -> Result<()> {
+    let Some(count) = args.gate_samples else {
+        return Ok(());
+    };
+    ensure!(
+        args.structure.wanted() == Wanted::Features,
+        "--gate-samples is {count}, expected nothing with --structure {}: draws go with a posterior of the head; take \
+         last-layer-full or last-layer-kron",
+        args.structure.name()
+    );
+    let gated = run.config.method.gates().is_some();
+    ensure!(
+        gated,
+        "--gate-samples is {count}, expected nothing for a run of --method {}, which has no gates to draw; leave it out",
+        run.config.method.name()
+    );
+    Ok(())
 }
 
 fn config(args: &LaplaceArgs) -> LaplaceConfig {
@@ -178,6 +225,7 @@ fn describe(test: &Dataset, report: &Report) -> Result<String> {
     let Report {
         fitted,
         predictive,
+        gate_samples,
         evaluated,
         scored_on,
     } = report;
@@ -188,6 +236,10 @@ fn describe(test: &Dataset, report: &Report) -> Result<String> {
         Link::MonteCarlo { samples, seed } => {
             format!("{samples} draws of the logits (seed {seed})")
         }
+    };
+    let link = match gate_samples {
+        Some(count) => format!("{link} for each of {count} draws of the gates"),
+        None => link,
     };
     let chosen = match fitted.prior_precision {
         PriorPrecision::MarginalLikelihood => "by marginal likelihood",

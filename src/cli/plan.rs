@@ -220,6 +220,7 @@ impl Built {
                     scale: subject.scale,
                     distribution: subject.distribution,
                     trace: false,
+                    features: false,
                 };
                 ForwardPlan::new(network, layout, &parameters, spec).map(Work::Forward)
             }

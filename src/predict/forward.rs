@@ -1,7 +1,7 @@
 //! The forward pass as a plan: examples x gate samples to log probabilities.
 
 use crate::formats::GateDistribution;
-use crate::gpu::{Gpu, GpuError, Plan, Reading};
+use crate::gpu::{Gpu, GpuError, Plan, Reading, Slot};
 use crate::model::{
     self, AdapterLayout, AdapterSlots, Batch, BatchInput, Cut, DrawnWeights, FrozenNetwork,
     GateTable, Graph, StepValues,
@@ -22,6 +22,8 @@ pub struct ForwardSpec {
     pub distribution: GateDistribution,
     /// Whether to compute the trace of equation (16) as well; meant for one sample with z = 1.
     pub trace: bool,
+    /// Whether the inputs of the head can be read.
+    pub features: bool,
 }
 
 /// A forward pass, ready to be replayed.
@@ -34,6 +36,7 @@ pub struct ForwardPlan {
     pub batch: Batch,
     log_probs: wgpu::Buffer,
     trace: wgpu::Buffer,
+    pooled: Slot,
 }
 
 impl ForwardPlan {
@@ -96,6 +99,10 @@ impl ForwardPlan {
         let activations = model::forward(&mut graph, network, spec.cut, layout, &slots, x, rows);
         let out = graph.builder.buffer("log probabilities", &log_probs);
         graph.log_softmax(activations.logits, out);
+        let pooled = activations.pooled.slot;
+        if spec.features {
+            graph.builder.keep(pooled);
+        }
         if spec.trace {
             let trace = graph.builder.buffer("trace", &trace);
             for (number, h) in activations.low_rank() {
@@ -119,6 +126,7 @@ impl ForwardPlan {
             batch,
             log_probs,
             trace,
+            pooled,
         })
     }
 
@@ -146,6 +154,18 @@ impl ForwardPlan {
     /// The trace of each example of the last run.
     pub fn trace(&self, examples: usize) -> Reading<f32> {
         self.gpu.read_later(&self.trace, 0, examples as u64 * 4)
+    }
+
+    /// Inputs of the head in the last run, `[examples, samples, features]`, features padded to four.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    ///
+    /// # Panics
+    /// If the spec does not ask for them.
+    pub fn features(&self) -> Result<Vec<f32>, GpuError> {
+        assert!(self.spec.features, "asked for when the plan was made");
+        self.plan.read(self.pooled)
     }
 
     pub fn plan(&self) -> &Plan {

@@ -341,6 +341,7 @@ impl Predictor {
             scale: self.scale,
             distribution: self.distribution,
             trace: false,
+            features: false,
         }
     }
 

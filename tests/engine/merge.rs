@@ -30,6 +30,7 @@ fn logits(backbone: &Backbone, layout: &AdapterLayout, parameters: &[f32]) -> Ve
         scale: SCALE,
         distribution: GateDistribution::Gaussian,
         trace: false,
+        features: false,
     };
     let parameters = GPU.storage_with("parameters", parameters);
     let plan = ForwardPlan::new(&network, layout, &parameters, spec).unwrap();

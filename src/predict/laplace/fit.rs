@@ -13,19 +13,19 @@ use super::{
 };
 use crate::metrics::{self, Predictions, SampledProbabilities, log_mean_exp};
 use crate::predict::source::spread;
-use crate::predict::{Evaluated, Predictive as _, Predictor, Source};
+use crate::predict::{Evaluated, Predictive as _, Predictor, Samples, Source};
 
 /// A Laplace approximation around a predictor's mean weights.
 pub struct Laplace<'a> {
-    predictor: &'a Predictor,
-    config: LaplaceConfig,
-    spectrum: Spectrum,
-    basis: Box<dyn Basis>,
+    pub(super) predictor: &'a Predictor,
+    pub(super) config: LaplaceConfig,
+    pub(super) spectrum: Spectrum,
+    pub(super) basis: Box<dyn Basis>,
     squared_norm: f64,
     log_likelihood: f64,
     images: usize,
     train_images: usize,
-    delta: f64,
+    pub(super) delta: f64,
 }
 
 /// What was fitted.
@@ -208,12 +208,35 @@ impl<'a> Laplace<'a> {
         source: &Source,
         observe: LaplaceObserver,
     ) -> Result<Evaluated, LaplaceError> {
+        self.score(source, |laplace| laplace.predictive(source, observe))
+    }
+
+    /// The same [with drawn gates](Self::predictive_over_gates).
+    ///
+    /// # Errors
+    /// As there, or there are no finite probabilities.
+    pub fn evaluate_over_gates(
+        &self,
+        source: &Source,
+        draws: Samples,
+        observe: LaplaceObserver,
+    ) -> Result<Evaluated, LaplaceError> {
+        self.score(source, |laplace| {
+            laplace.predictive_over_gates(source, draws, observe)
+        })
+    }
+
+    fn score(
+        &self,
+        source: &Source,
+        predict: impl FnOnce(&Self) -> Result<LaplacePrediction, LaplaceError>,
+    ) -> Result<Evaluated, LaplaceError> {
         let start = Instant::now();
         let layout = self.predictor.layout();
         let (n, classes) = (source.dataset.len(), layout.classes);
-        let LaplacePrediction { log_probs, sampled } = self.predictive(source, observe)?;
+        let LaplacePrediction { log_probs, sampled } = predict(self)?;
         let probs: Vec<f32> = sampled.iter().map(|value| value.exp()).collect();
-        let samples = SampledProbabilities::new(&probs, self.config.link.samples(), n, classes)?;
+        let samples = SampledProbabilities::new(&probs, sampled.len() / (n * classes), n, classes)?;
         let mutual_information = samples.mutual_information();
         let predictions = Predictions::from_log_probs(&log_probs, &source.dataset.labels, classes)?;
         Ok(Evaluated {

@@ -16,6 +16,7 @@
 mod curvature;
 mod dense;
 mod diagonal;
+mod drawn;
 mod factor;
 mod factors;
 mod fit;
@@ -202,6 +203,10 @@ pub enum LaplaceError {
         "choosing the prior precision by validation needs validation images; take marginal likelihood or a number"
     )]
     NoValidation,
+    #[error(
+        "gates can be drawn with a posterior of the head alone, and {0} is another; take last-layer-full or last-layer-kron"
+    )]
+    GatesOfHead(&'static str),
     #[error("{0} is no prior precision; it must be above 0 and finite")]
     Precision(f64),
     #[error("a Laplace approximation needs {0}, at least one")]

@@ -13,8 +13,10 @@ use bayeslora::predict::laplace::{
 use bayeslora::predict::{GateFactors, Labels, Predictor, Samples, Source};
 use faer::Mat;
 
+use super::dense::Dense;
 use crate::common;
 use crate::reference::adapter::Adapter;
+use crate::reference::gates::{Purpose, SHARED_EXAMPLE, Stream};
 use crate::reference::resize::{self, Augmentation};
 use crate::reference::resnet::{Named, ResNet, Stem};
 use crate::reference::tensor::Tensor as Twin;
@@ -395,6 +397,149 @@ fn an_infinite_precision_is_the_map() {
             assert!(change > 1e-4, "{}: nothing changed", structure.name());
         }
     }
+}
+
+/// The head's posterior with two shared draws of the gates, against its formula: gates as the twin draws them, multiplied
+/// into A; the curvature inverted by the school's method; the probit by hand.
+#[test]
+fn drawn_gates_meet_the_posterior_of_the_head() {
+    const DELTA: f64 = 0.5;
+    let mut setting = Setting::new(&["layer3", "layer4"], &[3, 5, 0, 2]);
+    for layer in &mut setting.state.layers {
+        layer.log_alpha.fill(-0.5);
+    }
+    let predictor = setting.predictor(&setting.layout.pack(&setting.state));
+    let mut config = LaplaceConfig::new(LaplaceStructure::LastLayerFull);
+    config.precision = PriorPrecision::Fixed(DELTA);
+    let laplace = fit(&predictor, config);
+    let draws = Samples {
+        count: 2,
+        seed: 9,
+        shared: true,
+    };
+    let found = laplace
+        .predictive_over_gates(&source(), draws, &mut |_, _, _| ())
+        .unwrap();
+    assert_eq!(found.sampled.len(), 2 * IMAGES * CLASSES);
+
+    let indices: Vec<usize> = (0..IMAGES).collect();
+    let wide = |point: &Point| -> Vec<f64> {
+        point
+            .jacobian
+            .iter()
+            .map(|value| f64::from(*value))
+            .collect()
+    };
+    let at_mean = points(&predictor, &indices, Wanted::Features);
+    let inputs = at_mean[0].jacobian.len();
+    let row = |class: usize, input: &[f64]| {
+        let mut row = vec![0.0; CLASSES * inputs];
+        row[class * inputs..][..inputs].copy_from_slice(input);
+        row
+    };
+    let mut h = Dense::zeros(CLASSES * inputs);
+    for point in &at_mean {
+        let (phi, p) = (wide(point), point.log_probs.iter().map(|log| log.exp()));
+        let p: Vec<f64> = p.collect();
+        for a in 0..CLASSES {
+            for b in 0..CLASSES {
+                let weight = f64::from(u8::from(a == b)) * p[a] - p[a] * p[b];
+                h.add(weight, &row(a, &phi), &row(b, &phi));
+            }
+        }
+    }
+    let (posterior, _) = h.plus_identity(DELTA).inverse();
+    let mut mean = vec![0.0; IMAGES * CLASSES];
+    for draw in 0..2 {
+        let mut state = setting.state.clone();
+        for (spec, values) in setting.layout.layers.iter().zip(&mut state.layers) {
+            let stream = Stream {
+                seed: draws.seed,
+                purpose: Purpose::Predict,
+                step_or_sample: draw,
+                layer: spec.conv.map_or(65_535, |place| place as u32),
+            };
+            let log_alpha: Vec<f64> = values.log_alpha.iter().map(|t| f64::from(*t)).collect();
+            let gates = stream.gates(&[SHARED_EXAMPLE], &spec.rank_ids, &log_alpha);
+            let row = spec.in_channels * spec.taps();
+            for (place, value) in values.lora_a.iter_mut().enumerate() {
+                *value *= gates.at(&[0, place / row]) as f32;
+            }
+        }
+        let drawn = setting.predictor(&setting.layout.pack(&state));
+        for (image, point) in points(&drawn, &indices, Wanted::Features)
+            .iter()
+            .enumerate()
+        {
+            let phi = wide(point);
+            // Relative to the mean logit.
+            let contrast = |class: usize| {
+                let mut all = vec![0.0; CLASSES * inputs];
+                for other in 0..CLASSES {
+                    let weight = f64::from(u8::from(other == class)) - 1.0 / CLASSES as f64;
+                    let of = all[other * inputs..][..inputs].iter_mut().zip(&phi);
+                    of.for_each(|(sum, value)| *sum = weight * value);
+                }
+                all
+            };
+            let middle = point.log_probs.iter().sum::<f64>() / CLASSES as f64;
+            let scaled: Vec<f64> = (0..CLASSES)
+                .map(|class| {
+                    let v = posterior.form(&contrast(class), &contrast(class));
+                    (point.log_probs[class] - middle)
+                        / (1.0 + std::f64::consts::PI * v / 8.0).sqrt()
+                })
+                .collect();
+            let total: f64 = scaled.iter().map(|logit| logit.exp()).sum();
+            for (class, logit) in scaled.iter().enumerate() {
+                let p = logit.exp() / total;
+                mean[image * CLASSES + class] += 0.5 * p;
+                let place = (draw as usize * IMAGES + image) * CLASSES + class;
+                let of_draw = f64::from(found.sampled[place].exp());
+                assert!((of_draw - p).abs() < 1e-4, "{of_draw} for {p}");
+            }
+        }
+    }
+    // Gates in f32 and on the host differ by some 1e-6; log probabilities of the network by 1e-5.
+    for (found, expected) in found.log_probs.iter().zip(&mean) {
+        let found = f64::from(found.exp());
+        assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
+    }
+    let alone = laplace.predictive(&source(), &mut |_, _, _| ()).unwrap();
+    let change = common::relative_error(&alone.log_probs, &found.log_probs);
+    assert!(change > 1e-2, "the draws do nothing: {change:.1e}");
+}
+
+/// Without doubt in the head it is the plain predictive of the same draws, for every structure of the head and both links;
+/// other posteriors are refused.
+#[test]
+fn drawn_gates_alone_are_the_samples() {
+    let mut setting = Setting::new(&["layer4"], &[2]);
+    for layer in &mut setting.state.layers {
+        layer.log_alpha.fill(0.0);
+    }
+    let predictor = setting.predictor(&setting.layout.pack(&setting.state));
+    let draws = Samples::new(3, 4);
+    let expected = predictor.log_probs(&source(), draws, &mut |_| ()).unwrap();
+    for structure in [
+        LaplaceStructure::LastLayerFull,
+        LaplaceStructure::LastLayerKron,
+    ] {
+        let mut config = LaplaceConfig::new(structure);
+        config.precision = PriorPrecision::Fixed(1e30);
+        let laplace = fit(&predictor, config);
+        let found = laplace
+            .predictive_over_gates(&source(), draws, &mut |_, _, _| ())
+            .unwrap();
+        let error = common::relative_error(&expected, &found.sampled);
+        assert!(error < 1e-6, "{}: {error:.1e}", structure.name());
+        let none = laplace.predictive_over_gates(&source(), Samples::MEAN, &mut |_, _, _| ());
+        assert!(matches!(none, Err(LaplaceError::Nothing(_))));
+    }
+    let mut config = LaplaceConfig::new(LaplaceStructure::Gates);
+    config.precision = PriorPrecision::Fixed(1.0);
+    let error = fit(&predictor, config).predictive_over_gates(&source(), draws, &mut |_, _, _| ());
+    assert!(matches!(error, Err(LaplaceError::GatesOfHead("gates"))));
 }
 
 /// The curvature of some images stands for all, and the likelihood is that of the engine.
