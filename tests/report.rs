@@ -155,7 +155,7 @@ fn nothing_at_all_is_said_to_be_missing() {
     let (dir, report) = report(&Results::default());
     let html = report.html();
     assert_eq!((report.figures(), parse_svgs(&html)), (0, 0));
-    assert_eq!(html.matches("class=\"missing\"").count(), 16);
+    assert_eq!(html.matches("class=\"missing\"").count(), 18);
     report.write_figures(|_, _| ()).unwrap();
     assert_eq!(fs::read_dir(dir.path().join("figures")).unwrap().count(), 0);
 }

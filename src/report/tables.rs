@@ -40,7 +40,7 @@ pub fn targets(results: &Results) -> Section {
 /// So many columns of numbers fit beside the names.
 const COLUMNS: usize = 6;
 
-/// The five scores that are compared, for the rows on the whole test set; the other rows, other scores and costs to be
+/// The five scores that are compared, for the headline rows; the other rows, other scores and costs to be
 /// opened.
 pub fn methods(results: &Results) -> Section {
     let (headline, others): (Vec<&Row>, Vec<&Row>) =

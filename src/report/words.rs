@@ -43,7 +43,7 @@ fn family(results: &Results, measure: &Measure) -> usize {
         .count()
 }
 
-/// The comparisons of the rows on the whole test set; the others and what the file has wrong, to be opened.
+/// The comparisons of the headline rows with each other; the others and what the file has wrong, to be opened.
 pub fn comparisons(results: &Results) -> Vec<Block> {
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     for comparison in &results.comparisons {
@@ -60,7 +60,7 @@ pub fn comparisons(results: &Results) -> Vec<Block> {
         blocks.push(Block::Table(table(results, &main)));
     }
     if !others.is_empty() {
-        let title = format!("{} on fewer images", counted(others.len(), "comparison"));
+        let title = format!("{} of the other rows", counted(others.len(), "comparison"));
         blocks.push(Block::folded(
             title,
             vec![Block::Table(table(results, &others))],

@@ -39,25 +39,21 @@ pub fn sections(results: &Results) -> Vec<Section> {
     ]
 }
 
-/// One figure of the rows on the whole test set and another of the rest, to be opened; or what to say where there is nothing
-/// to show.
+/// One figure of the headline rows and another of the rest, to be opened; or what to say where there is nothing to show.
 fn headline_first(
     rows: &[&Row],
     figure: impl Fn(&str, &[&Row]) -> Option<Figure>,
     missing: &str,
 ) -> Vec<Block> {
     let (headline, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.headline);
-    let folded = |figure| {
-        let title = format!("{} on fewer images", counted(others.len(), "row"));
-        Block::folded(title, vec![Block::Figure(figure)])
+    let Some(main) = figure("", &headline) else {
+        return one(figure("", &others), missing);
     };
-    let main = figure("", &headline).map(Block::Figure);
-    let more = figure("-others", &others).map(folded);
-    let blocks: Vec<Block> = main.into_iter().chain(more).collect();
-    match blocks.is_empty() {
-        true => vec![Block::missing(missing)],
-        false => blocks,
-    }
+    let more = figure("-others", &others).map(|figure| {
+        let title = format!("The same of {}", counted(others.len(), "other row"));
+        Block::folded(title, vec![Block::Figure(figure)])
+    });
+    std::iter::once(Block::Figure(main)).chain(more).collect()
 }
 
 /// One figure, or what to say where there is nothing to show.

@@ -1,27 +1,20 @@
 //! Figure 2 of the paper, ECE by method, and NLL likewise.
 
+use super::headline_first;
 use crate::report::block::Block;
 use crate::report::chart::{Dot, Panel, dots};
 use crate::report::figure::{Figure, Numbers};
 use crate::report::measure::{Measure, measure, on_what};
-use crate::report::number::{counted, spread};
+use crate::report::number::spread;
 use crate::report::theme::Styles;
 use crate::report::{Results, Row};
 
-/// NLL and ECE of the rows on the whole test set; those on fewer images to be opened.
+/// NLL and ECE of every row.
 pub fn blocks(results: &Results) -> Vec<Block> {
-    let (headline, others): (Vec<&Row>, Vec<&Row>) =
-        results.rows.iter().partition(|row| row.headline);
-    let main = figure(results, "scores-by-method", &headline);
-    let more = figure(results, "scores-by-method-others", &others);
-    let more = more.map(|figure| {
-        let title = format!(
-            "NLL and ECE of {} on fewer images",
-            counted(others.len(), "row")
-        );
-        Block::folded(title, vec![Block::Figure(figure)])
-    });
-    main.map(Block::Figure).into_iter().chain(more).collect()
+    let rows: Vec<&Row> = results.rows.iter().collect();
+    let figure =
+        |suffix: &str, rows: &[&Row]| figure(results, &format!("scores-by-method{suffix}"), rows);
+    headline_first(&rows, figure, "No method has an NLL or ECE yet.")
 }
 
 fn figure(results: &Results, name: &str, rows: &[&Row]) -> Option<Figure> {
