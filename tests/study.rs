@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bayeslora::data::Dataset;
 use bayeslora::formats::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir};
 use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
+use bayeslora::predict::laplace::{LaplaceConfig, LaplaceStructure};
 use bayeslora::report::{Comparison, Results, Study, Verdict};
 use bayeslora::study::measure::{Answers, Material, ensemble, measure};
 use bayeslora::study::{
@@ -700,6 +701,72 @@ fn cuts_and_small_ensembles_have_rows_of_their_own() {
     }
 }
 
+#[test]
+fn posteriors_have_rows_and_those_of_the_head_a_temperature() {
+    const PLAIN: [LaplaceConfig; 2] = [
+        LaplaceConfig::new(LaplaceStructure::LastLayerKron),
+        LaplaceConfig::new(LaplaceStructure::Gates),
+    ];
+    const GATED: [LaplaceConfig; 1] = [LaplaceConfig::new(LaplaceStructure::LastLayerFull)];
+    let settings = Settings {
+        laplace: &PLAIN,
+        gated_laplace: &GATED,
+        ..settings()
+    };
+    let fitted = |place: &Place, spec: &RunSpec, _: u64| {
+        for fit in spec.posteriors(&settings) {
+            let values = answers(&labels(), 1, |_, image| 0.7 + 0.002 * (image % 7) as f32);
+            for set in fit.sets() {
+                let stored = Stored::laplace(set, fit);
+                place.write(&stored, &values, 1, CLASSES).unwrap();
+                place.write_note(&stored, &json!({ "delta": 2.5 })).unwrap();
+            }
+        }
+    };
+    let sets = ["test", "validation"];
+    let results = study_in(&settings, |spec| spec.is_headline, &sets, |_| 0.6, fitted);
+    let rows: Vec<_> = results
+        .rows
+        .iter()
+        .filter(|row| row.family == "laplace")
+        .map(|row| (row.name.as_str(), row.scores["prior_precision"].mean))
+        .collect();
+    let expected = [
+        "lora-r4/laplace-last-layer-kron",
+        "lora-r4/laplace-last-layer-kron+temperature",
+        "lora-r4/laplace-gates",
+        "bayeslora-r4-kappa-0.5/laplace-last-layer-full.samples-8",
+        "bayeslora-r4-kappa-0.5/laplace-last-layer-full.samples-8+temperature",
+    ];
+    assert_eq!(rows, expected.map(|name| (name, 2.5)));
+    let nll = |name: &str| {
+        results
+            .rows
+            .iter()
+            .find(|row| row.name == name)
+            .unwrap()
+            .scores["nll"]
+            .mean
+    };
+    for name in [expected[0], expected[3]] {
+        assert!(nll(&format!("{name}+temperature")) < nll(name));
+    }
+    // With a temperature BayesLoRA is held against those that have one, and without against all.
+    let ours = "bayeslora-r4-kappa-0.5/samples-8";
+    let baselines = |row: &str| -> Vec<String> {
+        let of = results
+            .comparisons
+            .iter()
+            .filter(|one| one.row == row && one.measure == "nll");
+        of.map(|one| one.baseline.clone()).collect()
+    };
+    let tempered = baselines(&format!("{ours}+temperature"));
+    assert!(tempered.iter().all(|name| name.ends_with("+temperature")));
+    assert!(tempered.iter().any(|name| name == expected[1]));
+    assert!(tempered.iter().any(|name| name == "ensemble-2+temperature"));
+    assert!(baselines(ours).iter().any(|name| name == expected[2]));
+}
+
 fn chosen() -> Chosen {
     Chosen {
         kl_multiplicity: KlMultiplicity::Value(0.5),
@@ -786,6 +853,23 @@ fn rows_of_the_long_study() {
         .map(|spec| (spec.name.as_str(), spec.seeds))
         .collect();
     assert_eq!(ensembles, [("lora-r8", 5), ("lora-r2", 5)]);
+    // Posteriors of the head on gated runs draw gates; nothing is trained for them.
+    let posteriors = all.iter().filter(|spec| spec.laplace > 0);
+    let posteriors: Vec<_> = posteriors
+        .map(|spec| {
+            (
+                spec.name.as_str(),
+                spec.posteriors(&settings).len(),
+                spec.asks.len(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        posteriors,
+        [("lora-r8", 7, 0), ("bayeslora-r8-kappa-0.5", 1, 0)]
+    );
+    let gated = named("bayeslora-r8-kappa-0.5").posteriors(&settings)[0];
+    assert_eq!(gated.way(), "laplace-last-layer-full.samples-8");
     // The default is the run that there is.
     let as_usual = Chosen {
         weight_decay: Some(0.01),

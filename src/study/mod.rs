@@ -10,6 +10,7 @@ mod decay;
 mod kappa;
 pub mod measure;
 mod place;
+mod posteriors;
 mod records;
 mod runs;
 mod scale;
@@ -19,6 +20,7 @@ pub use cuts::{CUT_SHARES, CutLine, CutRecord, CutTo, SAMPLED_SHARE, cut_lines, 
 pub use decay::decay_candidates;
 pub use kappa::{KappaBy, candidates, default_multiplicity, fewest_ranks, lowest};
 pub use place::{Place, Stored, StudyError};
+pub use posteriors::Fit;
 pub use records::{final_epoch, is_trained};
 pub use runs::{Ask, Chosen, Images, RunSpec, SAMPLES, candidates_of, runs};
 pub use scale::{Scale, Settings};

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CutLine, CutRecord, CutTo};
+use super::{CutLine, CutRecord, CutTo, Fit};
 use crate::formats::checksum;
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
 use crate::formats::{FormatError, write_atomic};
-use crate::predict::laplace::{LaplaceConfig, PriorPrecision};
 
 /// Why a study's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,16 +58,11 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// By a Laplace posterior, on the test set.
-    pub fn laplace(config: &LaplaceConfig) -> Self {
-        let structure = config.structure;
-        let how = match config.precision {
-            precision if precision == PriorPrecision::default_for(structure) => String::new(),
-            precision => format!("-{precision}"),
-        };
+    /// By a Laplace posterior.
+    pub fn laplace(set: &str, fit: Fit) -> Self {
         Self {
-            set: "test".into(),
-            way: format!("laplace-{}{how}", structure.name()),
+            set: set.to_owned(),
+            way: fit.way(),
         }
     }
 

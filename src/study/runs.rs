@@ -196,6 +196,13 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         laplace: few,
         ..plain()
     });
+    if !settings.gated_laplace.is_empty() {
+        runs.push(RunSpec {
+            title: "Last-layer Laplace on BayesLoRA".into(),
+            laplace: few,
+            ..gated()
+        });
+    }
     let noise = RunSpec {
         name: format!("weight-noise-r{}", settings.rank),
         title: "Weight noise".into(),

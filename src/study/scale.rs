@@ -38,6 +38,8 @@ const LAPLACE: [LaplaceConfig; 7] = [
 const QUICK_LAPLACE: [LaplaceConfig; 2] =
     [LaplaceConfig::new(LastLayerKron), LaplaceConfig::new(Gates)];
 
+const GATED_LAPLACE: [LaplaceConfig; 1] = [LaplaceConfig::new(LastLayerFull)];
+
 /// Decoupled decay takes lr x decay of every weight at each step: over 20 epochs of 157 steps with a mean rate of .001 about
 /// 3 % at .01, the default, 27 % at .1 and 96 % at 1.
 const WEIGHT_DECAYS: [f64; 5] = [0.0, 0.01, 0.1, 0.3, 1.0];
@@ -94,6 +96,8 @@ pub struct Settings {
     pub resamples: usize,
     /// Posteriors around the plain runs.
     pub laplace: &'static [LaplaceConfig],
+    /// Posteriors of the head around gated runs, under draws of the gates.
+    pub gated_laplace: &'static [LaplaceConfig],
 }
 
 impl Scale {
@@ -132,6 +136,7 @@ impl Scale {
                 curve_images: 10_000,
                 resamples: 1_000,
                 laplace: &LAPLACE,
+                gated_laplace: &[],
             },
             Self::Desk => Settings {
                 images: Some(12_000),
@@ -157,6 +162,7 @@ impl Scale {
                 curve_images: 1_000,
                 resamples: 500,
                 laplace: &LAPLACE,
+                gated_laplace: &[],
             },
             Self::Long => Settings {
                 epochs: 20,
@@ -166,6 +172,7 @@ impl Scale {
                 cut_seeds: 5,
                 ensemble_rank: Some(2),
                 cut_to: &[8, 4],
+                gated_laplace: &GATED_LAPLACE,
                 kappa_by: KappaBy::TemperedNll,
                 ..Self::Desk.settings()
             },
@@ -193,6 +200,7 @@ impl Scale {
                 curve_images: 20,
                 resamples: 100,
                 laplace: &QUICK_LAPLACE,
+                gated_laplace: &[],
             },
         }
     }

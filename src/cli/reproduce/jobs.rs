@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bayeslora::formats::RunDir;
-use bayeslora::predict::laplace::LaplaceConfig;
 use bayeslora::predict::{Predictor, Samples};
 use bayeslora::study::{
-    Ask, CutTo, Images, Place, RunSpec, SAMPLES, Stored, final_epoch, is_trained,
+    Ask, CutTo, Fit, Images, Place, RunSpec, SAMPLES, Stored, final_epoch, is_trained,
 };
 use bayeslora::train::{Method, TrainConfig, Trainer};
 
@@ -53,7 +52,7 @@ impl Workshop<'_> {
             && self.missing(spec, seed, &place).is_empty()
             && (seed > spec.cuts || place.has_cuts())
             && cuts_left(spec, &place).is_empty()
-            && (seed > spec.laplace || self.laplace_left(&place).is_empty())
+            && (seed > spec.laplace || self.laplace_left(spec, &place).is_empty())
     }
 
     /// The predictions of a run that are not on the disk yet.
@@ -157,10 +156,10 @@ impl Workshop<'_> {
         if seed <= spec.laplace {
             let test = self.source(&predictor, "test")?;
             let test = test.first(self.settings().test_images);
-            for config in self.laplace_left(&place) {
+            for fit in self.laplace_left(spec, &place) {
                 let start = Instant::now();
-                let way = laplace::answer(&trainer, &predictor, config, &test, &place)?;
-                output::text(&format!("  {way} in {:.0?}", start.elapsed()))?;
+                laplace::answer(&trainer, &predictor, fit, &test, &place)?;
+                output::text(&format!("  {} in {:.0?}", fit.way(), start.elapsed()))?;
                 if self.context().interrupted() {
                     return Ok(false);
                 }
@@ -170,10 +169,11 @@ impl Workshop<'_> {
     }
 
     /// Posteriors whose answers are not there yet.
-    fn laplace_left(&self, place: &Place) -> Vec<LaplaceConfig> {
-        let all = self.settings().laplace.iter().copied();
-        all.filter(|config| !place.has(&Stored::laplace(config)))
-            .collect()
+    fn laplace_left(&self, spec: &RunSpec, place: &Place) -> Vec<Fit> {
+        let is_missing = |fit: &Fit, set: &str| !place.has(&Stored::laplace(set, *fit));
+        let mut all = spec.posteriors(self.settings());
+        all.retain(|fit| fit.sets().iter().any(|set| is_missing(fit, set)));
+        all
     }
 
     fn trained_line(&self, place: &Place, time: Duration) -> Result<String> {

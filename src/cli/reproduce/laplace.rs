@@ -1,39 +1,51 @@
-//! The answers of a Laplace posterior around a plain run.
+//! The answers of a Laplace posterior around a run.
 
-use anyhow::Result;
-use bayeslora::predict::laplace::{Laplace, LaplaceConfig, LaplaceStage};
-use bayeslora::predict::{Predictor, Source};
-use bayeslora::study::{Place, Stored};
+use anyhow::{Context as _, Result};
+use bayeslora::predict::laplace::{Laplace, LaplaceStage};
+use bayeslora::predict::{Predictor, Samples, Source};
+use bayeslora::study::{Fit, Place, Stored};
 use bayeslora::train::Trainer;
 
 use crate::cli::context::Bar;
 
 /// Fits to the run's training images, chooses on its validation images where a structure needs it, and
-/// keeps the predictive on the test images. Returns what its files are called.
+/// keeps the predictive on the sets that the fit answers.
 pub fn answer(
     trainer: &Trainer,
     predictor: &Predictor,
-    config: LaplaceConfig,
+    fit: Fit,
     test: &Source,
     place: &Place,
-) -> Result<String> {
-    let stored = Stored::laplace(&config);
-    let bar = Bar::default();
+) -> Result<()> {
+    let (bar, way) = (Bar::default(), fit.way());
     let mut observe = |stage: LaplaceStage, done, total| {
-        bar.show(&format!("{}: {stage:?}", stored.way), done, total);
+        bar.show(&format!("{way}: {stage:?}"), done, total);
     };
     let validation = trainer.validation_set();
     let laplace = Laplace::fit(
         predictor,
         trainer.training_set(),
         validation,
-        config,
+        fit.config,
         &mut observe,
     )?;
-    let found = laplace.predictive(test, &mut observe)?;
     let classes = predictor.layout().classes;
-    // The answers come last: once they are there, nothing of this is done again.
-    place.write_note(&stored, &laplace.fitted())?;
-    place.write(&stored, &found.log_probs, 1, classes)?;
-    Ok(stored.way)
+    for set in fit.sets() {
+        let source = match *set {
+            "validation" => validation.context("no validation images")?,
+            _ => test,
+        };
+        let found = match fit.samples {
+            0 => laplace.predictive(source, &mut observe)?,
+            count => {
+                let draws = Samples::new(count, trainer.config().seed);
+                laplace.predictive_over_gates(source, draws, &mut observe)?
+            }
+        };
+        // The answers come last: once they are there, nothing of this is done again.
+        let stored = Stored::laplace(set, fit);
+        place.write_note(&stored, &laplace.fitted())?;
+        place.write(&stored, &found.log_probs, 1, classes)?;
+    }
+    Ok(())
 }

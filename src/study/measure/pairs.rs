@@ -9,7 +9,8 @@ use crate::study::runs::SAMPLES;
 use crate::train::Method;
 
 /// BayesLoRA's samples against every row that starts from no more ranks; from other ranks, and with other
-/// kappas, against LoRA of the same rank; and with a temperature against LoRA with one. The verdicts are corrected for each other.
+/// kappas, against LoRA of the same rank; each with a temperature against rows with one. The verdicts are corrected for each
+/// other.
 ///
 /// # Errors
 /// An answer is not a distribution.
@@ -21,12 +22,14 @@ pub fn comparisons(
     let sampled =
         |entry: &&Entry| entry.family == Method::BayesLora.name() && entry.samples == SAMPLES;
     for ours in entries.iter().filter(sampled) {
-        let is_main = ours.headline && ours.temperatures.is_empty();
+        let tempered = !ours.temperatures.is_empty();
         let others = entries.iter().filter(|other| {
-            let is_lora = other.family == Method::Lora.name()
-                && other.temperatures.is_empty() == ours.temperatures.is_empty();
-            match is_main {
-                true => other.name != ours.name && other.rank() <= ours.rank(),
+            let alike = other.temperatures.is_empty() != tempered;
+            let is_lora = other.family == Method::Lora.name() && alike;
+            match ours.headline {
+                true => {
+                    other.name != ours.name && other.rank() <= ours.rank() && (alike || !tempered)
+                }
                 false => is_lora && other.rank() == ours.rank(),
             }
         });

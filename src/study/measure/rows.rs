@@ -7,7 +7,7 @@ use crate::predict::laplace::{LaplaceConfig, LaplaceStructure, PriorPrecision};
 use crate::report::Row;
 use crate::report::number::counted;
 use crate::study::runs::SAMPLES;
-use crate::study::{Cost, CutTo, Place, RunSpec, Stored, StudyError};
+use crate::study::{Cost, CutTo, Fit, Place, RunSpec, Stored, StudyError};
 
 /// Points of a risk-coverage curve that are kept.
 const CURVE_POINTS: usize = 100;
@@ -118,16 +118,26 @@ fn entry<'a>(
 /// The same at a temperature, where the validation answers are there for every seed.
 fn tempered<'a>(material: &Material, of: &Entry<'a>) -> Result<Option<Entry<'a>>, StudyError> {
     let spec = of.spec.expect("of one run");
-    let stored = of.stored("validation");
+    let found = temperatures(material, spec, of, &of.stored("validation"))?;
+    Ok(found.map(|found| at_temperatures(of, found)))
+}
+
+/// Fitted to these answers on the validation images, where they are there for every seed; nothing for no seed.
+fn temperatures(
+    material: &Material,
+    spec: &RunSpec,
+    of: &Entry,
+    stored: &Stored,
+) -> Result<Option<Vec<f64>>, StudyError> {
     let mut temperatures = Vec::new();
     for seed in &of.seeds {
-        let found = material.answers(spec, *seed, &stored, material.validation_labels)?;
+        let found = material.answers(spec, *seed, stored, material.validation_labels)?;
         let Some(validation) = found else {
             return Ok(None);
         };
         temperatures.push(validation.temperature()?);
     }
-    Ok(Some(at_temperatures(of, temperatures)))
+    Ok((!temperatures.is_empty()).then_some(temperatures))
 }
 
 /// One for each seed.
@@ -188,36 +198,53 @@ fn together<'a>(material: &Material, spec: &'a RunSpec) -> Result<Vec<Entry<'a>>
     Ok(std::iter::once(plain).chain(tempered).collect())
 }
 
-/// Post-hoc Laplace on the plain adapters, as far as it is there, and how many seeds there should be.
+/// Post-hoc Laplace on finished adapters, as far as it is there, and how many seeds there should be.
 fn laplace<'a>(material: &Material<'a>) -> Result<Vec<(Entry<'a>, u64)>, StudyError> {
-    let spec = &material.runs[0];
-    let expected = material.runs.iter().map(|spec| spec.laplace).max();
     let mut entries = Vec::new();
-    for config in material.settings.laplace {
-        let stored = Stored::laplace(config);
-        let (seeds, answers) = material.by_seed(spec, &stored, &material.test.labels)?;
-        let mut precisions = Vec::new();
-        for seed in &seeds {
-            let note = Place::new(material.out, &spec.name, *seed).read_note(&stored)?;
-            precisions.extend(note["delta"].as_f64());
+    for spec in material.runs.iter().filter(|spec| spec.laplace > 0) {
+        for fit in spec.posteriors(material.settings) {
+            let entry = posterior(material, spec, fit)?;
+            let tempered =
+                temperatures(material, spec, &entry, &Stored::laplace("validation", fit))?;
+            let tempered = tempered.map(|found| at_temperatures(&entry, found));
+            entries.push((entry, spec.laplace));
+            entries.extend(tempered.map(|entry| (entry, 0)));
         }
-        let entry = Entry {
-            name: format!("{}/{}", spec.name, stored.way),
-            title: format!("Laplace, {}", in_words(config)),
-            family: "laplace",
-            headline: false,
-            spec: None,
-            cut: None,
-            around: Some((spec, 1)),
-            samples: 0,
-            seeds,
-            answers,
-            temperatures: Vec::new(),
-            precisions,
-        };
-        entries.push((entry, expected.unwrap_or(0)));
     }
     Ok(entries)
+}
+
+/// Without a temperature.
+fn posterior<'a>(
+    material: &Material,
+    spec: &'a RunSpec,
+    fit: Fit,
+) -> Result<Entry<'a>, StudyError> {
+    let stored = Stored::laplace("test", fit);
+    let (seeds, answers) = material.by_seed(spec, &stored, &material.test.labels)?;
+    let mut precisions = Vec::new();
+    for seed in &seeds {
+        let note = Place::new(material.out, &spec.name, *seed).read_note(&stored)?;
+        precisions.extend(note["delta"].as_f64());
+    }
+    let posterior = format!("Laplace, {}", in_words(&fit.config));
+    Ok(Entry {
+        name: format!("{}/{}", spec.name, stored.way),
+        title: match fit.samples {
+            0 => posterior,
+            count => format!("{posterior}, on BayesLoRA, {count} samples"),
+        },
+        family: "laplace",
+        headline: false,
+        spec: None,
+        cut: None,
+        around: Some((spec, 1)),
+        samples: fit.samples,
+        seeds,
+        answers,
+        temperatures: Vec::new(),
+        precisions,
+    })
 }
 
 fn in_words(config: &LaplaceConfig) -> String {
