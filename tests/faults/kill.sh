@@ -16,6 +16,7 @@ options=(--data sample --limit-train 100 --limit-test 10 --rank 2 --targets laye
 test=(--data sample --limit-test 20)
 files=(adapter/adapter_model.safetensors adapter/bayeslora.safetensors adapter/bayeslora.json)
 failures=0
+renames=rename,renameat,renameat2
 
 fail() {
     echo "FAILED: $*"
@@ -88,7 +89,7 @@ study() {
         launcher=(timeout --foreground -s KILL $((RANDOM % 60 + 5)))
         if [ $((kills % 2)) = 1 ] && command -v strace >/dev/null; then
             moment=$((RANDOM % 30 + 1))
-            launcher=(strace -f -qq --seccomp-bpf -o /dev/null -e trace=rename -e inject=rename:signal=KILL:when=$moment)
+            launcher=(strace -f -qq -o /dev/null -e trace=$renames -e inject=$renames:signal=KILL:when=$moment)
         fi
         ended=0
         reproduce cut-study >log 2>&1 || ended=$?
@@ -123,7 +124,7 @@ for command in "${commands[@]}"; do
 done
 
 if command -v strace >/dev/null; then
-    for calls in rename,renameat,renameat2 fsync; do
+    for calls in $renames fsync; do
         for command in "${commands[@]}"; do
             [ "$command" != reproduce ] || continue
             for ((n = 1; ; n++)); do
