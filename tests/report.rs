@@ -418,6 +418,15 @@ fn cuts_are_drawn_by_run_and_line() {
         rows.iter()
             .all(|row| row.iter().all(|cell| !cell.is_empty()))
     );
+    // A line looks alike in both, though LoRA has none by alpha.
+    let look = |run: &str| {
+        let path = dir.path().join(format!("figures/cuts-{run}.svg"));
+        let svg = fs::read_to_string(path).unwrap();
+        let before = svg.split("as trained, by magnitude</text>").next().unwrap();
+        let class = before.rsplit("class=\"line ").next().unwrap();
+        class.split('"').next().unwrap().to_owned()
+    };
+    assert_eq!(look("lora"), look("bayeslora"));
     let foretold = csv(dir.path(), "cuts-foretold");
     assert!(
         foretold

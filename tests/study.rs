@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bayeslora::data::Dataset;
 use bayeslora::formats::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir};
+use bayeslora::metrics::holm;
 use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
 use bayeslora::predict::laplace::{LaplaceConfig, LaplaceStructure};
 use bayeslora::report::{Comparison, Results, Study, Verdict};
@@ -242,6 +243,35 @@ fn the_better_one_is_called_better_and_the_worse_one_worse() {
             .find(|t| t.aim.starts_with("NLL below"));
         let reached = target.unwrap().reached;
         assert_eq!(reached, Some(verdict == Verdict::Better));
+    }
+}
+
+/// A lead that its own interval shows, and that is too small for one among all comparisons of the measure.
+#[test]
+fn verdicts_are_corrected_for_each_other() {
+    let results = study_of(&["test", "validation"], |made| {
+        let more = if made.image.is_multiple_of(2) {
+            0.13
+        } else {
+            -0.07
+        };
+        0.7 * f32::exp(if made.gated { more } else { 0.0 })
+    });
+    let nll = against_lora(&results, "nll");
+    assert!(nll.difference.unwrap().high < 0.0, "{nll:?}");
+    assert_eq!(nll.verdict, Verdict::Undecided, "{nll:?}");
+    // The target was stated before: it has no others.
+    let mut targets = results.targets.iter();
+    let target = targets.find(|t| t.aim.starts_with("NLL below")).unwrap();
+    assert_eq!(target.reached, Some(true));
+    for measure in ["nll", "accuracy", "ece", "brier", "aurc"] {
+        let family = results.comparisons.iter().filter(|c| c.measure == measure);
+        let family: Vec<&Comparison> = family.collect();
+        let p = family.iter().map(|c| c.difference.unwrap().p_value(0.95));
+        for (comparison, p) in family.iter().zip(holm(&p.collect::<Vec<f64>>())) {
+            let decided = comparison.verdict != Verdict::Undecided;
+            assert_eq!(decided, p < 0.05, "{comparison:?}");
+        }
     }
 }
 

@@ -19,19 +19,24 @@ pub fn lead(results: &Results) -> Option<String> {
             .filter(|(_, verdict)| *verdict == wanted)
             .count()
     };
-    let alone = |(alone, corrected): &&(Verdict, Verdict)| alone != corrected;
+    let fall = ours.iter().filter(|(alone, corrected)| alone != corrected);
+    let fall = match fall.count() {
+        0 => String::new(),
+        some => {
+            format!("; {some} more have a 95\u{a0}% interval without 0, which does not survive it")
+        }
+    };
     let largest = MEASURES.iter().map(|measure| family(results, measure));
     (!ours.is_empty()).then(|| {
         format!(
             "BayesLoRA against the other methods, on the same test images and seeds: of {} comparisons it wins {}, loses \
              {}, and {} are undecided. Decided means p < .05 after Holm's correction over all comparisons of the same measure \
-             (up to {}); {} more have a 95\u{a0}% interval without 0, which does not survive it.",
+             (up to {}){fall}.",
             ours.len(),
             decided(Verdict::Better),
             decided(Verdict::Worse),
             decided(Verdict::Undecided),
             largest.max().unwrap_or(0),
-            ours.iter().filter(alone).count(),
         )
     })
 }
@@ -39,7 +44,7 @@ pub fn lead(results: &Results) -> Option<String> {
 /// How many comparisons of a measure are corrected together.
 fn family(results: &Results, measure: &Measure) -> usize {
     let all = results.comparisons.iter();
-    all.filter(|comparison| comparison.measure == measure.name)
+    all.filter(|one| one.measure == measure.name && one.difference.is_some())
         .count()
 }
 

@@ -49,6 +49,19 @@ pub fn section(results: &Results) -> Section {
     }
 }
 
+/// The same in every figure, whichever lines it has.
+fn style(title: &str) -> Style {
+    let mut given = Styles::default();
+    let mut known: Vec<(&str, Style)> = Vec::new();
+    for (_, _, title, basis) in LINES {
+        if known.iter().all(|(name, _)| *name != title) {
+            known.push((title, given.next(basis)));
+        }
+    }
+    let found = known.into_iter().find(|(name, _)| *name == title);
+    found.map_or_else(|| given.next(""), |(_, style)| style)
+}
+
 /// The cuts of one adapter.
 struct Run<'a> {
     title: String,
@@ -69,7 +82,7 @@ type Pick = fn(&Line, &CutPoint) -> Option<f64>;
 
 impl<'a> Run<'a> {
     fn new(results: &'a Results, run: &str) -> Self {
-        let (mut styles, mut lines) = (Styles::default(), Vec::<Line>::new());
+        let mut lines = Vec::<Line>::new();
         let points = results.cuts.iter().filter(|point| point.run == run);
         for point in points.clone() {
             let gauge = match point.gauge.as_str() {
@@ -78,11 +91,11 @@ impl<'a> Run<'a> {
             };
             let mut known = LINES.iter();
             let known = known.find(|known| (known.0, known.1) == (gauge, point.order.as_str()));
-            let (title, family) = known.map_or((point.order.as_str(), ""), |line| (line.2, line.3));
+            let title = known.map_or(point.order.as_str(), |line| line.2);
             match lines.iter_mut().find(|line| line.title == title) {
                 Some(line) => line.points.push(point),
                 None => lines.push(Line {
-                    style: styles.next(family),
+                    style: style(title),
                     title,
                     points: vec![point],
                 }),
