@@ -75,6 +75,13 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
     (
+        "gate-samples",
+        Whole {
+            low: 1,
+            high: 10_000,
+        },
+    ),
+    (
         "images",
         Whole {
             low: 1,

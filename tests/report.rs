@@ -79,6 +79,39 @@ fn everything_is_on_the_page() {
 }
 
 #[test]
+fn studies_of_scale_small_stand_beside_each_other() {
+    let small = |train_images: usize| {
+        let mut results = study::complete();
+        results.study.scale = "small".into();
+        results.study.train_images = train_images;
+        // No method has its name everywhere.
+        results.rows[1].title = format!("only at {train_images}");
+        report(&results).0
+    };
+    let places = [small(200), small(2000)];
+    let paths = places.each_ref().map(|place| place.path().to_owned());
+    let html = Report::read(&paths).unwrap().html();
+    for text in ["By training images", "N = 200", "N = 2,000", "scalars"] {
+        assert!(html.contains(text), "{text}");
+    }
+    let table = html.split("<table").nth(1).unwrap();
+    let table = &table[..table.find("</table>").unwrap()];
+    let line = |title: &str| {
+        let from = &table[table.find(title).unwrap()..];
+        from[..from.find("</tr>").unwrap()].matches('–').count()
+    };
+    assert_eq!(line("only at 200"), 1, "nothing at the other");
+    assert_eq!(line("only at 2000"), 1);
+    // One alone, or studies of other scales, are as they were.
+    let other = report(&study::complete()).0;
+    let others = [paths[0].clone(), other.path().to_owned()];
+    for paths in [&paths[..1], &others] {
+        let html = Report::read(paths).unwrap().html();
+        assert!(!html.contains("By training images"));
+    }
+}
+
+#[test]
 fn ids_are_unique_and_links_lead_somewhere() {
     let (dir, _) = report(&study::complete());
     let twice = Report::read(&[dir.path().to_owned(), dir.path().to_owned()]).unwrap();

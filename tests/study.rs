@@ -723,7 +723,11 @@ fn cuts_and_small_ensembles_have_rows_of_their_own() {
     assert!(against("lora-r4/mean") && against(plain) && !against("lora-r8/mean"));
     let small = row("ensemble-2-of-lora-r2");
     assert!(small.scores["nll"].mean < row("lora-r2/mean").scores["nll"].mean);
-    assert_eq!(small.adapter_parameters, 32.0, "two of 16");
+    assert_eq!(
+        (small.rank.mean, small.adapter_parameters),
+        (16.0, 32.0),
+        "two of each"
+    );
     assert!(!small.headline && row("ensemble-2").headline);
     for name in ["ensemble-2-of-lora-r2", "ensemble-2"] {
         let tempered = row(&format!("{name}+temperature"));
@@ -935,6 +939,47 @@ fn rows_of_the_long_study() {
         assert!(all.iter().all(usual));
         assert!(decay_candidates(&settings).is_empty());
     }
+}
+
+#[test]
+fn the_small_scale_has_a_study_for_each_number_of_images() {
+    let parts = Scale::Small.parts();
+    let sizes: Vec<_> = parts
+        .iter()
+        .map(|(folder, settings)| (folder.as_deref().unwrap(), settings.images.unwrap()))
+        .collect();
+    assert_eq!(sizes, [("n-200", 240), ("n-500", 600), ("n-2000", 2400)]);
+    for (_, settings) in &parts {
+        // A fifth as many validation images.
+        let train = settings.images.unwrap() as f64 * (1.0 - settings.validation);
+        assert!((settings.images.unwrap() as f64 / train - 1.2).abs() < 1e-9);
+        assert_eq!(settings.kappa_by, KappaBy::TemperedNll);
+        let none = Chosen {
+            weight_decay: None,
+            ..chosen()
+        };
+        let names = runs(settings, &none);
+        let names: Vec<_> = names
+            .iter()
+            .map(|spec| (spec.name.as_str(), spec.laplace > 0))
+            .collect();
+        let gated = "bayeslora-r8-kappa-0.5";
+        let expected = [
+            ("lora-r8", false),
+            (gated, false),
+            ("lora-r8-early-stopping", false),
+            ("bayeslora-r8-kappa-0.5-early-stopping", false),
+            ("lora-r8", true),
+            (gated, true),
+        ];
+        assert_eq!(names, expected);
+        for spec in runs(settings, &none) {
+            let known = |ask: &Ask| matches!(ask.of, Images::Validation | Images::Test);
+            assert!(spec.asks.iter().all(known), "{}", spec.name);
+        }
+    }
+    let single = Scale::Long.parts();
+    assert_eq!((single.len(), &single[0].0), (1, &None));
 }
 
 #[test]

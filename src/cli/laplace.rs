@@ -8,7 +8,6 @@ use bayeslora::predict::laplace::{
     Fitted, Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure, Link, PriorPrecision, Wanted,
 };
 use bayeslora::predict::{Evaluated, Predictor, Samples, Source};
-use bayeslora::ranges;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -47,7 +46,7 @@ pub struct LaplaceArgs {
     samples: usize,
     /// With a posterior of the head: average its predictive over this many draws of the adapter's gates, instead of the
     /// mean weights alone
-    #[arg(long, value_name = "S", value_parser = gate_samples)]
+    #[arg(long, value_name = "S")]
     gate_samples: Option<usize>,
     /// Seed of the draws
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -142,13 +141,6 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
     match args.json {
         true => Ok(()),
         false => output::text(&format!("\nwritten to {}", path.display())),
-    }
-}
-
-fn gate_samples(text: &str) -> Result<usize, String> {
-    match ranges::of("samples") {
-        Some(range) => range.whole(text),
-        None => text.parse().map_err(|error| format!("{error}")),
     }
 }
 

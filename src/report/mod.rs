@@ -4,6 +4,7 @@
 //! (`page.html`), SVG, PNG and CSV files.
 
 mod block;
+mod by_images;
 mod chart;
 mod error;
 mod figure;

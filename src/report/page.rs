@@ -24,7 +24,7 @@ static TEMPLATES: LazyLock<Environment> = LazyLock::new(|| {
 /// One study's part of the page.
 pub struct Part {
     pub title: String,
-    facts: String,
+    pub facts: String,
     pub sections: Vec<Section>,
 }
 
@@ -76,9 +76,8 @@ fn summary(results: &Results) -> Section {
 }
 
 /// The whole page, with all that it needs.
-pub fn render(parts: &[Part]) -> String {
+pub fn render<'a>(parts: impl Iterator<Item = &'a Part>) -> String {
     let parts: Vec<_> = parts
-        .iter()
         .enumerate()
         .map(|(index, part)| {
             let id = format!("study-{}", index + 1);

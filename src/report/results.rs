@@ -38,7 +38,7 @@ pub struct Results {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Study {
-    /// `paper`, `desk`, `long` or `smoke`.
+    /// `paper`, `desk`, `long`, `small` or `smoke`.
     pub scale: String,
     /// What to type to get the same, one command per line.
     pub commands: Vec<String>,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use serde_json::{Number, Value};
 
+use super::by_images::overview;
 use super::error::writing;
 use super::page::{Part, render};
 use super::{ReportError, Results, raster, theme};
@@ -20,6 +21,8 @@ const LIMIT: u64 = 256 << 20;
 
 /// Ready to be written.
 pub struct Report {
+    /// Of studies that are read beside each other.
+    overview: Option<Part>,
     parts: Vec<Part>,
     directories: Vec<PathBuf>,
     unsealed: Vec<PathBuf>,
@@ -43,6 +46,7 @@ impl Report {
     /// If one cannot be read, is damaged or holds something else.
     pub fn read(directories: &[PathBuf]) -> Result<Self, ReportError> {
         let mut unsealed = Vec::new();
+        let mut studies = Vec::new();
         let part = |directory: &PathBuf| -> Result<Part, ReportError> {
             let path = directory.join(RESULTS_FILE);
             let (results, is_sealed) = results(path.clone())?;
@@ -50,13 +54,15 @@ impl Report {
                 unsealed.push(path);
             }
             let name = directory.file_name().unwrap_or(directory.as_os_str());
-            Ok(Part::new(&name.to_string_lossy(), &results))
+            let part = Part::new(&name.to_string_lossy(), &results);
+            studies.push(results);
+            Ok(part)
         };
+        let parts = directories.iter().map(part);
+        let parts = parts.collect::<Result<_, ReportError>>()?;
         Ok(Self {
-            parts: directories
-                .iter()
-                .map(part)
-                .collect::<Result<_, ReportError>>()?,
+            overview: overview(&studies),
+            parts,
             directories: directories.to_vec(),
             unsealed,
         })
@@ -69,7 +75,7 @@ impl Report {
 
     /// The page, complete in itself.
     pub fn html(&self) -> String {
-        render(&self.parts)
+        render(self.overview.iter().chain(&self.parts))
     }
 
     /// Figures of all studies.

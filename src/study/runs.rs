@@ -142,7 +142,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             ..spec
         }
     };
-    if chosen.default_multiplicity != kappa {
+    if settings.breadth && chosen.default_multiplicity != kappa {
         let unasked = bayeslora(settings, settings.rank, chosen.default_multiplicity);
         let title = format!("{}, default kappa", unasked.title);
         runs.push(other(RunSpec { title, ..unasked }, true));
@@ -167,7 +167,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         runs.push(other(automatic(bayeslora(settings, *rank, kappa)), true));
         runs.push(other(automatic(lora(settings, *rank)), false));
     }
-    runs.extend([
+    let without = [
         RunSpec {
             name: "lora-without-two".into(),
             title: format!("{}, without two classes", plain().title),
@@ -189,7 +189,10 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             .concat(),
             ..gated()
         },
-    ]);
+    ];
+    if settings.breadth {
+        runs.extend(without);
+    }
     // Nothing is trained or asked: posteriors are fitted to the first runs.
     runs.push(RunSpec {
         title: "Laplace around LoRA".into(),
@@ -222,8 +225,10 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         },
         ..plain()
     };
-    runs.push(other(dropout, true));
-    runs.push(other(noise, true));
+    if settings.breadth {
+        runs.push(other(dropout, true));
+        runs.push(other(noise, true));
+    }
     if let Some(rank) = settings.ensemble_rank {
         runs.push(RunSpec {
             ensemble: true,
@@ -236,7 +241,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
         });
     }
     let fewer = chosen.rank_per_layer.max(1);
-    if fewer < settings.rank && settings.ensemble_rank != Some(fewer) {
+    if settings.breadth && fewer < settings.rank && settings.ensemble_rank != Some(fewer) {
         runs.push(other(lora(settings, fewer), false));
     }
     runs
@@ -338,8 +343,11 @@ fn shifts(settings: &Settings, samples: usize) -> Vec<Ask> {
         samples,
         seeds: settings.seeds,
     };
-    vec![
+    let asks = [
         ask(Images::Unfamiliar, Some(settings.unfamiliar_images)),
         ask(Images::Corrupted, Some(settings.corrupted_images)),
-    ]
+    ];
+    asks.into_iter()
+        .filter(|ask| ask.images > Some(0))
+        .collect()
 }

@@ -18,6 +18,9 @@ pub enum Scale {
     Desk,
     /// As desk, trained four times as long, where plain LoRA overfits: about a day of two processor cores.
     Long,
+    /// A study each for a few hundred to two thousand training images, as somebody's own photographs are: within an hour of
+    /// two processor cores.
+    Small,
     /// Some minutes: whether everything works, nothing to conclude from.
     Smoke,
 }
@@ -54,6 +57,9 @@ const fn by_validation(structure: LaplaceStructure) -> LaplaceConfig {
 /// The sizes that a [`Scale`] stands for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
+    /// Whether there are rows beyond the comparison of LoRA, BayesLoRA and Laplace: unfamiliar classes, other noise, as few
+    /// ranks as are left.
+    pub breadth: bool,
     /// Training and validation images together; all where `None`.
     pub images: Option<usize>,
     /// Share of them that choices are made on.
@@ -100,19 +106,61 @@ pub struct Settings {
     pub gated_laplace: &'static [LaplaceConfig],
 }
 
+/// Training images of the studies of scale small, and epochs: fewer images get more of them, so that all make some hundred
+/// steps of 32 images (280, 384 and 756).
+const SMALL: [(usize, usize); 3] = [(200, 40), (500, 24), (2_000, 12)];
+
+const SMALL_LAPLACE: [LaplaceConfig; 1] = [LaplaceConfig::new(LastLayerKron)];
+
+/// So many training images, and a fifth as many validation images beside them.
+fn small(images: usize, epochs: usize) -> Settings {
+    Settings {
+        breadth: false,
+        images: Some(images + images / 5),
+        validation: 1.0 / 6.0,
+        epochs,
+        patience: Some(epochs / 4),
+        other_ranks: &[],
+        headline_seeds: 5,
+        seeds: 3,
+        cut_seeds: 0,
+        cut_shares: &[],
+        kappa_by: KappaBy::TemperedNll,
+        headline_images: Some(2_000),
+        unfamiliar_images: 0,
+        corrupted_images: 0,
+        curve_images: 200,
+        laplace: &SMALL_LAPLACE,
+        gated_laplace: &SMALL_LAPLACE,
+        ..Scale::Desk.settings()
+    }
+}
+
 impl Scale {
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",
             Self::Desk => "desk",
             Self::Long => "long",
+            Self::Small => "small",
             Self::Smoke => "smoke",
         }
     }
 
+    /// The studies that it consists of, each with its folder where there are several.
+    pub fn parts(self) -> Vec<(Option<String>, Settings)> {
+        let small = |(images, epochs)| (Some(format!("n-{images}")), small(images, epochs));
+        match self {
+            Self::Small => SMALL.map(small).to_vec(),
+            _ => vec![(None, self.settings())],
+        }
+    }
+
+    /// Of a single study; at scale small of the largest.
     pub fn settings(self) -> Settings {
         match self {
             Self::Paper => Settings {
+                breadth: true,
                 images: None,
                 validation: 0.1,
                 resolution: 224,
@@ -139,6 +187,7 @@ impl Scale {
                 gated_laplace: &[],
             },
             Self::Desk => Settings {
+                breadth: true,
                 images: Some(12_000),
                 validation: 1.0 / 6.0,
                 resolution: 64,
@@ -176,7 +225,12 @@ impl Scale {
                 kappa_by: KappaBy::TemperedNll,
                 ..Self::Desk.settings()
             },
+            Self::Small => {
+                let [.., (images, epochs)] = SMALL;
+                small(images, epochs)
+            }
             Self::Smoke => Settings {
+                breadth: true,
                 images: Some(300),
                 validation: 1.0 / 3.0,
                 resolution: 32,

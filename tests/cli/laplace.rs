@@ -79,6 +79,18 @@ fn what_cannot_be_names_the_way_out() {
             "--structure last-layer-kron --predictive mc --samples 0",
             "expected 1 to",
         ),
+        (
+            "--structure last-layer-kron --gate-samples 8",
+            "--method lora, which has no gates to draw; leave it out",
+        ),
+        (
+            "--structure gates --prior-precision 1 --gate-samples 8",
+            "take last-layer-full or last-layer-kron",
+        ),
+        (
+            "--structure last-layer-kron --gate-samples 0",
+            "expected 1 to",
+        ),
     ] {
         laplace(&run, options)
             .assert()
@@ -86,4 +98,30 @@ fn what_cannot_be_names_the_way_out() {
             .code(2)
             .stderr(contains(hint));
     }
+}
+
+#[test]
+fn the_heads_posterior_is_averaged_over_drawn_gates() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    let line = TINY.replace("--method lora", "--method bayeslora");
+    bayeslora(&format!("train {line} --out {}", run.display()))
+        .assert()
+        .success();
+    let options = "--structure last-layer-kron --seed 3";
+    let mean = report(&run, options);
+    let drawn = report(&run, &format!("{options} --gate-samples 4"));
+    assert_eq!(
+        (&mean["gate_samples"], &drawn["gate_samples"]),
+        (&Value::Null, &4.into())
+    );
+    assert_eq!(
+        mean["delta"], drawn["delta"],
+        "fitted once, at the mean weights"
+    );
+    assert_ne!(mean["nll"], drawn["nll"]);
+    laplace(&run, &format!("{options} --gate-samples 4"))
+        .assert()
+        .success()
+        .stdout(contains("probit for each of 4 draws of the gates"));
 }

@@ -31,7 +31,12 @@ fn bad_input_is_named() {
     refuses(
         &out,
         "--scale huge",
-        &["expected paper, desk, long or smoke"],
+        &["expected paper, desk, long, small or smoke"],
+    );
+    refuses(
+        &out,
+        "--scale small --data sample --unfamiliar noise=sample",
+        &["--unfamiliar has no place at --scale small"],
     );
     refuses(&out, "--scale smoke --shard 3/2", &["expected i/n"]);
     refuses(

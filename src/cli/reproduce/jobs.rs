@@ -37,7 +37,7 @@ impl Workshop<'_> {
             if !self.do_run(spec, *seed)? {
                 output::note(&format!(
                     "stopped; `bayeslora reproduce --out {}` goes on",
-                    self.out().display()
+                    self.whole().display()
                 ));
                 return Ok(false);
             }

@@ -9,7 +9,7 @@ mod sets;
 mod timing;
 mod workshop;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use bayeslora::formats::RunDir;
@@ -45,20 +45,53 @@ pub struct ReproduceArgs {
 
 pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     let (options, _lock) = Options::settle(&args.options)?;
-    for other in &args.merge {
-        merge::take_runs(other, &options.out)?;
+    let mut places = Vec::new();
+    for (folder, settings) in options.scale.parts() {
+        let within = |place: &Path| match &folder {
+            Some(folder) => place.join(folder),
+            None => place.to_owned(),
+        };
+        let place = within(&options.out);
+        for other in &args.merge {
+            merge::take_runs(&within(other), &place)?;
+        }
+        if folder.is_some() {
+            output::text(&format!("\n{}", place.display()))?;
+        }
+        let workshop = Workshop::open(context, options.clone(), place.clone(), settings)?;
+        if !one_study(workshop, args)? {
+            return Ok(());
+        }
+        places.push(place);
     }
-    let settings = options.scale.settings();
-    let mut workshop = Workshop::open(context, options, settings)?;
+    if args.shard.is_some() {
+        let out = options.out.display();
+        return output::text(&format!(
+            "\nthis shard is done; `bayeslora reproduce --out DIR --merge {out} ...` joins it"
+        ));
+    }
+    let report = Report::read(&places)?;
+    let bar = Bar::default();
+    report.write_figures(|done, total| bar.show("drawing figures", done, total))?;
+    let page = options.out.join("report.html");
+    report.write_page(&page)?;
+    let results = places.iter().map(|place| place.join(RESULTS_FILE));
+    let results: Vec<_> = results.map(|path| path.display().to_string()).collect();
+    output::text(&format!("\n{} and {}", results.join(", "), page.display()))
+}
+
+/// Trains, predicts and scores. False where Ctrl-C stopped it.
+fn one_study(mut workshop: Workshop, args: &ReproduceArgs) -> Result<bool> {
+    let settings = *workshop.settings();
     let all = Shard::ALL;
     // Every shard needs the answer, and the same seeds give every shard the same one.
     let candidates = candidates_of(&settings, workshop.train_images());
     if !args.score_only && !workshop.work_through(&candidates, all)? {
-        return Ok(());
+        return Ok(false);
     }
     let decays = decay_candidates(&settings);
     if !args.score_only && !workshop.work_through(&decays, all)? {
-        return Ok(());
+        return Ok(false);
     }
     let chosen = choose(&workshop, &settings, &candidates, &decays)?;
     if let Some(decay) = chosen.weight_decay {
@@ -75,27 +108,16 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
     let runs = runs(&settings, &chosen);
     let shard = args.shard.unwrap_or(all);
     if !args.score_only && !workshop.work_through(&runs, shard)? {
-        return Ok(());
+        return Ok(false);
     }
     if args.shard.is_some() {
-        let out = workshop.out().display();
-        output::text(&format!(
-            "\nthis shard is done; `bayeslora reproduce --out DIR --merge {out} ...` joins it"
-        ))?;
-        return Ok(());
+        return Ok(true);
     }
     timing::time(&mut workshop, &runs)?;
     let results = results(&workshop, &chosen, [&candidates, &decays], &runs)?;
-    let out = workshop.out();
-    let path = out.join(RESULTS_FILE);
-    results.write(&path)?;
+    results.write(&workshop.out().join(RESULTS_FILE))?;
     output::text(&format!("\n{}", summary(&results)))?;
-    let report = Report::read(&[out.to_owned()])?;
-    let bar = Bar::default();
-    report.write_figures(|done, total| bar.show("drawing figures", done, total))?;
-    let page = out.join("report.html");
-    report.write_page(&page)?;
-    output::text(&format!("\n{} and {}", path.display(), page.display()))
+    Ok(true)
 }
 
 /// Scores what the runs have left.

@@ -21,8 +21,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// `paper`: 224 pixels, 40 epochs, for a GPU; `desk`: some hours on two cores; `long`: the same with 20 epochs, a day;
-    /// `smoke`: some minutes [default: desk]
-    #[arg(long, value_name = "paper|desk|long|smoke", value_parser = scale)]
+    /// `small`: 200, 500 and 2,000 training images, within an hour; `smoke`: some minutes [default: desk]
+    #[arg(long, value_name = "paper|desk|long|small|smoke", value_parser = scale)]
     scale: Option<Scale>,
     /// CIFAR-10 or another set, as `train --data` takes it [default: sample at scale smoke]
     #[arg(long, value_name = "D")]
@@ -40,8 +40,9 @@ fn scale(text: &str) -> Result<Scale, String> {
         "paper" => Ok(Scale::Paper),
         "desk" => Ok(Scale::Desk),
         "long" => Ok(Scale::Long),
+        "small" => Ok(Scale::Small),
         "smoke" => Ok(Scale::Smoke),
-        _ => Err("expected paper, desk, long or smoke".into()),
+        _ => Err("expected paper, desk, long, small or smoke".into()),
     }
 }
 
@@ -122,6 +123,10 @@ impl Options {
             true => Self::known(args, &file)?,
             false => Self::fresh(args)?,
         };
+        ensure!(
+            options.scale != Scale::Small || options.unfamiliar.is_empty(),
+            "--unfamiliar has no place at --scale small, which asks about no other images; leave it out, or take --scale desk"
+        );
         fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
         let lock = Lock::take(&args.out).context("--out")?;
         let text = serde_json::to_string_pretty(&options)? + "\n";

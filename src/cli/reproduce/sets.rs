@@ -55,7 +55,8 @@ impl Sets {
         let (held_out, known_test) = test.part_classes(&names)?;
         let side = test.side;
         let mut unfamiliar = Vec::new();
-        for Named { name, data } in &options.unfamiliar {
+        let asked = settings.unfamiliar_images > 0;
+        for Named { name, data } in options.unfamiliar.iter().filter(|_| asked) {
             let options = OpenOptions {
                 side,
                 limit_test: Some(settings.unfamiliar_images),
@@ -66,7 +67,9 @@ impl Sets {
             let set = set.with_context(|| format!("--unfamiliar {name}={data}"))?;
             unfamiliar.push((name.clone(), set));
         }
-        unfamiliar.push(("noise".into(), noise(settings.unfamiliar_images, side)));
+        if asked {
+            unfamiliar.push(("noise".into(), noise(settings.unfamiliar_images, side)));
+        }
         Ok(Self {
             without: Part {
                 name: name.clone(),

@@ -67,7 +67,14 @@ fn predictions(workshop: &Workshop, spec: &RunSpec) -> Result<(usize, Vec<Vec<f6
 fn steps(workshop: &mut Workshop, runs: &[RunSpec]) -> Result<Vec<StepCost>> {
     let mut timed = Vec::new();
     let complete = |spec: &&RunSpec| !spec.without_classes && !spec.asks.is_empty();
-    for spec in runs.iter().filter(complete) {
+    // What stops, decays or cuts in another way takes the steps of another run.
+    let usual = TrainConfig::default();
+    let of_its_own = |spec: &&RunSpec| {
+        let config = &spec.config;
+        let is_shorter = config.patience.is_some() || config.auto_rank;
+        !is_shorter && config.weight_decay == usual.weight_decay
+    };
+    for spec in runs.iter().filter(complete).filter(of_its_own) {
         let prepared = workshop.prepared(spec)?;
         let config = spec.config.clone().resolve(prepared.train.dataset.len())?;
         let batch = config.batch_size.context("resolved")?;
@@ -78,8 +85,6 @@ fn steps(workshop: &mut Workshop, runs: &[RunSpec]) -> Result<Vec<StepCost>> {
         };
         let config = TrainConfig {
             epochs: ROUNDS + 1,
-            patience: None,
-            auto_rank: false,
             ..config
         };
         let trainer = Trainer::over(prepared, workshop.backbone(), config)?;

@@ -1,7 +1,7 @@
 //! What the runs of a study share: the device, the images, and what was computed of them once.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use bayeslora::data::Dataset;
@@ -24,6 +24,8 @@ const FEATURES: u64 = 6 << 30;
 pub struct Workshop<'a> {
     context: &'a Context,
     options: Options,
+    /// Of this study: the whole directory, or a folder of it.
+    out: PathBuf,
     settings: Settings,
     gpu: Gpu,
     backbone: Backbone,
@@ -34,13 +36,19 @@ pub struct Workshop<'a> {
 }
 
 impl<'a> Workshop<'a> {
-    pub fn open(context: &'a Context, options: Options, settings: Settings) -> Result<Self> {
+    pub fn open(
+        context: &'a Context,
+        options: Options,
+        out: PathBuf,
+        settings: Settings,
+    ) -> Result<Self> {
         let gpu = context.tuned_gpu()?;
         let backbone = context::backbone(&options.backbone)?;
         let sets = Sets::open(&options, &settings)?;
         Ok(Self {
             context,
             options,
+            out,
             settings,
             gpu,
             backbone,
@@ -55,6 +63,11 @@ impl<'a> Workshop<'a> {
     }
 
     pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// What `--out` names.
+    pub fn whole(&self) -> &Path {
         &self.options.out
     }
 

@@ -300,6 +300,8 @@ pub fn row(material: &Material, entry: &Entry, bootstrap: &Bootstrap) -> Result<
     if let Some((spec, members)) = entry.around {
         let one = training::adapter_parameters(material, spec, &entry.seeds)?;
         row.adapter_parameters = one * members as f64;
+        let left = training::ranks_left(material, spec, &entry.seeds)?;
+        row.rank = over_seeds(left.iter().map(|ranks| ranks * members as f64).collect());
     }
     if let (Some(spec), Some(cut)) = (entry.spec, entry.cut) {
         training::describe_cut(material, spec, cut, &entry.seeds, &mut row)?;

@@ -65,6 +65,19 @@ pub fn describe_cut(
     Ok(())
 }
 
+/// Ranks of finished adapters, by seed.
+pub fn ranks_left(
+    material: &Material,
+    spec: &RunSpec,
+    seeds: &[u64],
+) -> Result<Vec<f64>, StudyError> {
+    let left = seeds.iter().map(|seed| {
+        let epochs = epochs(material, spec, *seed)?;
+        Ok(final_epoch(&epochs).map_or(f64::NAN, |last| number(last, "rank")))
+    });
+    left.collect()
+}
+
 /// Trained scalars of an adapter, the head apart; mean over seeds.
 pub fn adapter_parameters(
     material: &Material,
