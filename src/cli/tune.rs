@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use bayeslora::data::reuse::Part;
 use bayeslora::metrics::{Predictions, nll_each};
 use bayeslora::predict::{Evaluated, Samples};
-use bayeslora::study::{candidates, fewest_ranks, lowest};
+use bayeslora::study::{KAPPA_FACTORS, candidates, fewest_ranks, lowest};
 use bayeslora::train::kl::KlMultiplicity;
 use bayeslora::train::{Prepared, Progress, TrainConfig, Trainer, prepare};
 use clap::Args;
@@ -108,7 +108,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
     };
     let gpu = context.tuned_gpu_at(base.precision)?;
     let values = match args.kl_multiplicity.is_empty() {
-        true => candidates(train.len()),
+        true => candidates(train.len(), &KAPPA_FACTORS),
         false => args.kl_multiplicity.clone(),
     };
     let out = args.out.clone();

@@ -58,8 +58,8 @@ impl KappaBy {
     }
 }
 
-/// Multiples of the default that are tried, beside `unit`.
-const FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
+/// Multiples of the default that `tune` and most studies try, beside `unit`.
+pub const KAPPA_FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
 
 /// The default of `train` for this many training images.
 pub fn default_multiplicity(train_images: usize) -> KlMultiplicity {
@@ -73,9 +73,9 @@ fn scaled(train_images: usize, factor: f64) -> KlMultiplicity {
     KlMultiplicity::Value(rounded.expect("a number"))
 }
 
-/// The values to try for this many training images: one KL per gate, and a tenth to three times the default.
-pub fn candidates(train_images: usize) -> Vec<KlMultiplicity> {
-    let values = FACTORS.map(|factor| scaled(train_images, factor));
+/// The values to try for this many training images: one KL per gate, and these multiples of the default.
+pub fn candidates(train_images: usize, factors: &[f64]) -> Vec<KlMultiplicity> {
+    let values = factors.iter().map(|factor| scaled(train_images, *factor));
     [KlMultiplicity::Unit].into_iter().chain(values).collect()
 }
 

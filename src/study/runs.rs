@@ -77,7 +77,7 @@ pub(super) const MOST_SAMPLES: usize = 64;
 
 /// The runs that kappa is chosen by: one seed, validation images alone.
 pub fn candidates_of(settings: &Settings, train_images: usize) -> Vec<RunSpec> {
-    let values = candidates(train_images).into_iter();
+    let values = candidates(train_images, settings.kappa_factors).into_iter();
     values
         .map(|value| RunSpec {
             title: format!("BayesLoRA, rank {}, kappa {value} n", settings.rank),

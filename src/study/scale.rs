@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CUT_SHARES, KappaBy, SAMPLED_SHARE};
+use super::{CUT_SHARES, KAPPA_FACTORS, KappaBy, SAMPLED_SHARE};
 use crate::predict::laplace::LaplaceStructure::{
     AdapterDiag, AdapterKron, Gates, LastLayerFull, LastLayerKron,
 };
@@ -87,6 +87,8 @@ pub struct Settings {
     pub ensemble_rank: Option<usize>,
     /// Ranks that runs of the other, larger ranks are cut to, as rows of the table.
     pub cut_to: &'static [usize],
+    /// Multiples of the default kappa that are tried, beside one KL per gate.
+    pub kappa_factors: &'static [f64],
     pub kappa_by: KappaBy,
     /// Test images of the headline rows; all where `None`.
     pub headline_images: Option<usize>,
@@ -125,6 +127,8 @@ fn small(images: usize, epochs: usize) -> Settings {
         seeds: 3,
         cut_seeds: 0,
         cut_shares: &[],
+        // The fewer the images, the more the KL helps.
+        kappa_factors: &[0.3, 1.0, 3.0, 10.0, 30.0],
         kappa_by: KappaBy::TemperedNll,
         headline_images: Some(2_000),
         unfamiliar_images: 0,
@@ -176,6 +180,7 @@ impl Scale {
                 cut_shares: &CUT_SHARES,
                 ensemble_rank: None,
                 cut_to: &[],
+                kappa_factors: &KAPPA_FACTORS,
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: None,
                 test_images: 10_000,
@@ -203,6 +208,7 @@ impl Scale {
                 cut_shares: &CUT_SHARES,
                 ensemble_rank: None,
                 cut_to: &[],
+                kappa_factors: &KAPPA_FACTORS,
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: None,
                 test_images: 2_000,
@@ -246,6 +252,7 @@ impl Scale {
                 cut_shares: &[SAMPLED_SHARE],
                 ensemble_rank: None,
                 cut_to: &[],
+                kappa_factors: &[1.0],
                 kappa_by: KappaBy::FewestRanks,
                 headline_images: Some(100),
                 test_images: 50,
