@@ -1,4 +1,4 @@
-//! Bayesian low-rank adapters on any GPU, through WebGPU.
+//! Bayesian low-rank adapters on GPUs and CPUs, through WebGPU.
 //!
 //! A frozen ResNet-18 gets low-rank adapters, y = W x + s B (z . A x). Every rank carries a Gaussian
 //! gate z ~ N(1, alpha) with a learnt log alpha; a KL prunes the ranks that contribute too little, and Monte

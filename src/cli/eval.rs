@@ -35,7 +35,7 @@ pub struct EvalArgs {
     /// --temperature`
     #[arg(long)]
     temperature: bool,
-    /// Keep a temperature even if the validation images do not support it
+    /// Keep the temperature even if the validation images are too few for one, or are all classified correctly
     #[arg(long, requires = "temperature")]
     force: bool,
     /// Print one JSON object and nothing else

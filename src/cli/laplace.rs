@@ -41,7 +41,7 @@ pub struct LaplaceArgs {
     /// How the Gaussian of the linearised logits becomes probabilities
     #[arg(long, value_enum, default_value_t)]
     predictive: Predictive,
-    /// Draws of the logits, with mc
+    /// Draws of the logits, with --predictive mc
     #[arg(long, value_name = "S", default_value_t = 64)]
     samples: usize,
     /// With a posterior of the head: average its predictive over this many draws of the adapter's gates, instead of the
@@ -151,14 +151,14 @@ fn refuse_draws(args: &LaplaceArgs, run: &Run) -> Result<()> {
     };
     ensure!(
         args.structure.wanted() == Wanted::Features,
-        "--gate-samples is {count}, expected nothing with --structure {}: draws go with a posterior of the head; take \
+        "--gate-samples is {count}, but with --structure {} nothing is averaged over gates: for a posterior of the head take \
          last-layer-full or last-layer-kron",
         args.structure.name()
     );
     let gated = run.config.method.gates().is_some();
     ensure!(
         gated,
-        "--gate-samples is {count}, expected nothing for a run of --method {}, which has no gates to draw; leave it out",
+        "--gate-samples is {count}, but the run was trained with --method {}, which has no gates to draw; leave it out",
         run.config.method.name()
     );
     Ok(())

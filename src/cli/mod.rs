@@ -37,11 +37,11 @@ use std::process::ExitCode;
 use bayeslora::formats::printable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-/// Bayesian low-rank adapters with rank-wise variational dropout, on any GPU.
+/// Bayesian low-rank adapters with rank-wise variational dropout, on GPUs and CPUs through WebGPU.
 #[derive(Parser)]
 #[command(version, about, arg_required_else_help = true)]
 struct Cli {
-    /// GPU adapter: a part of its name, its number in `bayeslora devices`, `gpu` or `cpu`
+    /// The GPU adapter to use: a part of its name, its number in `bayeslora devices`, `gpu` or `cpu`
     #[arg(
         long,
         global = true,
@@ -52,8 +52,8 @@ struct Cli {
     /// Use the default kernels instead of those measured fastest on this GPU
     #[arg(long, global = true)]
     no_tune: bool,
-    /// Precision of the convolutions' operands: f16 is rounded, and faster on many GPUs; sums are always f32
-    /// [default: f32; with --resume the run's]
+    /// Precision of the convolutions' operands: f16 rounds them and is used where it is measured faster; sums are always
+    /// f32 [default: f32; with --resume, the run's own]
     #[arg(long, global = true, value_enum)]
     precision: Option<context::Precision>,
     #[command(subcommand)]
@@ -76,17 +76,17 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Cut ranks of a trained adapter and report what it costs
     Prune(prune::PruneArgs),
-    /// The paper's comparison on your images: train, predict, score, report
+    /// Run the paper's comparison on your images: train, predict, score, report
     Reproduce(reproduce::ReproduceArgs),
     /// Score the predictions of any other program
     Score(score::ScoreArgs),
-    /// Tables, figures and one HTML page from the results of studies
+    /// Make tables, figures and one HTML page from the results of studies
     Report(report::ReportArgs),
     /// List the GPU adapters of this system
     Devices(devices::DevicesArgs),
-    /// Show what a training step or a prediction runs on the GPU
+    /// Show what a training step or a prediction runs on the GPU, and what that costs
     Plan(plan::PlanArgs),
-    /// Measure this program on this machine, and compare with an earlier report
+    /// Measure speed and memory on this machine, and compare with an earlier report
     Bench(bench::BenchArgs),
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use super::context::Bar;
 use super::output;
 
-/// Tables, figures and one HTML page from the results of studies
+/// Make tables, figures and one HTML page from the results of studies
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Directories with a `results.json`, as `reproduce` writes them

@@ -91,7 +91,7 @@ impl TestArgs {
     pub fn refuse_run_data(&self, unless: &str) -> Result<()> {
         ensure!(
             self.run_data.is_none(),
-            "--run-data says where the run's own images are, which nothing is done with without {unless}; leave it out"
+            "--run-data says where the run's own images are, and they are not needed without {unless}; leave it out"
         );
         Ok(())
     }

@@ -203,7 +203,7 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
 fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
     ensure!(
         args.config.is_none(),
-        "--config has no place beside --resume: the run has its own"
+        "--config cannot be used with --resume: the run has its own options"
     );
     let run = RunDir::open(&args.out)?.lock()?;
     let source = args.out.join("config.toml").display().to_string();

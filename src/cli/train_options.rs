@@ -22,18 +22,18 @@ use super::run_images::apart;
 #[derive(Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Options {
-    /// `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or a
+    /// The images: `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or a
     /// folder of class folders
     #[arg(long, value_name = "D")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Location>,
-    /// ResNet-18 weights in safetensors, torchvision's or timm's names [default: embedded]
+    /// The frozen ResNet-18: `embedded`, or a safetensors file with torchvision's or timm's names [default: embedded]
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
     backbone: Option<Location>,
-    /// Plain adapters, adapters with Gaussian gates, or with ranks dropped at random; several plain ones whose
-    /// predictions are averaged; or, as an ablation, noise on every weight as in the code of the paper's authors
-    /// [default: bayeslora]
+    /// What to train: plain adapters (lora), adapters with Gaussian gates (bayeslora), with ranks dropped at random
+    /// (mc-dropout), several plain ones whose predictions are averaged (ensemble), or, as an ablation, adapters with noise
+    /// on every weight as in the code of the paper's authors (weight-noise) [default: bayeslora]
     #[arg(long, value_parser = name::<Method>)]
     #[arg(value_name = "lora|bayeslora|mc-dropout|ensemble|weight-noise")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,16 +42,16 @@ pub struct Options {
     #[arg(long, value_name = "PIXELS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<usize>,
-    /// [default: 5]
+    /// Passes over the training images [default: 5]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     epochs: Option<usize>,
-    /// Stop after N epochs without a lower NLL on the validation images at a temperature of their own, and keep the adapter
-    /// of the epoch with the lowest; rates still fall as for all --epochs [default: off]
+    /// Stop after N epochs without a new lowest validation NLL, taken at the temperature that suits these images best, and
+    /// keep the adapter of the best epoch; learning rates still fall as for all --epochs [default: off]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     patience: Option<usize>,
-    /// [default: 32 below 5,000 images, 64 below 20,000, else 128]
+    /// Images per step [default: 32 for fewer than 5,000 training images, 64 for fewer than 20,000, else 128]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<usize>,
@@ -63,7 +63,7 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_log_alpha: Option<f64>,
-    /// [default: cosine]
+    /// How learning rates change over the run [default: cosine]
     #[arg(long, value_parser = name::<LrSchedule>, value_name = "cosine|constant")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr_schedule: Option<LrSchedule>,
@@ -71,12 +71,12 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
-    /// Ranks of every adapter at the start; `auto` starts with 32, or N, and cuts as many as the held-out NLL allows
-    /// (at most .002 nats per prune), the least evidence first [default: 8]
+    /// Ranks of every adapter at the start; `auto` starts with 32, or N, and cuts as many as it can while the validation
+    /// NLL rises by at most .002 nats per prune, those with the least evidence first [default: 8]
     #[arg(long, value_name = "RANK|auto[:N]")]
     #[serde(flatten)]
     rank: Option<StartRank>,
-    /// The adapters' scale is this over --rank, however many ranks are pruned [default: twice the rank]
+    /// Adapters are scaled by this divided by --rank, however many ranks are pruned [default: twice the rank]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_alpha: Option<f64>,
@@ -88,11 +88,12 @@ pub struct Options {
     #[arg(long, value_name = "P")]
     #[serde(skip_serializing_if = "Option::is_none")]
     dropout: Option<f64>,
-    /// Adapters of an ensemble [default: 5]
+    /// Number of adapters in an ensemble [default: 5]
     #[arg(long, value_name = "K")]
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<usize>,
-    /// Prior of the gates; weight-noise allows only molchanov [default: molchanov]
+    /// Prior of the gates: log-uniform with Molchanov's approximation (molchanov), empirical Bayes (eb), or a fixed Gaussian;
+    /// weight-noise allows only molchanov [default: molchanov]
     #[arg(long, value_name = "molchanov|eb|gaussian[:VARIANCE]")]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_prior: Option<KlPrior>,
@@ -100,11 +101,12 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_scale: Option<f64>,
-    /// KL multiplicity of a rank: 1, its number of parameters, or NUMBER times that [default: 5e-7 per training image]
+    /// Weight of a rank's KL (kappa): 1 (unit), its number of parameters (params), or NUMBER times that
+    /// [default: 5e-7 per training image]
     #[arg(long, value_name = "unit|params|NUMBER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_multiplicity: Option<KlMultiplicity>,
-    /// Train without KL for this many epochs, or this fraction of the run [default: 0.1]
+    /// Train without KL for this many epochs (3), or this fraction of the run (0.1) [default: 0.1]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_freeze: Option<Span>,
@@ -124,16 +126,16 @@ pub struct Options {
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_every: Option<Span>,
-    /// The basis in which ranks are cut: with svd and evidence they are turned before each cut, and alpha is set again from
-    /// training images in that basis [default: none; with --rank auto, evidence]
+    /// The basis in which ranks are cut: svd and evidence turn them into it before each cut, and set alpha anew there from
+    /// training images [default: none; with --rank auto, evidence]
     #[arg(long, value_parser = name::<PruneGauge>, value_name = "none|svd|evidence")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_gauge: Option<PruneGauge>,
-    /// Cut ranks with log alpha at or above this; has no place beside --rank auto [default: 0]
+    /// Cut ranks with log alpha at or above this; cannot be used with --rank auto [default: 0]
     #[arg(long, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
-    /// Ranks that every layer keeps [default: 0]
+    /// Ranks that every layer keeps at least [default: 0]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     min_rank: Option<usize>,
@@ -180,7 +182,7 @@ pub struct Options {
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     host_memory: Option<u64>,
-    /// [default: 1]
+    /// Seed of initial values, the order of images, augmentation and gates [default: 1]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
@@ -226,7 +228,7 @@ pub fn name<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, NameError> {
 fn bytes(text: &str) -> Result<u64, String> {
     let size = text.parse::<bytesize::ByteSize>();
     size.map(|size| size.as_u64())
-        .map_err(|_| "no size; write bytes, or a number with a unit, as in 500MB or 2GiB".into())
+        .map_err(|_| "not a size; write bytes, or a number with a unit, as in 500MB or 2GiB".into())
 }
 
 /// What a run reads, beside how it trains; both make up config.toml.

@@ -141,7 +141,7 @@ impl Bench {
         let most = GateFactors::most_images(&layout, labels);
         ensure!(
             wanted.is_none_or(|images| images.min(train.len()) <= most),
-            "--evidence-images: there is no memory for the gradients of so many images between {} ranks; take at most \
+            "--evidence-images: there is too little memory for the gradients of so many images and {} ranks; take at most \
              {most}",
             layout.total_rank()
         );

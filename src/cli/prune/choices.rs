@@ -43,7 +43,7 @@ impl Choices {
         let by_alpha = args.threshold.is_some() || args.by == Some(Order::Alpha);
         ensure!(
             !(mixed && args.gauge == Some(PruneGauge::None)),
-            "--gauge none: the gates of {} are mixed already, so its ranks have none of their own to be cut with; take \
+            "--gauge none: the gates of {} are mixed already, so its ranks have no gates of their own to go by; take \
              --gauge svd",
             run.dir.path().display()
         );
@@ -84,7 +84,7 @@ impl Choices {
         );
         ensure!(
             gauge == PruneGauge::Svd || by != Order::SingularValue,
-            "--by singular-value: ranks are singular directions in one basis alone; take --gauge svd, or --by \
+            "--by singular-value: ranks have singular values only in --gauge svd; take --gauge svd, or --by \
              magnitude"
         );
         let turned = gated && gauge != PruneGauge::None;
@@ -118,7 +118,7 @@ impl Choices {
         };
         ensure!(
             args.evidence_images.is_none() || choices.need_evidence(),
-            "--evidence-images: no training image is asked for a cut in --gauge {} by {}; leave it out, or take --by \
+            "--evidence-images: a cut in --gauge {} by {} uses no training images; leave it out, or take --by \
              evidence",
             gauge.name(),
             title(by)

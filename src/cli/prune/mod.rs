@@ -28,20 +28,20 @@ use super::train_options::name;
 pub struct PruneArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// The basis in which ranks are cut: the basis they were trained in (none), the singular directions of B A (svd), or
-    /// the basis in which the second moments on both sides, from a pass over training images, are diagonal (evidence).
-    /// Turning ranks changes no prediction, and a cut costs far less in the latter two [default: svd without gates,
-    /// evidence with them, none with --threshold or --by alpha]
+    /// The basis in which ranks are cut: the one they were trained in (none), the singular directions of B A (svd), or the
+    /// one in which the second moments of A x and of the gradient, from a pass over training images, are diagonal
+    /// (evidence). Turning ranks changes no prediction, and a cut costs far less in the latter two [default: svd without
+    /// gates, evidence with them, none with --threshold or --by alpha]
     #[arg(long, value_parser = name::<PruneGauge>, value_name = "none|svd|evidence")]
     gauge: Option<PruneGauge>,
-    /// What ranks are chosen by: alpha, magnitude, singular-value, evidence or evidence-per-scalar. First go the noisiest
-    /// gates, the smallest |a_i| |b_i|, the smallest singular values of B A, the least evidence from training images (the
-    /// curvature of the rank's gate), or the least evidence per parameter of the rank [default: evidence or singular
-    /// values, as the basis; in --gauge none log alpha, or magnitude without gates]
+    /// What ranks are chosen by: alpha, magnitude, singular-value, evidence or evidence-per-scalar. Cut first are the
+    /// noisiest gates, the smallest |a_i| |b_i|, the smallest singular values of B A, the least evidence from training
+    /// images (the curvature of the rank's gate), or the least evidence per parameter of the rank [default: evidence or
+    /// singular-value, as the basis; with --gauge none alpha, or magnitude without gates]
     #[arg(long, value_parser = name::<Order>, value_name = "WHAT")]
     by: Option<Order>,
-    /// What becomes of the gates when ranks are turned: they act on the remaining ranks as before, which makes these
-    /// dependent and is exact (mixed), one gate per rank again with alpha (1 + alpha) = kappa / evidence (refit), or only the
+    /// What becomes of the gates when ranks are turned: their exact effect on the remaining ranks is kept, with dependent
+    /// gates (mixed); each rank gets a gate of its own again, with alpha (1 + alpha) = kappa / evidence (refit); or only the
     /// mean weights are kept (mean) [default: mixed]
     #[arg(long, value_parser = name::<Posterior>, value_name = "mixed|refit|mean")]
     posterior: Option<Posterior>,
@@ -65,7 +65,7 @@ pub struct PruneArgs {
     /// Training images that the evidence is taken from, evenly spread [default: 2000, or all if there are fewer]
     #[arg(long, value_name = "N")]
     evidence_images: Option<usize>,
-    /// Ranks that every layer keeps, those that would be cut last
+    /// Ranks that every layer keeps at least, those that would be cut last
     #[arg(long, value_name = "N", default_value_t = 0)]
     min_rank: usize,
     /// Only report what would happen

@@ -35,10 +35,10 @@ pub struct ReproduceArgs {
     /// Do only every n-th run from the i-th on, as one of n jobs; `--merge` joins their results
     #[arg(long, value_name = "i/n", conflicts_with = "merge")]
     shard: Option<Shard>,
-    /// First copy the runs of these directories, which shards have written
+    /// First copy the runs in these directories, which --shard has written
     #[arg(long, value_name = "DIR", num_args = 1..)]
     merge: Vec<PathBuf>,
-    /// Time, score and report what is there, without training or predicting anything more
+    /// Only time, score and report the runs that are there; train and predict nothing more
     #[arg(long, conflicts_with = "shard")]
     score_only: bool,
 }

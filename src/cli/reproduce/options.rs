@@ -20,14 +20,15 @@ pub struct Arguments {
     /// The directory to write; an unfinished study in it is continued
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// `paper`: 224 pixels, 40 epochs, for a GPU; `desk`: some hours on two cores; `long`: the same with 20 epochs, a day;
-    /// `small`: 200, 500 and 2,000 training images, within an hour; `smoke`: some minutes [default: desk]
+    /// `paper`: 224 pixels, 40 epochs, for a GPU; `desk`: 10,000 training images, some hours on two cores; `long`: the
+    /// same with 20 epochs, a day or more; `small`: 200, 500 and 2,000 training images, about an hour; `smoke`: some
+    /// minutes, only to see that it works [default: desk]
     #[arg(long, value_name = "paper|desk|long|small|smoke", value_parser = scale)]
     scale: Option<Scale>,
     /// CIFAR-10 or another set, as `train --data` takes it [default: sample at scale smoke]
     #[arg(long, value_name = "D")]
     data: Option<Location>,
-    /// ResNet-18 weights in safetensors, torchvision's or timm's names [default: embedded]
+    /// The frozen ResNet-18: `embedded`, or a safetensors file with torchvision's or timm's names [default: embedded]
     #[arg(long, value_name = "F")]
     backbone: Option<Location>,
     /// Images unlike the training images, with a name for them, such as `fashion-mnist=D`; may be repeated

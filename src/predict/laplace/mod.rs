@@ -207,7 +207,7 @@ pub enum LaplaceError {
         "gates can be drawn with a posterior of the head alone, and {0} is another; take last-layer-full or last-layer-kron"
     )]
     GatesOfHead(&'static str),
-    #[error("{0} is no prior precision; it must be above 0 and finite")]
+    #[error("the prior precision is {0}; it must be above 0 and finite")]
     Precision(f64),
     #[error("a Laplace approximation needs {0}, at least one")]
     Nothing(&'static str),

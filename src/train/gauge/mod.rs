@@ -35,9 +35,9 @@ pub enum GaugeError {
          earlier adapter"
     )]
     NotFinite(String),
-    #[error("this basis, order or posterior needs training images, and none were gone through")]
+    #[error("this basis, order or posterior needs a pass over training images, and none was made")]
     NoEvidence,
-    #[error("ranks have singular values in the gauge `svd` alone")]
+    #[error("ranks have singular values only in the gauge `svd`")]
     NotSingular,
     #[error(
         "its config.toml lacks `kl-multiplicity`, by which a posterior is set anew; take `mixed` or `mean` for it"
