@@ -343,7 +343,7 @@ fn a_folder_beyond_the_memory_trains_as_it_does_within() {
             data.display()
         );
         let assert = train(&out, &options).assert().success();
-        assert.stdout(contains(says)).stdout(contains("GPU busy"));
+        assert.stdout(contains(says)).stdout(contains("busy"));
         weights(&out)
     };
     let within = run("within", "", "images on the GPU");
