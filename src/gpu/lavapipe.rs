@@ -15,8 +15,14 @@ pub type MesaVersion = (u32, u32);
 /// say.
 pub fn version() -> Option<MesaVersion> {
     let manifest = manifests().into_iter().find(|path| is_lavapipes(path))?;
-    let library = library(&manifest)?;
-    version_in(&fs::read(library).ok()?)
+    version_in(&read(&library(&manifest)?, 1 << 30)?)
+}
+
+/// A regular file of at most so many bytes: whatever else is named there may never end.
+fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
+    let found = fs::metadata(path).ok()?;
+    let sound = found.is_file() && found.len() <= most;
+    sound.then(|| fs::read(path).ok()).flatten()
 }
 
 fn is_lavapipes(manifest: &Path) -> bool {
@@ -62,7 +68,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// The library that a manifest names: by its path, by one from the manifest on, or by its name alone, which is then
 /// looked for beside the manifest's prefix (`/usr` of `/usr/share/vulkan/icd.d`).
 fn library(manifest: &Path) -> Option<PathBuf> {
-    let text: Value = serde_json::from_slice(&fs::read(manifest).ok()?).ok()?;
+    let text: Value = serde_json::from_slice(&read(manifest, 1 << 20)?).ok()?;
     let named = Path::new(text["ICD"]["library_path"].as_str()?);
     if named.components().count() > 1 {
         return Some(manifest.parent()?.join(named));
@@ -128,6 +134,8 @@ mod tests {
         }
         fs::write(&manifest, "no manifest").unwrap();
         assert_eq!(library(&manifest), None);
+        assert_eq!(read(Path::new("/dev/zero"), 1 << 20), None);
+        assert_eq!(read(&manifest, 3), None);
         assert!(is_lavapipes(&manifest) && !is_lavapipes(Path::new("radeon_icd.json")));
     }
 }
