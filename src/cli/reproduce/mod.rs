@@ -11,7 +11,7 @@ mod workshop;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bayeslora::formats::RunDir;
 use bayeslora::metrics::log_mean_exp;
 use bayeslora::report::{RESULTS_FILE, Report, Results};
@@ -57,6 +57,10 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
         }
         if folder.is_some() {
             output::text(&format!("\n{}", place.display()))?;
+            if args.score_only && !place.join("runs").exists() {
+                output::text("not begun: left out of the report")?;
+                continue;
+            }
         }
         let workshop = Workshop::open(context, options.clone(), place.clone(), settings)?;
         if !one_study(workshop, args)? {
@@ -70,6 +74,11 @@ pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
             "\nthis shard is done; `bayeslora reproduce --out DIR --merge {out} ...` joins it"
         ));
     }
+    ensure!(
+        !places.is_empty(),
+        "--score-only: there is nothing in {} yet; start the study without it",
+        options.out.display()
+    );
     let report = Report::read(&places)?;
     let bar = Bar::default();
     report.write_figures(|done, total| bar.show("drawing figures", done, total))?;
