@@ -409,7 +409,7 @@ fn ranks_go_in_the_order_asked_for() {
     assert_eq!(random(1), random(1));
     assert!((1..20).any(|seed| random(seed) != random(0)));
     for (by, part) in [
-        (Order::SingularValue, "`svd` alone"),
+        (Order::SingularValue, "only in the gauge `svd`"),
         (Order::Evidence, "training images"),
         (Order::EvidencePerScalar, "training images"),
     ] {
@@ -489,9 +489,11 @@ fn a_flipped_bit_in_what_a_study_reads_is_found() {
     assert!(found(place.read_note(&stored).map(drop)).contains("test.mean.json"));
     damage("cuts.json");
     assert!(found(place.read_cuts().map(drop)).contains("cuts.json"));
-    // Earlier versions kept no checksum of numbers.
-    std::fs::remove_file(place.run.join("predictions/test.mean.npy.sha256")).unwrap();
-    place.read(&stored).unwrap();
+    // Without its checksum a file says nothing.
+    std::fs::remove_file(place.run.join("predictions/test.trace.npy.sha256")).unwrap();
+    assert!(found(place.read_trace("test").map(drop)).contains("test.trace.npy.sha256"));
+    std::fs::remove_file(place.run.join("predictions/test.mean.json")).unwrap();
+    assert!(place.read_note(&stored).is_err());
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `laplace`: a Laplace approximation around a run's mean weights, and its scores on a test set.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::data::Dataset;
 use bayeslora::data::reuse::Part;
+use bayeslora::formats::LayerAdapter;
 use bayeslora::metrics::Predictions;
 use bayeslora::predict::laplace::{
     Fitted, Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure, Link, PriorPrecision, Wanted,
@@ -17,6 +18,9 @@ use super::run::{Run, RunArgs};
 use super::test_set::{ScoredOn, TestArgs};
 use super::train_options::name;
 use super::{eval, tables};
+
+/// Of the logits, unasked.
+const DRAWS: usize = 64;
 
 #[derive(Args)]
 pub struct LaplaceArgs {
@@ -41,9 +45,9 @@ pub struct LaplaceArgs {
     /// How the Gaussian of the linearised logits becomes probabilities
     #[arg(long, value_enum, default_value_t)]
     predictive: Predictive,
-    /// Draws of the logits, with --predictive mc
-    #[arg(long, value_name = "S", default_value_t = 64)]
-    samples: usize,
+    /// Draws of the logits, with --predictive mc [default: 64]
+    #[arg(long, value_name = "S")]
+    samples: Option<usize>,
     /// With a posterior of the head: average its predictive over this many draws of the adapter's gates, instead of the
     /// mean weights alone
     #[arg(long, value_name = "S")]
@@ -146,6 +150,11 @@ pub fn run(context: &Context, args: &LaplaceArgs) -> Result<()> {
 
 /// Refuses draws of gates that there are none of, or whose Jacobians the posterior would need.
 fn refuse_draws(args: &LaplaceArgs, run: &Run) -> Result<()> {
+    if let (Some(count), Predictive::Probit) = (args.samples, args.predictive) {
+        bail!(
+            "--samples is {count}, but nothing is drawn with --predictive probit; take --predictive mc, or leave it out"
+        );
+    }
     let Some(count) = args.gate_samples else {
         return Ok(());
     };
@@ -155,11 +164,12 @@ fn refuse_draws(args: &LaplaceArgs, run: &Run) -> Result<()> {
          last-layer-full or last-layer-kron",
         args.structure.name()
     );
-    let gated = run.config.method.gates().is_some();
+    let layers = run.adapter.layers.iter();
+    let ranks: usize = layers.clone().map(LayerAdapter::rank).sum();
     ensure!(
-        gated,
-        "--gate-samples is {count}, but the run was trained with --method {}, which has no gates to draw; leave it out",
-        run.config.method.name()
+        ranks > 0 && layers.clone().all(|layer| layer.log_alpha.is_some()),
+        "--gate-samples is {count}, but {} has no gates to draw; leave it out",
+        run.dir.path().display()
     );
     Ok(())
 }
@@ -171,7 +181,7 @@ fn config(args: &LaplaceArgs) -> LaplaceConfig {
     config.link = match args.predictive {
         Predictive::Probit => Link::Probit,
         Predictive::Mc => Link::MonteCarlo {
-            samples: args.samples,
+            samples: args.samples.unwrap_or(DRAWS),
             seed: args.seed,
         },
     };

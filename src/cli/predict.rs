@@ -35,7 +35,7 @@ pub struct PredictArgs {
     /// Seed of the samples
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Leave out images that cannot be decoded instead of stopping; they are named on standard error and in --json
+    /// Leave out images that cannot be decoded instead of stopping; the first are named on standard error, all in --json
     #[arg(long)]
     skip_bad_images: bool,
     /// Print one JSON object and nothing else

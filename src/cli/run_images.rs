@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::reuse::{FoundAgain, Part, ReuseError};
 use bayeslora::data::{Dataset, OpenOptions, Splits};
-use bayeslora::formats::{DataManifest, Digest, ManifestImages};
+use bayeslora::formats::{DataManifest, Digest, ManifestFile, ManifestImages};
 use bayeslora::model::Backbone;
 use bayeslora::train::TrainConfig;
 
@@ -241,20 +241,22 @@ pub fn check_backbone(recorded: &DataManifest, backbone: &Backbone) -> Result<()
 
 /// Whether two runs are trained, and were chosen, on the same images over the same backbone, wherever they lie.
 pub fn is_same(one: &DataManifest, other: &DataManifest) -> bool {
-    let same = |a: &ManifestImages, b: &ManifestImages| match (a, b) {
-        (ManifestImages::Files(a), ManifestImages::Files(b)) => {
-            let contents = |files: &[bayeslora::formats::ManifestFile]| -> Vec<_> {
-                files
-                    .iter()
-                    .map(|file| (file.content, file.label))
-                    .collect()
-            };
-            contents(a) == contents(b)
-        }
-        (a, b) => a == b,
-    };
     one.backbone_sha256 == other.backbone_sha256
         && one.classes == other.classes
-        && same(&one.train, &other.train)
-        && same(&one.validation, &other.validation)
+        && same_images(&one.train, &other.train)
+        && same_images(&one.validation, &other.validation)
+}
+
+/// The same contents with the same labels in the same order, wherever they lie.
+pub fn same_images(one: &ManifestImages, other: &ManifestImages) -> bool {
+    match (one, other) {
+        (ManifestImages::Files(one), ManifestImages::Files(other)) => {
+            let contents = |files: &[ManifestFile]| -> Vec<_> {
+                let each = files.iter();
+                each.map(|file| (file.content, file.label)).collect()
+            };
+            contents(one) == contents(other)
+        }
+        (one, other) => one == other,
+    }
 }

@@ -124,10 +124,10 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let run = match run {
         Some(run) => {
             restore(&run, subject, &gpu, &mut trainer)?;
-            let epochs = trainer.config().epochs;
-            if trainer.epochs_done() == epochs {
+            if trainer.is_finished() {
+                let (done, epochs) = (trainer.epochs_done(), trainer.config().epochs);
                 output::note(&format!(
-                    "note: this run is finished ({epochs}/{epochs} epochs); nothing is trained, the test images are scored again"
+                    "note: this run is finished ({done}/{epochs} epochs); nothing is trained, the test images are scored again"
                 ));
             }
             run

@@ -32,10 +32,10 @@ fn is_lavapipes(manifest: &Path) -> bool {
 
 /// Where the loader looks: the places that the user has named, else the system's.
 fn manifests() -> Vec<PathBuf> {
-    let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
+    let mut named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
         .into_iter()
-        .find_map(std::env::var_os);
-    if let Some(named) = named {
+        .filter_map(std::env::var_os);
+    if let Some(named) = named.find(|value| !value.is_empty()) {
         return std::env::split_paths(&named)
             .flat_map(|path| match path.is_dir() {
                 true => files(&path),

@@ -13,6 +13,12 @@ pub enum ReportError {
     #[error("cannot read `{path}`, which `bayeslora reproduce --out DIR` writes")]
     Read { path: PathBuf, source: io::Error },
 
+    /// What was scored has no number for something.
+    #[error(
+        "`{path}` was not written: a score is no finite number, so a file of the study must be damaged"
+    )]
+    NoNumber { path: PathBuf },
+
     /// The file is something else.
     #[error(
         "`{path}` does not hold the results of a study, as `bayeslora reproduce --out DIR` writes them"

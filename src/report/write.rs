@@ -35,6 +35,10 @@ impl Results {
     /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ReportError> {
         let text = checksum::json_line(&path.display().to_string(), self)?;
+        // A number that is none would be written as null, and no reader would take it.
+        serde_json::from_str::<Self>(&text).map_err(|_| ReportError::NoNumber {
+            path: path.to_owned(),
+        })?;
         Ok(write_atomic(path, text.as_bytes())?)
     }
 }

@@ -19,7 +19,7 @@ pub use cost::{Cost, StepCost};
 pub use cuts::{CUT_SHARES, CutLine, CutRecord, CutTo, SAMPLED_SHARE, cut_lines, cuts_to};
 pub use decay::decay_candidates;
 pub use kappa::{KAPPA_FACTORS, KappaBy, candidates, default_multiplicity, fewest_ranks, lowest};
-pub use place::{Place, Stored, StudyError};
+pub use place::{Place, Stored, StudyError, read_study, write_study};
 pub use posteriors::Fit;
 pub use records::{final_epoch, is_trained};
 pub use runs::{Ask, Chosen, Images, RunSpec, SAMPLES, candidates_of, runs};

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{CutLine, CutRecord, CutTo, Fit};
-use crate::formats::checksum;
+use crate::formats::checksum::{self, PUT_BACK};
 use crate::formats::npy::{NpyError, Probabilities, read_probabilities, write_npy};
-use crate::formats::{FormatError, write_atomic};
+use crate::formats::{FormatError, read_regular, write_atomic};
 
 /// Why a study's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,13 @@ pub enum StudyError {
         path: PathBuf,
         source: serde_json::Error,
     },
+    #[error("{} {what}; {MADE_AGAIN}", path.display())]
+    Fault { path: PathBuf, what: String },
+    #[error("cannot read {}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot write {}", path.display())]
     Write {
         path: PathBuf,
@@ -41,6 +49,29 @@ const MADE_AGAIN: &str = "delete it, and the same command makes it again";
 #[derive(Serialize, Deserialize)]
 struct Cuts {
     cuts: Vec<CutRecord>,
+}
+
+/// Keeps what a study is made of.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_study(file: &Path, options: &impl Serialize) -> Result<(), StudyError> {
+    Ok(checksum::write_json(file, options)?)
+}
+
+/// What [`write_study`] has kept. Earlier versions wrote no checksum.
+///
+/// # Errors
+/// It cannot be read, is damaged, or is something else.
+pub fn read_study<T: DeserializeOwned>(file: &Path) -> Result<T, StudyError> {
+    let json = |source| StudyError::Json {
+        path: file.to_owned(),
+        source,
+    };
+    let bytes = read_regular(file, 1 << 20).map_err(failed_to_read(file))?;
+    let object = serde_json::from_slice(&bytes).map_err(json)?;
+    let (content, _) = checksum::open_json(&file.display().to_string(), object, PUT_BACK)?;
+    serde_json::from_value(content.into()).map_err(json)
 }
 
 /// The directory of one run with one seed.
@@ -103,7 +134,7 @@ impl Place {
         self.run.join("predictions")
     }
 
-    fn file(&self, stored: &Stored) -> PathBuf {
+    pub(super) fn file(&self, stored: &Stored) -> PathBuf {
         let Stored { set, way } = stored;
         self.predictions().join(format!("{set}.{way}.npy"))
     }
@@ -184,16 +215,16 @@ impl Place {
         Ok(checksum::write_json(&self.note_file(stored), note)?)
     }
 
-    /// What was kept beside predictions; nothing where there is none.
+    /// What was kept beside predictions.
     ///
     /// # Errors
-    /// It is damaged.
+    /// It is not there, or damaged.
     pub fn read_note(&self, stored: &Stored) -> Result<Value, StudyError> {
-        let path = self.note_file(stored);
-        if !path.exists() {
-            return Ok(Value::Null);
-        }
-        Ok(checksum::read_json(&path, "a note", MADE_AGAIN)?)
+        Ok(checksum::read_json(
+            &self.note_file(stored),
+            "a note",
+            MADE_AGAIN,
+        )?)
     }
 
     /// # Errors
@@ -220,17 +251,22 @@ impl Place {
     }
 }
 
-/// Beside a file of numbers, as `sha256sum` writes it. Earlier versions wrote none.
+/// Beside a file of numbers, as `sha256sum` writes it.
 fn sum_file(path: &Path) -> PathBuf {
     path.with_extension("npy.sha256")
 }
 
 fn read(path: &Path) -> Result<Probabilities, StudyError> {
-    let sum = sum_file(path);
-    if sum.exists() {
-        checksum::check_line(path, &sum, MADE_AGAIN)?;
-    }
+    checksum::check_line(path, &sum_file(path), MADE_AGAIN)?;
     Ok(read_probabilities(path)?)
+}
+
+fn failed_to_read(path: &Path) -> impl Fn(std::io::Error) -> StudyError {
+    let path = path.to_owned();
+    move |source| StudyError::Read {
+        path: path.clone(),
+        source,
+    }
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> StudyError {

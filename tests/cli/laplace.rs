@@ -80,8 +80,12 @@ fn what_cannot_be_names_the_way_out() {
             "expected 1 to",
         ),
         (
+            "--structure last-layer-kron --samples 5",
+            "take --predictive mc",
+        ),
+        (
             "--structure last-layer-kron --gate-samples 8",
-            "--method lora, which has no gates to draw; leave it out",
+            "has no gates to draw; leave it out",
         ),
         (
             "--structure gates --prior-precision 1 --gate-samples 8",

@@ -7,6 +7,8 @@ use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
 
+use crate::program::bayeslora;
+
 #[track_caller]
 fn refuses(out: &Path, options: &str, parts: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
@@ -35,7 +37,7 @@ fn bad_input_is_named() {
     );
     refuses(
         &out,
-        "--scale small --data sample --unfamiliar noise=sample",
+        "--scale small --data sample --unfamiliar odd=sample",
         &["--unfamiliar has no place at --scale small"],
     );
     refuses(&out, "--scale smoke --shard 3/2", &["expected i/n"]);
@@ -43,6 +45,21 @@ fn bad_input_is_named() {
         &out,
         "--scale smoke --unfamiliar here",
         &["expected NAME=D"],
+    );
+    refuses(
+        &out,
+        "--scale smoke --unfamiliar test=sample",
+        &["`test` names images of the study's own"],
+    );
+    refuses(
+        &out,
+        "--scale smoke --unfamiliar ../odd=sample",
+        &["files are named by it"],
+    );
+    refuses(
+        &out,
+        "--scale smoke --unfamiliar odd=sample --unfamiliar odd=photos",
+        &["--unfamiliar odd: two sets have this name"],
     );
     refuses(
         &out,
@@ -78,9 +95,43 @@ fn a_study_keeps_its_options() {
     fs::write(directory.path().join("study.json"), kept).unwrap();
     let parts = ["--scale is desk", "was started with smoke", "leave it out"];
     refuses(directory.path(), "--scale desk", &parts);
+    let study = directory.path().join("study.json");
+    assert_eq!(fs::read_to_string(&study).unwrap(), kept);
+    let changed = kept.replace(" }", r#", "sha256": "00" }"#);
+    fs::write(&study, changed).unwrap();
+    refuses(directory.path(), "", &["study.json", "checksum"]);
+}
+
+/// Predictions are held against the labels of the images that they were made of.
+#[test]
+fn a_study_knows_its_images() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path();
+    let study = |more: &str| {
+        let text = format!(
+            r#"{{ "scale": "smoke", "data": "sample", "backbone": "embedded", "unfamiliar": [] {more} }}"#
+        );
+        fs::write(out.join("study.json"), text).unwrap();
+    };
+    study("");
+    let run = out.join("runs/bayeslora-r4-kappa-unit/seed-1");
+    bayeslora(
+        "train --data sample --limit-train 30 --limit-test 10 --rank 2 --targets layer4.1 --resolution 32 --epochs 1 \
+         --validation 0.3",
+    )
+    .arg("--out")
+    .arg(&run)
+    .assert()
+    .success();
+    let parts = ["--data sample", "seed-1", "other images", "--out"];
+    refuses(out, "--score-only", &parts);
+    refuses(out, "", &parts);
+    // Nor are the predictions of one unfamiliar set taken for another's.
+    let content = r#", "unfamiliar_contents": { "odd": "00112233445566778899aabbccddeeff" }"#;
+    study(content);
     refuses(
-        directory.path(),
-        "--data photos",
-        &["--data is photos", "sample"],
+        out,
+        "--unfamiliar odd=sample",
+        &["--unfamiliar odd", "give them another name"],
     );
 }

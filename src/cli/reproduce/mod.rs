@@ -95,10 +95,12 @@ fn one_study(mut workshop: Workshop, args: &ReproduceArgs) -> Result<bool> {
     let all = Shard::ALL;
     // Every shard needs the answer, and the same seeds give every shard the same one.
     let candidates = candidates_of(&settings, workshop.train_images());
+    workshop.check_images(&candidates)?;
     if !args.score_only && !workshop.work_through(&candidates, all)? {
         return Ok(false);
     }
     let decays = decay_candidates(&settings);
+    workshop.check_images(&decays)?;
     if !args.score_only && !workshop.work_through(&decays, all)? {
         return Ok(false);
     }
@@ -115,6 +117,7 @@ fn one_study(mut workshop: Workshop, args: &ReproduceArgs) -> Result<bool> {
         chosen.rank_per_layer
     ))?;
     let runs = runs(&settings, &chosen);
+    workshop.check_images(&runs)?;
     let shard = args.shard.unwrap_or(all);
     if !args.score_only && !workshop.work_through(&runs, shard)? {
         return Ok(false);

@@ -1,13 +1,15 @@
 //! What a study is made of, kept in `study.json` so that the directory alone is enough to go on.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::formats::{LOCK, Lock, write_atomic};
-use bayeslora::study::Scale;
+use bayeslora::data::Dataset;
+use bayeslora::formats::{Digest, LOCK, Lock};
+use bayeslora::study::{Scale, read_study, write_study};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap_lex::OsStrExt as _;
@@ -47,6 +49,16 @@ fn scale(text: &str) -> Result<Scale, String> {
     }
 }
 
+/// What the study's own sets are called.
+const RESERVED: [&str; 6] = [
+    "validation",
+    "test",
+    "known-test",
+    "held-out-classes",
+    "corrupted",
+    "noise",
+];
+
 /// A set of images with a name for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Named {
@@ -60,10 +72,24 @@ impl Named {
             .split_once("=")
             .map(|(name, data)| (name.to_str(), data))
         {
-            Some((Some(name), data)) if !name.is_empty() && !data.is_empty() => Ok(Self {
-                name: name.into(),
-                data: data.into(),
-            }),
+            Some((Some(name), data)) if !name.is_empty() && !data.is_empty() => {
+                let plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+                if name.starts_with('.') || !name.chars().all(plain) {
+                    return Err(
+                        "a name has letters, digits, `-`, `_` and `.`: files are named by it"
+                            .into(),
+                    );
+                }
+                if RESERVED.contains(&name) {
+                    return Err(format!(
+                        "`{name}` names images of the study's own; take another name"
+                    ));
+                }
+                Ok(Self {
+                    name: name.into(),
+                    data: data.into(),
+                })
+            }
             _ => Err("expected NAME=D, as in fashion-mnist=data/fashion".into()),
         }
     }
@@ -111,6 +137,9 @@ pub struct Options {
     pub data: Location,
     pub backbone: Location,
     pub unfamiliar: Vec<Named>,
+    /// The content of every unfamiliar set that there are predictions of, by its name.
+    #[serde(default)]
+    pub unfamiliar_contents: BTreeMap<String, Digest>,
 }
 
 const FILE: &str = "study.json";
@@ -120,7 +149,8 @@ impl Options {
     /// change; only the unfamiliar sets may become others. The directory is locked.
     pub fn settle(args: &Arguments) -> Result<(Self, Lock)> {
         let file = args.out.join(FILE);
-        let options = match file.exists() {
+        let is_known = file.exists();
+        let options = match is_known {
             true => Self::known(args, &file)?,
             false => Self::fresh(args)?,
         };
@@ -128,11 +158,44 @@ impl Options {
             options.scale != Scale::Small || options.unfamiliar.is_empty(),
             "--unfamiliar has no place at --scale small, which asks about no other images; leave it out, or take --scale desk"
         );
+        for (number, one) in options.unfamiliar.iter().enumerate() {
+            ensure!(
+                options.unfamiliar[..number]
+                    .iter()
+                    .all(|other| other.name != one.name),
+                "--unfamiliar {}: two sets have this name; give one of them another",
+                one.name
+            );
+        }
         fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
         let lock = Lock::take(&args.out).context("--out")?;
-        let text = serde_json::to_string_pretty(&options)? + "\n";
-        write_atomic(&file, text.as_bytes())?;
+        // Another place of the images is kept once they are known to be the same.
+        if !is_known {
+            options.keep()?;
+        }
         Ok((options, lock))
+    }
+
+    /// Writes them beside the runs.
+    pub fn keep(&self) -> Result<()> {
+        Ok(write_study(&self.out.join(FILE), self)?)
+    }
+
+    /// Refuses an unfamiliar set that is not the one that there may be predictions of.
+    pub fn know(&mut self, sets: &[(String, Dataset)]) -> Result<()> {
+        for (name, set) in sets {
+            let content = Digest::of(&serde_json::to_vec(&set.listed())?);
+            let known = *self
+                .unfamiliar_contents
+                .entry(name.clone())
+                .or_insert(content);
+            ensure!(
+                known == content,
+                "--unfamiliar {name}: these are not the images that the study has asked about under this name; give \
+                 them another name"
+            );
+        }
+        Ok(())
     }
 
     fn fresh(args: &Arguments) -> Result<Self> {
@@ -163,37 +226,57 @@ impl Options {
         Ok(Self {
             out: args.out.clone(),
             scale,
-            data,
-            backbone: args.backbone.clone().unwrap_or_else(|| "embedded".into()),
-            unfamiliar: args.unfamiliar.clone(),
+            data: absolute(&data)?,
+            backbone: match &args.backbone {
+                Some(backbone) => absolute(backbone)?,
+                None => "embedded".into(),
+            },
+            unfamiliar: all_absolute(&args.unfamiliar)?,
+            unfamiliar_contents: BTreeMap::new(),
         })
     }
 
     fn known(args: &Arguments, file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        let mut options: Self =
-            serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+        let mut options: Self = read_study(file)?;
         options.out = args.out.clone();
-        let scale = args.scale.map(|scale| scale.name().into());
-        let pairs = [
-            ("scale", scale, &options.scale.name().into()),
-            ("data", args.data.clone(), &options.data),
-            ("backbone", args.backbone.clone(), &options.backbone),
-        ];
-        for (option, given, kept) in pairs {
-            if let Some(given) = given
-                && given != *kept
-            {
-                bail!(
-                    "--{option} is {given}, the study in {} was started with {kept}; leave it out to \
-                     go on",
-                    args.out.display()
-                );
-            }
+        if let Some(given) = args.scale
+            && given != options.scale
+        {
+            bail!(
+                "--scale is {}, the study in {} was started with {}; leave it out to go on",
+                given.name(),
+                args.out.display(),
+                options.scale.name()
+            );
+        }
+        // They may have moved: what the runs have recorded tells whether they are the same.
+        if let Some(data) = &args.data {
+            options.data = absolute(data)?;
+        }
+        if let Some(backbone) = &args.backbone {
+            options.backbone = absolute(backbone)?;
         }
         if !args.unfamiliar.is_empty() {
-            options.unfamiliar = args.unfamiliar.clone();
+            options.unfamiliar = all_absolute(&args.unfamiliar)?;
         }
         Ok(options)
     }
+}
+
+/// The same from any directory; words stay.
+fn absolute(place: &Location) -> Result<Location> {
+    match *place == *"sample" || *place == *"embedded" {
+        true => Ok(place.clone()),
+        false => Ok(place.absolute()?),
+    }
+}
+
+fn all_absolute(sets: &[Named]) -> Result<Vec<Named>> {
+    let set = |named: &Named| {
+        Ok(Named {
+            name: named.name.clone(),
+            data: absolute(&named.data)?,
+        })
+    };
+    sets.iter().map(set).collect()
 }

@@ -3,19 +3,21 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bayeslora::data::Dataset;
+use bayeslora::formats::{DataManifest, RunDir, printable};
 use bayeslora::gpu::Gpu;
 use bayeslora::model::{Backbone, PLAIN_VIEW};
 use bayeslora::predict::{Budget, Predictor, Source};
 use bayeslora::report::Study;
-use bayeslora::study::{RunSpec, Settings};
+use bayeslora::study::{Place, RunSpec, Settings};
 use bayeslora::train::{Prepared, prepare};
 
 use super::options::{Named, Options};
 use super::sets::{self, Part, Sets};
 use crate::cli::context::{self, Bar, Context};
-use crate::cli::run_images::split;
+use crate::cli::location::Location;
+use crate::cli::run_images::{self, split};
 
 /// Host memory for the features of all sets, in bytes.
 const FEATURES: u64 = 6 << 30;
@@ -38,13 +40,14 @@ pub struct Workshop<'a> {
 impl<'a> Workshop<'a> {
     pub fn open(
         context: &'a Context,
-        options: Options,
+        mut options: Options,
         out: PathBuf,
         settings: Settings,
     ) -> Result<Self> {
         let gpu = context.tuned_gpu()?;
         let backbone = context::backbone(&options.backbone)?;
         let sets = Sets::open(&options, &settings)?;
+        options.know(&sets.unfamiliar)?;
         Ok(Self {
             context,
             options,
@@ -100,15 +103,16 @@ impl<'a> Workshop<'a> {
             unfamiliar,
             ..
         } = &self.options;
+        let [data, backbone] = [data, backbone].map(seen_from_here);
         let mut command = format!(
             "bayeslora reproduce --out DIR --scale {} --data {data}",
             scale.name()
         );
-        if *backbone != *"embedded" {
+        if backbone != "embedded" {
             command += &format!(" --backbone {backbone}");
         }
         for Named { name, data } in unfamiliar {
-            command += &format!(" --unfamiliar {name}={data}");
+            command += &format!(" --unfamiliar {name}={}", seen_from_here(data));
         }
         let all = &self.sets.all;
         Study {
@@ -117,8 +121,8 @@ impl<'a> Workshop<'a> {
             program: format!("bayeslora {}", env!("CARGO_PKG_VERSION")),
             environments: Vec::new(),
             date: today(),
-            backbone: backbone.to_string(),
-            data: data.to_string(),
+            backbone,
+            data,
             classes: all.train.classes.to_vec(),
             train_images: self.train_images(),
             validation_images,
@@ -199,6 +203,51 @@ impl Workshop<'_> {
         Ok(source)
     }
 
+    /// Refuses runs on other images or another backbone: what they have predicted would be held against labels that are
+    /// not its own. Else the places of the images are kept, which may be new.
+    pub fn check_images(&self, specs: &[RunSpec]) -> Result<()> {
+        self.find_other_images(specs)?;
+        self.options.keep()
+    }
+
+    fn find_other_images(&self, specs: &[RunSpec]) -> Result<()> {
+        for spec in specs {
+            let mut now = None;
+            for seed in 1..=spec.seeds {
+                let place = Place::new(self.out(), &spec.name, seed).run;
+                if !place.join("config.toml").exists() {
+                    continue;
+                }
+                let recorded = RunDir::open(&place)?.read_data()?;
+                let recorded = run_images::required(recorded.as_ref(), &place)?;
+                let now = match &now {
+                    Some(now) => now,
+                    None => now.insert(self.record(spec)?),
+                };
+                ensure!(
+                    run_images::is_same(recorded, now)
+                        && run_images::same_images(&recorded.test, &now.test),
+                    "--data {}, --backbone {}: {} was trained or is to be tested on other images, or over another \
+                     backbone; put back what was there, or give another directory with --out",
+                    self.options.data,
+                    self.options.backbone,
+                    place.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What a run keeps of its images.
+    fn record(&self, spec: &RunSpec) -> Result<DataManifest> {
+        let part = self.part(spec);
+        let (train, validation) = split(&part.train, &spec.config)?;
+        let sets = (&train, validation.as_ref());
+        let mut data = run_images::record(&part.name, sets, &part.inputs, &self.backbone);
+        data.test = part.test.listed();
+        Ok(data)
+    }
+
     /// Training images, validation taken off.
     pub fn train_images(&self) -> usize {
         let images = self.sets.all.train.len() as f64;
@@ -211,6 +260,13 @@ impl Workshop<'_> {
         let validation = validation.context("the study has no validation images")?;
         Ok(validation.labels)
     }
+}
+
+/// A place below the current directory without the way to that, which is nobody's business.
+fn seen_from_here(place: &Location) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path: &Path = place.as_ref();
+    printable(path.strip_prefix(here).unwrap_or(path).display())
 }
 
 /// The date in UTC, `2026-11-24`.

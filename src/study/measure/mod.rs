@@ -160,10 +160,21 @@ impl<'a> Material<'a> {
         labels: &[u32],
     ) -> Result<Option<Answers>, StudyError> {
         let place = Place::new(self.out, &spec.name, seed);
-        match place.has(stored) {
-            true => Ok(Some(Answers::new(&place.read(stored)?, labels)?)),
-            false => Ok(None),
+        if !place.has(stored) {
+            return Ok(None);
         }
+        let found = place.read(stored)?;
+        if found.examples > labels.len() {
+            return Err(StudyError::Fault {
+                path: place.file(stored),
+                what: format!(
+                    "has answers on {} images, and there are {}",
+                    found.examples,
+                    labels.len()
+                ),
+            });
+        }
+        Ok(Some(Answers::new(&found, labels)?))
     }
 
     /// Of all seeds that are there.

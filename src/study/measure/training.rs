@@ -7,7 +7,7 @@ use super::scores::{over_seeds, short_scores};
 use crate::formats::{Adapter, RunDir};
 use crate::report::{DecayPoint, EpochPoint, KappaPoint, PruneRecord, Row, Study};
 use crate::study::runs::SAMPLES;
-use crate::study::{Cost, CutTo, Place, RunSpec, Stored, StudyError, final_epoch};
+use crate::study::{Cost, CutTo, Place, RunSpec, Stored, StudyError, final_epoch, is_trained};
 use crate::train::Method;
 
 /// Adds what training a row took and left.
@@ -119,7 +119,18 @@ fn number(record: &Value, name: &str) -> f64 {
 /// The records of a run's epochs.
 fn epochs(material: &Material, spec: &RunSpec, seed: u64) -> Result<Vec<Value>, StudyError> {
     let place = Place::new(material.out, &spec.name, seed);
-    Ok(RunDir::open(&place.run)?.read_metrics()?)
+    let epochs = RunDir::open(&place.run)?.read_metrics()?;
+    if !is_trained(&spec.config, &epochs) {
+        return Err(StudyError::Fault {
+            path: place.run,
+            what: format!(
+                "has the records of {} epochs of {}, though it was predicted with",
+                epochs.len(),
+                spec.config.epochs
+            ),
+        });
+    }
+    Ok(epochs)
 }
 
 /// Every cut of every gated run on all classes.
