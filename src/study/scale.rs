@@ -18,7 +18,7 @@ pub enum Scale {
     Desk,
     /// As desk, trained four times as long, where plain LoRA overfits: about a day of two processor cores.
     Long,
-    /// A study each for a few hundred to two thousand training images, as somebody's own photographs are: about an hour of
+    /// A study each for a few hundred to two thousand training images, as somebody's own photographs are: some hours of
     /// two processor cores.
     Small,
     /// Some minutes: whether everything works, nothing to conclude from.

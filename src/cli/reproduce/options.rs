@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// `paper`: 224 pixels, 40 epochs, for a GPU; `desk`: 10,000 training images, some hours on two cores; `long`: the
-    /// same with 20 epochs, a day or more; `small`: 200, 500 and 2,000 training images, about an hour; `smoke`: some
+    /// same with 20 epochs, a day or more; `small`: 200, 500 and 2,000 training images, some hours; `smoke`: some
     /// minutes, only to see that it works [default: desk]
     #[arg(long, value_name = "paper|desk|long|small|smoke", value_parser = scale)]
     scale: Option<Scale>,
