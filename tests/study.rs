@@ -492,6 +492,10 @@ fn a_flipped_bit_in_what_a_study_reads_is_found() {
     // Without its checksum a file says nothing.
     std::fs::remove_file(place.run.join("predictions/test.trace.npy.sha256")).unwrap();
     assert!(found(place.read_trace("test").map(drop)).contains("test.trace.npy.sha256"));
+    // So it is made again.
+    assert!(place.has(&stored) && !place.has_trace("test"));
+    std::fs::remove_file(place.run.join("predictions/test.mean.npy.sha256")).unwrap();
+    assert!(!place.has(&stored));
     std::fs::remove_file(place.run.join("predictions/test.mean.json")).unwrap();
     assert!(place.read_note(&stored).is_err());
 }

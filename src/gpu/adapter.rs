@@ -197,7 +197,7 @@ pub fn prepare_environment() {
     #[cfg(target_arch = "x86_64")]
     if std::env::var_os(VECTOR_WIDTH).is_none()
         && std::is_x86_feature_detected!("avx512f")
-        && lavapipe::version().is_some_and(|(major, _)| major <= 22)
+        && lavapipe::newest_version().is_some_and(|(major, _)| major <= 22)
     {
         set(VECTOR_WIDTH, "512");
     }

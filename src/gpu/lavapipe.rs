@@ -1,7 +1,7 @@
 //! Which version of Mesa's software Vulkan driver will be loaded, before it is: what it reads from the environment
 //! must be chosen by then.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,16 @@ use serde_json::Value;
 /// Major and minor version, as in 22.3.
 pub type MesaVersion = (u32, u32);
 
-/// The version of the driver whose manifest the Vulkan loader finds first; `None` where none is found, or it does not
-/// say.
-pub fn version() -> Option<MesaVersion> {
-    let manifest = manifests().into_iter().find(|path| is_lavapipes(path))?;
-    version_in(&read(&library(&manifest)?, 1 << 30)?)
+/// The newest version among the drivers whose manifests the Vulkan loader finds; `None` where there is none, or one does
+/// not tell its version.
+pub fn newest_version() -> Option<MesaVersion> {
+    let manifests = manifests().into_iter().filter(|path| is_lavapipes(path));
+    let versions: Option<Vec<_>> = manifests.map(|path| version(&path)).collect();
+    versions?.into_iter().max()
+}
+
+fn version(manifest: &Path) -> Option<MesaVersion> {
+    version_in(&read(&library(manifest)?, 1 << 30)?)
 }
 
 /// A regular file of at most so many bytes: whatever else is named there may never end.
@@ -30,34 +35,34 @@ fn is_lavapipes(manifest: &Path) -> bool {
     name.is_some_and(|name| name.starts_with("lvp_icd") && name.ends_with(".json"))
 }
 
-/// Where the loader looks: the places that the user has named, else the system's.
+/// Where the loader looks: the places that the user has named, else the user's own and the system's.
 fn manifests() -> Vec<PathBuf> {
-    let mut named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
-        .into_iter()
-        .filter_map(std::env::var_os);
-    if let Some(named) = named.find(|value| !value.is_empty()) {
-        return std::env::split_paths(&named)
-            .flat_map(|path| match path.is_dir() {
-                true => files(&path),
-                false => vec![path],
-            })
-            .collect();
-    }
-    let or = |name: &str, default: &str| {
-        let value = std::env::var_os(name).filter(|value| !value.is_empty());
-        value.unwrap_or_else(|| default.into())
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let split = |paths: OsString| std::env::split_paths(&paths).collect::<Vec<_>>();
+    let named = set("VK_DRIVER_FILES").or_else(|| set("VK_ICD_FILENAMES"));
+    let places = match named {
+        Some(named) => split(named),
+        None => {
+            let home = |below: &str| set("HOME").map(|home| Path::new(&home).join(below).into());
+            let bases = [
+                set("XDG_CONFIG_HOME").or_else(|| home(".config")),
+                set("XDG_CONFIG_DIRS").or_else(|| Some("/etc/xdg".into())),
+                Some("/etc".into()),
+                set("XDG_DATA_HOME").or_else(|| home(".local/share")),
+                set("XDG_DATA_DIRS").or_else(|| Some("/usr/local/share:/usr/share".into())),
+            ];
+            let bases = bases.into_iter().flatten().flat_map(split);
+            let added = set("VK_ADD_DRIVER_FILES").into_iter().flat_map(split);
+            added
+                .chain(bases.map(|base| base.join("vulkan/icd.d")))
+                .collect()
+        }
     };
-    let bases = [
-        or("XDG_CONFIG_DIRS", "/etc/xdg"),
-        "/etc".into(),
-        or("XDG_DATA_DIRS", "/usr/local/share:/usr/share"),
-    ];
-    let bases = bases
-        .iter()
-        .flat_map(|list| std::env::split_paths(list).collect::<Vec<_>>());
-    bases
-        .flat_map(|base| files(&base.join("vulkan/icd.d")))
-        .collect()
+    let in_it = |place: PathBuf| match place.is_file() {
+        true => vec![place],
+        false => files(&place),
+    };
+    places.into_iter().flat_map(in_it).collect()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

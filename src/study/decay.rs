@@ -2,7 +2,6 @@
 
 use super::Settings;
 use super::runs::{Images, RunSpec, lora, mean};
-use crate::train::TrainConfig;
 
 /// The runs that weight decay is chosen by: one seed, validation images alone. The default of `train` is the study's own
 /// LoRA.
@@ -23,13 +22,6 @@ pub fn with_decay(settings: &Settings, decay: f64) -> RunSpec {
     if decay == plain.config.weight_decay {
         return plain;
     }
-    RunSpec {
-        name: format!("{}-decay-{decay}", plain.name),
-        title: format!("{}, weight decay {decay}", plain.title),
-        config: TrainConfig {
-            weight_decay: decay,
-            ..plain.config
-        },
-        ..plain
-    }
+    let [name, title] = [format!("-decay-{decay}"), format!(", weight decay {decay}")];
+    plain.varied(&name, &title, |config| config.weight_decay = decay)
 }

@@ -172,12 +172,13 @@ impl Place {
         Ok(Some(cuts))
     }
 
+    /// Whether these predictions are there with their checksum, without which they are made again.
     pub fn has(&self, stored: &Stored) -> bool {
-        self.file(stored).exists()
+        is_whole(&self.file(stored))
     }
 
     pub fn has_trace(&self, set: &str) -> bool {
-        self.trace_file(set).exists()
+        is_whole(&self.trace_file(set))
     }
 
     /// Log probabilities, `[samples, n, classes]`.
@@ -249,6 +250,10 @@ impl Place {
         write_atomic(&sum_file(path), checksum::line(path, &bytes).as_bytes())?;
         fs::rename(&partial, path).map_err(failed(path))
     }
+}
+
+fn is_whole(path: &Path) -> bool {
+    path.exists() && sum_file(path).exists()
 }
 
 /// Beside a file of numbers, as `sha256sum` writes it.

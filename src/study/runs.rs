@@ -292,27 +292,28 @@ fn bayeslora(settings: &Settings, rank: usize, kappa: KlMultiplicity) -> RunSpec
 
 /// The same with `--rank auto`.
 fn automatic(spec: RunSpec) -> RunSpec {
-    RunSpec {
-        name: format!("{}-auto", spec.name),
-        title: format!("{} auto", spec.title),
-        config: TrainConfig {
-            auto_rank: true,
-            ..spec.config
-        },
-        ..spec
-    }
+    spec.varied("-auto", " auto", |config| config.auto_rank = true)
 }
 
 /// The same with early stopping.
 fn stopping(spec: RunSpec, patience: usize) -> RunSpec {
-    RunSpec {
-        name: format!("{}-early-stopping", spec.name),
-        title: format!("{}, early stopping", spec.title),
-        config: TrainConfig {
-            patience: Some(patience),
-            ..spec.config
-        },
-        ..spec
+    spec.varied("-early-stopping", ", early stopping", |config| {
+        config.patience = Some(patience);
+    })
+}
+
+impl RunSpec {
+    /// Another run with one option changed, which its directory and its title say at their ends.
+    pub(super) fn varied(
+        mut self,
+        name: &str,
+        title: &str,
+        change: impl FnOnce(&mut TrainConfig),
+    ) -> Self {
+        self.name += name;
+        self.title += title;
+        change(&mut self.config);
+        self
     }
 }
 

@@ -71,7 +71,7 @@ fn bad_input_is_named() {
     refuses(
         &out,
         &format!("--scale smoke --merge {}", none.display()),
-        &["no runs in it"],
+        &["no study in it"],
     );
 }
 
@@ -134,4 +134,16 @@ fn a_study_knows_its_images() {
         "--unfamiliar odd=sample",
         &["--unfamiliar odd", "give them another name"],
     );
+    let other = directory.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let merge = format!("--merge {}", other.display());
+    let theirs = fs::read_to_string(out.join("study.json")).unwrap();
+    fs::write(
+        other.join("study.json"),
+        theirs.replace("00112233", "ffffffff"),
+    )
+    .unwrap();
+    refuses(out, &merge, &["--merge", "set odd has other images"]);
+    fs::write(other.join("study.json"), theirs.replace("smoke", "desk")).unwrap();
+    refuses(out, &merge, &["of scale desk", "of scale smoke"]);
 }

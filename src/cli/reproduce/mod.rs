@@ -44,7 +44,10 @@ pub struct ReproduceArgs {
 }
 
 pub fn run(context: &Context, args: &ReproduceArgs) -> Result<()> {
-    let (options, _lock) = Options::settle(&args.options)?;
+    let (mut options, _lock) = Options::settle(&args.options)?;
+    for other in &args.merge {
+        options.join(other)?;
+    }
     let mut places = Vec::new();
     for (folder, settings) in options.scale.parts() {
         let within = |place: &Path| match &folder {

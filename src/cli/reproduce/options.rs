@@ -181,6 +181,37 @@ impl Options {
         Ok(write_study(&self.out.join(FILE), self)?)
     }
 
+    /// Refuses to join a study of another scale, or one that has asked about other images under the same name.
+    pub fn join(&mut self, other: &Path) -> Result<()> {
+        let file = other.join(FILE);
+        ensure!(
+            file.exists(),
+            "--merge {}: no study in it; expected what `reproduce --shard` has written",
+            other.display()
+        );
+        let theirs: Self =
+            read_study(&file).with_context(|| format!("--merge {}", other.display()))?;
+        ensure!(
+            theirs.scale == self.scale,
+            "--merge {}: a study of scale {}, and this one is of scale {}",
+            other.display(),
+            theirs.scale.name(),
+            self.scale.name()
+        );
+        for (name, content) in theirs.unfamiliar_contents {
+            let known = *self
+                .unfamiliar_contents
+                .entry(name.clone())
+                .or_insert(content);
+            ensure!(
+                known == content,
+                "--merge {}: its unfamiliar set {name} has other images than this study's",
+                other.display()
+            );
+        }
+        Ok(())
+    }
+
     /// Refuses an unfamiliar set that is not the one that there may be predictions of.
     pub fn know(&mut self, sets: &[(String, Dataset)]) -> Result<()> {
         for (name, set) in sets {

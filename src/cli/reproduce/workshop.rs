@@ -206,13 +206,9 @@ impl Workshop<'_> {
     /// Refuses runs on other images or another backbone: what they have predicted would be held against labels that are
     /// not its own. Else the places of the images are kept, which may be new.
     pub fn check_images(&self, specs: &[RunSpec]) -> Result<()> {
-        self.find_other_images(specs)?;
-        self.options.keep()
-    }
-
-    fn find_other_images(&self, specs: &[RunSpec]) -> Result<()> {
+        // With all classes and without two, as `part` has them: one split for all runs.
+        let mut now = [None, None];
         for spec in specs {
-            let mut now = None;
             for seed in 1..=spec.seeds {
                 let place = Place::new(self.out(), &spec.name, seed).run;
                 if !place.join("config.toml").exists() {
@@ -220,9 +216,9 @@ impl Workshop<'_> {
                 }
                 let recorded = RunDir::open(&place)?.read_data()?;
                 let recorded = run_images::required(recorded.as_ref(), &place)?;
-                let now = match &now {
+                let now = match &mut now[usize::from(spec.without_classes)] {
                     Some(now) => now,
-                    None => now.insert(self.record(spec)?),
+                    none => none.insert(self.record(spec)?),
                 };
                 ensure!(
                     run_images::is_same(recorded, now)
@@ -235,7 +231,7 @@ impl Workshop<'_> {
                 );
             }
         }
-        Ok(())
+        self.options.keep()
     }
 
     /// What a run keeps of its images.
