@@ -199,12 +199,8 @@ impl Options {
             self.scale.name()
         );
         for (name, content) in theirs.unfamiliar_contents {
-            let known = *self
-                .unfamiliar_contents
-                .entry(name.clone())
-                .or_insert(content);
             ensure!(
-                known == content,
+                self.is_known_as(&name, content),
                 "--merge {}: its unfamiliar set {name} has other images than this study's",
                 other.display()
             );
@@ -216,17 +212,19 @@ impl Options {
     pub fn know(&mut self, sets: &[(String, Dataset)]) -> Result<()> {
         for (name, set) in sets {
             let content = Digest::of(&serde_json::to_vec(&set.listed())?);
-            let known = *self
-                .unfamiliar_contents
-                .entry(name.clone())
-                .or_insert(content);
             ensure!(
-                known == content,
+                self.is_known_as(name, content),
                 "--unfamiliar {name}: these are not the images that the study has asked about under this name; give \
                  them another name"
             );
         }
         Ok(())
+    }
+
+    /// Whether the unfamiliar set of this name has this content; a new name takes it.
+    fn is_known_as(&mut self, name: &str, content: Digest) -> bool {
+        let known = self.unfamiliar_contents.entry(name.to_owned());
+        *known.or_insert(content) == content
     }
 
     fn fresh(args: &Arguments) -> Result<Self> {
