@@ -37,7 +37,6 @@ const RANGES: &[(&str, Range)] = &[
             high: 10_000,
         },
     ),
-    ("plan rank", Whole { low: 0, high: RANK }),
     (
         "predict samples",
         Whole {
@@ -181,7 +180,7 @@ const RANGES: &[(&str, Range)] = &[
             high: 1_000_000,
         },
     ),
-    ("rank", Whole { low: 1, high: RANK }),
+    ("rank", Whole { low: 0, high: RANK }),
     // The last stage still has one position for every 32 pixels.
     (
         "resolution",

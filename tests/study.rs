@@ -970,15 +970,30 @@ fn the_small_scale_has_a_study_for_each_number_of_images() {
             .map(|spec| (spec.name.as_str(), spec.laplace > 0))
             .collect();
         let gated = "bayeslora-r8-kappa-0.5";
-        let expected = [
+        let mut expected = vec![
             ("lora-r8", false),
             (gated, false),
+            ("lora-r0", false),
             ("lora-r8-early-stopping", false),
             ("bayeslora-r8-kappa-0.5-early-stopping", false),
-            ("lora-r8", true),
-            (gated, true),
         ];
+        // Ranks are sought where there are enough images.
+        let many = settings.images == Some(2_400);
+        if many {
+            expected.extend([
+                ("bayeslora-r8-kappa-0.5-auto", false),
+                ("lora-r8-auto", false),
+                ("bayeslora-r16-kappa-0.5-auto", false),
+                ("lora-r16-auto", false),
+                ("bayeslora-r32-kappa-0.5-auto", false),
+                ("lora-r32-auto", false),
+            ]);
+        }
+        expected.extend([("lora-r8", true), (gated, true)]);
         assert_eq!(names, expected);
+        assert_eq!(settings.cut_seeds, if many { 5 } else { 0 });
+        let decays = decay_candidates(settings);
+        assert!(decays.iter().any(|spec| spec.name == "lora-r8") && decays.len() == 4);
         for spec in runs(settings, &none) {
             let known = |ask: &Ask| matches!(ask.of, Images::Validation | Images::Test);
             assert!(spec.asks.iter().all(known), "{}", spec.name);

@@ -72,7 +72,8 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
     /// Ranks of every adapter at the start; `auto` starts with 32, or N, and cuts as many as it can while the validation
-    /// NLL rises by at most .002 nats per prune, those with the least evidence first [default: 8]
+    /// NLL rises by at most .002 nats per prune, those with the least evidence first; 0, with --method lora, trains the head
+    /// alone [default: 8]
     #[arg(long, value_name = "RANK|auto[:N]")]
     #[serde(flatten)]
     rank: Option<StartRank>,

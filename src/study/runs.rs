@@ -142,6 +142,16 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             ..spec
         }
     };
+    if settings.head_alone {
+        let title = "Head alone".into();
+        runs.push(other(
+            RunSpec {
+                title,
+                ..lora(settings, 0)
+            },
+            false,
+        ));
+    }
     if settings.breadth && chosen.default_multiplicity != kappa {
         let unasked = bayeslora(settings, settings.rank, chosen.default_multiplicity);
         let title = format!("{}, default kappa", unasked.title);

@@ -372,7 +372,8 @@ impl TrainConfig {
         };
         let batch = self.batch_size.unwrap_or(batch).min(images.max(1));
         self.batch_size = Some(batch);
-        self.lora_alpha.get_or_insert(2.0 * self.rank as f64);
+        let lora_alpha = self.default_lora_alpha();
+        self.lora_alpha.get_or_insert(lora_alpha);
         self.split_seed.get_or_insert(self.seed);
         let steps_per_epoch = images.div_ceil(batch);
         // Steps key the noise in 32 bits.
@@ -488,6 +489,10 @@ impl TrainConfig {
         }
         if self.targets.is_empty() {
             return wrong("targets", &"empty", "layers to adapt, as in layer3,layer4");
+        }
+        if self.rank == 0 && (self.method != Method::Lora || self.auto_rank) {
+            let expected = "at least 1; 0, which trains the head alone, goes with --method lora";
+            return wrong("rank", &self.rank, expected);
         }
         if self.min_rank > self.rank {
             let expected = format!("at most --rank ({})", self.rank);
@@ -610,7 +615,17 @@ impl TrainConfig {
 
     /// s = lora_alpha / rank, of a resolved configuration.
     pub fn scale(&self) -> f32 {
-        (self.lora_alpha.unwrap_or(2.0 * self.rank as f64) / self.rank as f64) as f32
+        let lora_alpha = self.lora_alpha.unwrap_or(self.default_lora_alpha());
+        (lora_alpha / self.divisor()) as f32
+    }
+
+    fn default_lora_alpha(&self) -> f64 {
+        2.0 * self.divisor()
+    }
+
+    /// What lora_alpha is divided by: the rank, or 1 where the head is trained alone and s multiplies nothing.
+    fn divisor(&self) -> f64 {
+        self.rank.max(1) as f64
     }
 
     /// Whether the ranks are cut after `epoch` (from 1). Not after the last: a cut needs training

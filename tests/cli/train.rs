@@ -353,6 +353,29 @@ fn a_folder_beyond_the_memory_trains_as_it_does_within() {
     assert!(within == uploaded && within == beyond);
 }
 
+/// `--rank 0`: the backbone stays as it is, and every command takes the run.
+#[test]
+fn the_head_is_trained_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("run");
+    let tiny = TINY.replace("--rank 2", "--method lora --rank 0");
+    train(&out, &format!("{tiny} --epochs 2")).assert().success();
+    let epochs = lines(&out);
+    let loss = |epoch: usize| epochs[epoch]["loss"].as_f64().unwrap();
+    assert!(epochs[1]["rank"] == 0 && loss(1) < loss(0));
+    let peft = fs::read_to_string(out.join("adapter/adapter_config.json")).unwrap();
+    let peft: Value = serde_json::from_str(&peft).unwrap();
+    assert_eq!(peft["r"], 1, "PEFT has no rank 0");
+    let run = |line: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
+        let run = format!("{line} --run {}", out.display());
+        command.args(run.split_whitespace()).assert().success()
+    };
+    run("eval --samples 0 --json").stdout(contains("\"nll\""));
+    run("predict assets/cifar10-sample-test.webp").stdout(contains("entropy"));
+    run("laplace --structure last-layer-kron").stdout(contains("nll"));
+}
+
 #[test]
 fn ranks_are_found_on_the_way() {
     let directory = tempfile::tempdir().unwrap();
@@ -388,7 +411,11 @@ fn ranks_are_found_on_the_way() {
         "{config}"
     );
 
-    refuses(&format!("{tiny} --rank auto:0"), &["--rank", "1 to 512"]);
+    refuses(
+        &format!("{tiny} --rank auto:0 --method lora"),
+        &["--rank", "at least 1"],
+    );
+    refuses(&format!("{tiny} --rank 0"), &["--rank", "at least 1", "--method lora"]);
     refuses(&format!("{tiny} --rank some"), &["--rank"]);
     refuses(
         &format!("{} --rank auto", tiny.replace("0.2", "0")),

@@ -33,7 +33,7 @@ fn numbers_out_of_range_are_refused_with_the_range() {
         ("batch-size", "0 65537", "1 to 65536"),
         ("epochs", "0 1000001", "1 to 1000000"),
         ("patience", "0 1000001", "1 to 1000000"),
-        ("rank", "0 513", "1 to 512"),
+        ("rank", "-1 513", "0 to 512"),
         ("lr", "0 -1 NaN inf 1e4", "above 0, at most 1000"),
         ("lr-log-alpha", "0 -1 NaN", "above 0, at most 1000"),
         ("weight-decay", "-0.1 NaN inf", "0 to 1000"),

@@ -20,7 +20,8 @@ pub fn final_ranks(material: &Material, rows: &[Row]) -> Vec<FinalRanks> {
     for (like, auto_rank, title) in series {
         let mut runs: Vec<&RunSpec> = material
             .complete()
-            .filter(|spec| spec.config.auto_rank == auto_rank && differ_in_rank(spec, like))
+            .filter(|spec| spec.config.rank > 0 && spec.config.auto_rank == auto_rank)
+            .filter(|spec| differ_in_rank(spec, like))
             .collect();
         runs.sort_by_key(|spec| spec.config.rank);
         found.extend(

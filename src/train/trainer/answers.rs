@@ -97,8 +97,9 @@ impl Trainer {
             layers,
             head,
             classes: self.train.dataset.classes.to_vec(),
-            initial_rank: self.config.rank,
-            lora_alpha: self.config.scale() * self.config.rank as f32,
+            // A file of adapters has at least one, PEFT's too; the head alone is one whose every rank was cut.
+            initial_rank: self.config.rank.max(1),
+            lora_alpha: self.config.scale() * self.config.rank.max(1) as f32,
             backbone_sha256,
             base_name,
             resolution: self.config.resolution,
