@@ -27,7 +27,7 @@
 //! adapter.save_peft("adapter/")?;
 //!
 //! let predictor = Predictor::new(&gpu, &backbone, &adapter)?;
-//! let answer = predictor.predict(images.test, Samples::new(8, 1))?;
+//! let answer = predictor.predict(images.test, Samples::new(8, 1), false)?;
 //! println!("{:?} {:?}", answer.mean, answer.mutual_information);
 //! # Ok(())
 //! # }
@@ -50,8 +50,8 @@ pub mod study;
 pub mod train;
 
 pub use formats::Adapter;
-pub use gpu::{Gpu, GpuOptions};
+pub use gpu::{Gpu, GpuOptions, StopHandle};
 pub use model::Backbone;
-pub use predict::{Predictor, Samples};
+pub use predict::{Predictor, Run, Samples, Session, SessionOptions};
 pub use train::{EpochOutcome, TrainConfig, Trainer};
 pub use wgpu;

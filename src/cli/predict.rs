@@ -87,7 +87,8 @@ struct Answer {
     /// Its part that comes from the samples' disagreement, in nats.
     mutual_information: f32,
     /// Equation (16), summed over adapters and positions.
-    covariance_trace: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    covariance_trace: Option<f32>,
 }
 
 #[derive(Serialize)]
@@ -119,11 +120,11 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     let predict: Box<dyn Fn(Dataset) -> _> = match run.members.is_empty() {
         true => {
             let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-            Box::new(move |images| predictor.predict(images, samples))
+            Box::new(move |images| predictor.predict(images, samples, args.json))
         }
         false => {
             let ensemble = Ensemble::new(&gpu, &run.backbone, &run.members)?;
-            Box::new(move |images| ensemble.predict(images, samples))
+            Box::new(move |images| ensemble.predict(images, samples, args.json))
         }
     };
     let default = if args.json { classes.len() } else { 3 };
@@ -208,7 +209,7 @@ fn answer(
         classes: classes.collect(),
         entropy: prediction.entropy[index],
         mutual_information: prediction.mutual_information[index],
-        covariance_trace: prediction.covariance_trace[index],
+        covariance_trace: prediction.covariance_trace.as_ref().map(|all| all[index]),
     }
 }
 

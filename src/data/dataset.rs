@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use super::DataError;
 use super::batches::keyed_rng;
 use super::identity::{FileIdentity, Identities, Identity};
+use super::picture::Picture;
 use super::pixels::Pixels;
 use crate::formats::{Digest, ManifestFile, ManifestImages};
 
@@ -62,6 +63,30 @@ impl Dataset {
         let identities = Identities::of_arrays(side, &pixels, &labels);
         let pixels = Pixels::Memory(Arc::new(pixels));
         Self::over(side, pixels, identities, labels, classes)
+    }
+
+    /// Pictures in an application's memory with their labels, brought to `side` x `side`.
+    ///
+    /// # Errors
+    /// A picture cannot be used, `side` is 0, or a label is not below the number of classes.
+    pub fn from_pictures(
+        side: usize,
+        pictures: &[(Picture, u32)],
+        classes: Arc<[String]>,
+    ) -> Result<Self, DataError> {
+        let mut pixels = Vec::with_capacity(pictures.len() * side * side * 3);
+        for (image, (picture, label)) in pictures.iter().enumerate() {
+            if *label as usize >= classes.len() {
+                return Err(DataError::NoClass {
+                    image,
+                    label: *label,
+                    classes: classes.len(),
+                });
+            }
+            pixels.extend(picture.square(side)?);
+        }
+        let labels = pictures.iter().map(|(_, label)| *label).collect();
+        Ok(Self::new(side, pixels, labels, classes))
     }
 
     /// Images of files: their pixels as in [`new`](Self::new), or where to decode them from whenever

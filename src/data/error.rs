@@ -234,6 +234,17 @@ pub enum DataError {
     #[error("{path}: cannot be decoded as an image: {reason}", path = shown(.path))]
     BadImage { path: PathBuf, reason: String },
 
+    #[error("picture {image} has label {label}, and there are {classes} classes")]
+    NoClass {
+        image: usize,
+        label: u32,
+        classes: usize,
+    },
+
+    /// One that an application handed over.
+    #[error("the picture cannot be used: {reason}")]
+    BadPicture { reason: String },
+
     #[error(
         "{path}: has changed since the set was opened; let nothing write to the images while they are in use",
         path = .path.display()

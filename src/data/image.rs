@@ -5,7 +5,7 @@ use std::io::{self, Cursor};
 use std::ops::Deref;
 use std::path::Path;
 
-use image::imageops::FilterType;
+use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, Rgb, RgbImage};
 
 use super::DataError;
@@ -35,7 +35,7 @@ pub(super) const UNREAD_EXTENSIONS: [&str; 50] = [
 pub const MAX_IMAGE_PIXELS: u64 = 120_000_000;
 
 /// The longest file that is read as an image; 85 million pixels without any compression.
-const MAX_FILE_BYTES: u64 = 256 << 20;
+pub(super) const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// The most bytes that an image may take as it is decoded: 16 bits a channel make them more.
 const MAX_DECODED_BYTES: u64 = 512 << 20;
@@ -130,15 +130,23 @@ pub(super) fn read(path: &Path) -> Result<FileBytes, ImageFault> {
 
 /// What [`decode_image`] says, for the bytes of a file.
 pub(super) fn decode(bytes: &[u8], side: usize) -> Result<Vec<u8>, ImageFault> {
-    catch_quietly(|| {
-        let square = on_white(centre_square(bytes)?);
-        let side = side as u32;
-        if square.width() == side {
-            return Ok(square.into_raw());
-        }
-        Ok(image::imageops::resize(&square, side, side, FilterType::Triangle).into_raw())
-    })
-    .unwrap_or(Err(ImageFault::Panic))
+    catch_quietly(|| Ok(resized(on_white(centre_square(bytes)?), side)))
+        .unwrap_or(Err(ImageFault::Panic))
+}
+
+/// A square brought to `side`, `[side, side, 3]`.
+pub(super) fn resized(square: RgbImage, side: usize) -> Vec<u8> {
+    let side = side as u32;
+    match square.width() == side {
+        true => square.into_raw(),
+        false => imageops::resize(&square, side, side, FilterType::Triangle).into_raw(),
+    }
+}
+
+/// Left, top and side of the square in the middle.
+pub(super) fn middle(width: u32, height: u32) -> [u32; 3] {
+    let short = width.min(height);
+    [(width - short) / 2, (height - short) / 2, short]
 }
 
 fn centre_square(bytes: &[u8]) -> Result<DynamicImage, ImageFault> {
@@ -168,8 +176,7 @@ fn centre_square(bytes: &[u8]) -> Result<DynamicImage, ImageFault> {
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
 
-    let short = image.width().min(image.height());
-    let (left, top) = ((image.width() - short) / 2, (image.height() - short) / 2);
+    let [left, top, short] = middle(image.width(), image.height());
     Ok(match image.width() == image.height() {
         true => image,
         false => image.crop_imm(left, top, short, short),
@@ -178,7 +185,7 @@ fn centre_square(bytes: &[u8]) -> Result<DynamicImage, ImageFault> {
 
 /// Compositing comes before resizing: the colour of fully transparent pixels is arbitrary and must not
 /// bleed into their neighbours.
-fn on_white(image: DynamicImage) -> RgbImage {
+pub(super) fn on_white(image: DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
         return image.into_rgb8();
     }

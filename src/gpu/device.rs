@@ -5,12 +5,16 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::builder::largest_texture;
 use super::faults::{Faults, without_panic};
 use super::kernel::Kernel;
+use super::pace::Pace;
 use super::shaders::Variables;
-use super::{AdapterChoice, Adapters, Choices, GpuError, cache};
+use super::stop::StopHandle;
+use super::wait::Submission;
+use super::{AdapterChoice, Choices, GpuError, cache};
 
 /// What convolutions multiply; sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -50,6 +54,10 @@ pub struct GpuOptions {
     pub cache: Option<PathBuf>,
     /// Fill every buffer of a plan with NaN before use, guard bands behind it included (tests).
     pub poison: bool,
+    /// Cut work into submissions of about this length and wait for each, so that a renderer on the same queue gets its
+    /// turn in between; `None` keeps the device busiest. A single dispatch is never cut: the longest takes some
+    /// milliseconds of a software adapter.
+    pub submission: Option<Duration>,
 }
 
 impl Default for GpuOptions {
@@ -62,13 +70,14 @@ impl Default for GpuOptions {
             precision: Precision::F32,
             cache: None,
             poison: false,
+            submission: None,
         }
     }
 }
 
-/// A device and its queue, with what the engine needs to know about them.
+/// A device and its queue, with what the engine needs to know about them. Clones share the device.
 #[derive(Clone)]
-pub struct Gpu(Arc<Inner>);
+pub struct Gpu(Arc<Inner>, StopHandle);
 
 struct Inner {
     device: ManuallyDrop<wgpu::Device>,
@@ -81,72 +90,13 @@ struct Inner {
     kernels: Mutex<HashMap<(String, Variables), Arc<Kernel>>>,
     choices: Choices,
     pipelines: Option<wgpu::PipelineCache>,
+    /// The last submission of this library's own: an application's on the same queue are not waited for.
+    last: Mutex<Option<Submission>>,
+    pace: Pace,
 }
 
 impl Gpu {
-    /// Opens the chosen adapter, blocking until it is ready.
-    ///
-    /// # Errors
-    /// There is no such adapter, or it refuses.
-    pub fn open(options: GpuOptions) -> Result<Self, GpuError> {
-        pollster::block_on(Self::open_async(options))
-    }
-
-    /// Opens the chosen adapter.
-    pub async fn open_async(options: GpuOptions) -> Result<Self, GpuError> {
-        let adapter = Adapters::enumerate().await.choose(&options.adapter)?;
-        let info = adapter.get_info();
-        let wanted = wgpu::Features::SUBGROUP
-            | wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::PIPELINE_CACHE
-            | wgpu::Features::SHADER_F16
-            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        let required_features = match options.extras {
-            true => adapter.features() & wanted,
-            false => wgpu::Features::empty(),
-        };
-        let required_limits = match (&options.limits, options.extras) {
-            (Some(limits), _) => limits.clone(),
-            (None, true) => adapter.limits(),
-            (None, false) => wgpu::Limits::default(),
-        };
-        let experimental_features =
-            match required_features.intersects(wgpu::Features::all_experimental_mask()) {
-                // SAFETY: wgpu asks to acknowledge that what it calls experimental may be unsound. Only
-                // cooperative matrices are asked for; the shaders that use them are our own, load and
-                // store inside their arrays in uniform control flow, and run where the adapter names
-                // their shape.
-                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
-                false => wgpu::ExperimentalFeatures::disabled(),
-            };
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("bayeslora"),
-                required_features,
-                required_limits,
-                experimental_features,
-                memory_hints: wgpu::MemoryHints::MemoryUsage,
-                ..Default::default()
-            })
-            .await
-            .map_err(|error| GpuError::Device {
-                adapter: info.name.clone(),
-                reason: error.to_string(),
-            })?;
-        let matrix = matrix_size(&adapter.cooperative_matrix_properties());
-        let gpu = Self::assemble(device, queue, info, options, matrix);
-        gpu.0.faults.listen(&gpu.0.device);
-        Ok(gpu)
-    }
-
-    /// Wraps a device that the application has opened itself. Its handlers of errors and of the loss
-    /// of the device stay; what this library causes is caught in error scopes and does not reach them.
-    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        let info = device.adapter_info();
-        Self::assemble(device, queue, info, GpuOptions::default(), None)
-    }
-
-    fn assemble(
+    pub(super) fn assemble(
         device: wgpu::Device,
         queue: wgpu::Queue,
         info: wgpu::AdapterInfo,
@@ -156,7 +106,7 @@ impl Gpu {
         let folder = options.cache.as_deref();
         let faults = Arc::<Faults>::default();
         let pipelines = folder.and_then(|folder| cache::pipelines(&device, &faults, &info, folder));
-        Self(Arc::new(Inner {
+        let inner = Inner {
             device: ManuallyDrop::new(device),
             queue: ManuallyDrop::new(queue),
             faults,
@@ -166,7 +116,35 @@ impl Gpu {
             kernels: Mutex::default(),
             choices: Choices::default(),
             pipelines,
-        }))
+            last: Mutex::default(),
+            pace: Pace::default(),
+        };
+        Self(Arc::new(inner), StopHandle::default())
+    }
+
+    /// The same device, for work that a handle can stop: what is made with this `Gpu` ends with [`GpuError::Stopped`] where
+    /// it next waits for the device, or within a millisecond if it waits now.
+    pub fn stopped_by(&self, handle: &StopHandle) -> Self {
+        Self(self.0.clone(), handle.clone())
+    }
+
+    /// What stops work on it.
+    pub fn stop_handle(&self) -> &StopHandle {
+        &self.1
+    }
+
+    pub(super) fn faults(&self) -> &Arc<Faults> {
+        &self.0.faults
+    }
+
+    pub(super) fn pace(&self) -> &Pace {
+        &self.0.pace
+    }
+
+    /// The last of this library's submissions.
+    pub(super) fn last_submission(&self) -> Option<Submission> {
+        let last = self.0.last.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn device(&self) -> &wgpu::Device {
@@ -340,11 +318,15 @@ impl Gpu {
         &self,
         what: impl FnOnce() -> String,
         record: impl FnOnce(&mut wgpu::CommandEncoder),
-    ) -> wgpu::SubmissionIndex {
+    ) -> Submission {
         self.during(what, 0, || {
             let mut encoder = self.0.device.create_command_encoder(&Default::default());
             record(&mut encoder);
-            self.0.queue.submit([encoder.finish()])
+            let index = self.0.queue.submit([encoder.finish()]);
+            let submission = Submission::new(index, &self.0.queue);
+            let last = self.0.last.lock();
+            *last.unwrap_or_else(PoisonError::into_inner) = Some(submission.clone());
+            submission
         })
     }
 
@@ -442,55 +424,6 @@ impl Gpu {
             },
         );
     }
-
-    /// Waits for all submitted work.
-    ///
-    /// # Errors
-    /// The device is lost, or something since the last look has failed.
-    pub fn wait(&self) -> Result<(), GpuError> {
-        self.poll(wgpu::PollType::wait_indefinitely()).map(drop)
-    }
-
-    /// Waits until a submission is done, so that the host does not run far ahead.
-    ///
-    /// # Errors
-    /// The device is lost, or something since the last look has failed.
-    pub fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
-        let wait = wgpu::PollType::Wait {
-            submission_index: Some(submission),
-            timeout: None,
-        };
-        self.poll(wait).map(drop)
-    }
-
-    /// Whether all submitted work is done, or never will be.
-    pub fn is_idle(&self) -> bool {
-        self.0.faults.is_lost()
-            || self
-                .raw_poll(wgpu::PollType::Poll)
-                .is_none_or(|status| status.is_ok_and(|status| status.is_queue_empty()))
-    }
-
-    fn poll(&self, how: wgpu::PollType) -> Result<wgpu::PollStatus, GpuError> {
-        self.check()?;
-        let status = self.raw_poll(how);
-        self.check()?;
-        match status {
-            Some(Ok(status)) => Ok(status),
-            // The submission that was to be waited for has never come to the device.
-            Some(Err(_)) | None => {
-                self.0.faults.lose("work that was submitted did not run");
-                self.check().map(|()| wgpu::PollStatus::QueueEmpty)
-            }
-        }
-    }
-
-    /// `None` where wgpu gave up: a device that is lost while it is waited for makes it panic.
-    fn raw_poll(&self, how: wgpu::PollType) -> Option<Result<wgpu::PollStatus, wgpu::PollError>> {
-        without_panic(|| self.0.device.poll(how))
-            .inspect_err(|reason| self.0.faults.lose(reason))
-            .ok()
-    }
 }
 
 impl Drop for Inner {
@@ -508,17 +441,4 @@ impl Drop for Inner {
             }
         });
     }
-}
-
-/// The largest of the square shapes.
-fn matrix_size(shapes: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
-    let fits = |shape: &&wgpu::CooperativeMatrixProperties| {
-        shape.ab_type == wgpu::CooperativeScalarType::F16
-            && shape.cr_type == wgpu::CooperativeScalarType::F32
-            && shape.m_size == shape.n_size
-            && shape.n_size == shape.k_size
-            && !shape.saturating_accumulation
-    };
-    let sizes = shapes.iter().filter(fits).map(|shape| shape.m_size);
-    sizes.max()
 }

@@ -9,6 +9,15 @@ pub enum GpuError {
     NoSuchAdapter { wanted: String, available: String },
     #[error("the adapter {adapter:?} refused to open a device: {reason}")]
     Device { adapter: String, reason: String },
+    #[error(
+        "the device was opened with {limit} = {has}, and the kernels need {needs}: open it with WebGPU's default limits or \
+         higher ones, or let `Gpu::open_on` open another on its adapter"
+    )]
+    Limit {
+        limit: &'static str,
+        has: u32,
+        needs: u32,
+    },
     #[error("{what} needs {wanted} bytes in one buffer and the adapter allows {allowed}")]
     BufferTooLarge {
         what: String,
@@ -20,6 +29,9 @@ pub enum GpuError {
     OutOfMemory { what: String, wanted: u64 },
     #[error("the GPU refused {what}: {reason} (a bug, please report it)")]
     Validation { what: String, reason: String },
+    /// By a [`StopHandle`](super::StopHandle).
+    #[error("stopped")]
+    Stopped,
     #[error("the GPU device was lost: {reason}")]
     Lost { reason: String },
     #[error("the GPU failed while {during}: {reason}")]

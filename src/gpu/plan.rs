@@ -3,13 +3,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::kernel::Kernel;
 use super::memory::Memory;
-use super::{Gpu, GpuError, Reading, Timing};
-
-/// Work a submission may hold, in FLOPs: some systems reset a device that is busy for seconds.
-const SUBMISSION_FLOPS: u64 = 40_000_000_000;
+use super::pace::work;
+use super::{Gpu, GpuError, Reading, Submission, Timing};
 
 /// Why a slot has memory that is read.
 const READ_BACK: &str = "only slots in use are read back";
@@ -87,22 +86,36 @@ impl Plan {
         self.homes.iter().map(|home| home.bytes).sum()
     }
 
-    /// Submits every dispatch once; returns without waiting. What goes wrong is returned by whoever
-    /// waits for the results.
-    pub fn run(&self) -> wgpu::SubmissionIndex {
-        let mut flops = 0;
-        let mut start = 0;
+    /// Submits every dispatch once; returns without waiting, unless the device's options ask for short submissions. What
+    /// goes wrong is returned by whoever waits for the results.
+    pub fn run(&self) -> Submission {
+        let length = self.gpu.options().submission;
+        let (mut start, mut sum) = (0, 0.0);
         for (index, info) in self.infos.iter().enumerate() {
-            flops += info.flops;
-            if flops > SUBMISSION_FLOPS {
-                self.submit(start..index + 1);
-                (flops, start) = (0, index + 1);
+            let work = work(info);
+            if index > start && sum + work > self.gpu.pace().most(length) {
+                self.submit_in_turn(start..index, sum);
+                (start, sum) = (index, 0.0);
             }
+            sum += work;
         }
-        self.submit(start..self.steps.len())
+        self.submit_in_turn(start..self.steps.len(), sum)
     }
 
-    fn submit(&self, range: Range<usize>) -> wgpu::SubmissionIndex {
+    /// Submits some dispatches, and waits for them where others are to have their turn after them.
+    fn submit_in_turn(&self, range: Range<usize>, work: f64) -> Submission {
+        let start = Instant::now();
+        let submission = self.submit(range);
+        if self.gpu.options().submission.is_some() {
+            match self.gpu.wait_for(submission.clone()) {
+                Ok(()) => self.gpu.pace().learn(work, start.elapsed()),
+                Err(error) => self.gpu.faults().keep(error),
+            }
+        }
+        submission
+    }
+
+    fn submit(&self, range: Range<usize>) -> Submission {
         let infos = &self.infos[range.clone()];
         let what = || match infos {
             [] => "an empty plan".into(),

@@ -4,14 +4,14 @@ use std::marker::PhantomData;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::{Gpu, GpuError};
+use super::{Gpu, GpuError, Submission};
 
 /// A copy of a buffer that the GPU has been told to make; [`wait`](Self::wait) takes it. Work that is
 /// submitted later does not change it, and it is not waited for.
 pub struct Reading<T> {
     gpu: Gpu,
     staging: wgpu::Buffer,
-    submission: wgpu::SubmissionIndex,
+    submission: Submission,
     mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
     kind: PhantomData<T>,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{ConvShape, Map, ProductKernel, Tile, tuning};
-use crate::gpu::{Gpu, Memory, Precision, TEXTURE_WIDTH, largest_texture};
+use crate::gpu::{Gpu, Memory, Precision, STORAGE_TEXTURES, TEXTURE_WIDTH, largest_texture};
 
 /// How a convolution runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -298,9 +298,6 @@ impl ConvKernel {
         }
     }
 }
-
-/// Storage textures of a convolution: input, weight, residual, mask, output.
-const STORAGE_TEXTURES: u32 = 5;
 
 fn can_texture(gpu: &Gpu) -> bool {
     gpu.limits().max_storage_textures_per_shader_stage >= STORAGE_TEXTURES

@@ -22,12 +22,11 @@ impl Ensemble {
     /// Uploads a backbone once and each adapter that was trained on it.
     ///
     /// # Errors
-    /// An adapter does not fit the backbone; the GPU fails.
-    ///
-    /// # Panics
-    /// If there is no adapter.
+    /// There is no adapter, or one does not fit the backbone; the GPU fails.
     pub fn new(gpu: &Gpu, backbone: &Backbone, adapters: &[Adapter]) -> Result<Self, PredictError> {
-        assert!(!adapters.is_empty(), "at least one member");
+        if adapters.is_empty() {
+            return Err(PredictError::NoMembers);
+        }
         let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
         let network = Arc::new(network);
         let members = adapters
@@ -38,25 +37,38 @@ impl Ensemble {
         })
     }
 
-    /// The predictive and its uncertainty for square u8 images of any side (`dataset.side`). The
-    /// covariance trace is the members' mean.
+    /// As [`Predictor::predict`]. The covariance trace is the members' mean.
     ///
     /// # Errors
     /// The GPU fails.
-    pub fn predict(&self, dataset: Dataset, samples: Samples) -> Result<Prediction, PredictError> {
+    pub fn predict(
+        &self,
+        dataset: Dataset,
+        samples: Samples,
+        trace: bool,
+    ) -> Result<Prediction, PredictError> {
         let source = self.cached(
             &Source::images(dataset, self.members[0].size()),
             &mut |_| (),
         )?;
         let log_probs = self.log_probs(&source, samples, &mut |_| ())?;
-        let (n, count) = (source.dataset.len(), self.members.len() as f32);
-        let mut trace = vec![0.0; n];
+        let answer = Prediction::new(&log_probs, self.draws(samples), self.classes())?;
+        let covariance_trace = trace.then(|| self.covariance_trace(&source)).transpose()?;
+        Ok(Prediction {
+            covariance_trace,
+            ..answer
+        })
+    }
+
+    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
+        let count = self.members.len() as f32;
+        let mut mean = vec![0.0; source.dataset.len()];
         for member in &self.members {
-            let of_member = member.covariance_trace(&source)?;
-            let pairs = trace.iter_mut().zip(of_member);
+            let of_member = member.covariance_trace(source)?;
+            let pairs = mean.iter_mut().zip(of_member);
             pairs.for_each(|(sum, value)| *sum += value / count);
         }
-        Prediction::new(&log_probs, self.draws(samples), self.classes(), trace)
+        Ok(mean)
     }
 
     /// The same images with what lies below all adapters computed once for all members.

@@ -8,6 +8,8 @@ mod forward;
 mod gate_factors;
 pub mod laplace;
 mod predictor;
+mod run;
+mod session;
 mod source;
 
 pub use ensemble::Ensemble;
@@ -15,4 +17,6 @@ pub use evaluate::{Evaluated, evaluate};
 pub use forward::{ForwardPlan, ForwardSpec};
 pub use gate_factors::{GateFactors, Labels, LayerFactors};
 pub use predictor::{PredictError, Prediction, Predictive, Predictor, Samples, fitted};
+pub use run::{Run, RunError};
+pub use session::{Answer, ClassAnswer, Session, SessionOptions};
 pub use source::{Budget, Inputs, Source};

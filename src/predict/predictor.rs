@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ForwardPlan, ForwardSpec, Source};
+use super::{ForwardPlan, ForwardSpec, RunError, Source};
 use crate::data::{DataError, Dataset, prefetch};
 use crate::formats::{Adapter, GateDistribution, LayerAdapter};
 use crate::gpu::{Gpu, GpuError, Reading, largest_that_fits};
@@ -11,7 +11,8 @@ use crate::metrics::{
 };
 use crate::model::exchange::{self, Misfit};
 use crate::model::{
-    AdapterLayout, AdapterState, Backbone, Cut, FrozenNetwork, GateMode, KernelChoice, StepValues,
+    AdapterLayout, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork, GateMode, KernelChoice,
+    StepValues,
 };
 
 /// Why a prediction failed.
@@ -25,6 +26,20 @@ pub enum PredictError {
     Misfit(#[from] Misfit),
     #[error("there are no images")]
     Empty,
+    #[error("an ensemble has at least one member")]
+    NoMembers,
+    #[error(
+        "the adapter does not say at which resolution it was trained; set `Adapter::resolution`"
+    )]
+    NoResolution,
+    #[error("{option} is {found}, expected {expected}")]
+    Option {
+        option: &'static str,
+        found: String,
+        expected: &'static str,
+    },
+    #[error(transparent)]
+    Run(#[from] RunError),
     #[error(
         "{what} take {bytes} bytes of host memory, more than there is; ask for fewer samples or images"
     )]
@@ -36,6 +51,13 @@ pub enum PredictError {
          {found:.12}...; give the backbone of the run with --backbone"
     )]
     Backbone { expected: String, found: String },
+}
+
+impl PredictError {
+    /// Whether it is no fault, but a [stop](crate::gpu::StopHandle) that was asked for.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Gpu(GpuError::Stopped))
+    }
 }
 
 /// The layout and the parameters of an adapter on the backbone that it was trained on.
@@ -95,8 +117,8 @@ pub struct Prediction {
     /// Entropy of the predictive minus the mean entropy of the samples, in nats, `[n]`.
     pub mutual_information: Vec<f32>,
     /// Trace of equation (16) summed over adapters and positions, `[n]`; NaN where it does not hold, the weights being
-    /// drawn and not the gates.
-    pub covariance_trace: Vec<f32>,
+    /// drawn and not the gates; `None` where it was not asked for.
+    pub covariance_trace: Option<Vec<f32>>,
 }
 
 impl Prediction {
@@ -113,17 +135,12 @@ impl Prediction {
 }
 
 impl Prediction {
-    /// From log probabilities of every draw, `[draws, n, classes]`, and the traces, `[n]`.
+    /// From log probabilities of every draw, `[draws, n, classes]`.
     ///
     /// # Errors
     /// A row is not a distribution.
-    pub fn new(
-        log_probs: &[f32],
-        draws: usize,
-        classes: usize,
-        covariance_trace: Vec<f32>,
-    ) -> Result<Self, PredictError> {
-        let n = covariance_trace.len();
+    pub fn new(log_probs: &[f32], draws: usize, classes: usize) -> Result<Self, PredictError> {
+        let n = log_probs.len() / (draws * classes).max(1);
         let probs: Vec<f32> = log_probs.iter().map(|value| value.exp()).collect();
         let sampled = SampledProbabilities::new(&probs, draws, n, classes)?;
         let mean = log_mean_exp(log_probs, draws);
@@ -133,7 +150,7 @@ impl Prediction {
             std: sampled.std(),
             entropy: sampled.predictive_entropy(),
             mutual_information: sampled.mutual_information(),
-            covariance_trace,
+            covariance_trace: None,
         })
     }
 }
@@ -333,15 +350,40 @@ impl Predictor {
 
     /// A spec for batches of `source` with `samples` gate samples per example.
     pub fn spec(&self, source: &Source, examples: usize, samples: usize) -> ForwardSpec {
+        self.spec_of(source.input(), examples, samples)
+    }
+
+    pub(super) fn spec_of(
+        &self,
+        input: BatchInput,
+        examples: usize,
+        samples: usize,
+    ) -> ForwardSpec {
         ForwardSpec {
             cut: self.cut,
-            input: source.input(),
+            input,
             examples,
             samples,
             scale: self.scale,
             distribution: self.distribution,
             trace: false,
             features: false,
+        }
+    }
+
+    /// Rows (examples x samples) of a batch.
+    fn rows(&self) -> usize {
+        match self.network.gpu.is_software() {
+            true => SOFTWARE_ROWS,
+            false => HARDWARE_ROWS,
+        }
+    }
+
+    /// Draws of `count` that one pass computes.
+    pub(super) fn draws_at_once(&self, count: usize) -> usize {
+        match self.distribution {
+            GateDistribution::Weights => 1,
+            _ => count.clamp(1, self.rows()),
         }
     }
 
@@ -362,15 +404,8 @@ impl Predictor {
         }
         let count = samples.count.max(1);
         let mut all = zeros("the samples' probabilities", [count, n, classes])?;
-        let rows = match self.network.gpu.is_software() {
-            true => SOFTWARE_ROWS,
-            false => HARDWARE_ROWS,
-        };
-        let at_once = match self.distribution {
-            GateDistribution::Weights => 1,
-            _ => count.min(rows),
-        };
-        let most = (rows / at_once).clamp(1, n);
+        let at_once = self.draws_at_once(count);
+        let most = (self.rows() / at_once).clamp(1, n);
         let plan = |examples| self.plan(self.spec(source, examples, at_once));
         let (examples, plan) = largest_that_fits(most, plan)?;
         let gates = match (samples.count, samples.shared) {
@@ -415,15 +450,25 @@ impl Predictor {
         Ok(all)
     }
 
-    /// The predictive and its uncertainty for square u8 images of any side (`dataset.side`).
+    /// The predictive and its uncertainty for square u8 images of any side (`dataset.side`); the trace of equation (16) too
+    /// where it is asked for, which takes about as long as one sample.
     ///
     /// # Errors
     /// The GPU fails.
-    pub fn predict(&self, dataset: Dataset, samples: Samples) -> Result<Prediction, PredictError> {
+    pub fn predict(
+        &self,
+        dataset: Dataset,
+        samples: Samples,
+        trace: bool,
+    ) -> Result<Prediction, PredictError> {
         let source = Source::images(dataset, self.size);
         let log_probs = self.log_probs(&source, samples, &mut |_| ())?;
-        let trace = self.covariance_trace(&source)?;
-        Prediction::new(&log_probs, self.draws(samples), self.classes(), trace)
+        let answer = Prediction::new(&log_probs, self.draws(samples), self.classes())?;
+        let covariance_trace = trace.then(|| self.covariance_trace(&source)).transpose()?;
+        Ok(Prediction {
+            covariance_trace,
+            ..answer
+        })
     }
 
     /// The trace of equation (16) of every image, `[n]`: how much the adapters' outputs vary. NaN where weights are

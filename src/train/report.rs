@@ -60,12 +60,27 @@ pub enum TrainError {
         label: u32,
         classes: usize,
     },
+    #[error(
+        "training was stopped in the middle of an epoch; restore the checkpoint of the last one"
+    )]
+    BetweenEpochs,
     #[error("the checkpoint is damaged: {0}; train again without --resume")]
     Damaged(String),
     #[error("an ensemble is trained member by member: see `TrainConfig::members`")]
     Members,
     #[error("the checkpoint does not belong to this run: {0}")]
     Checkpoint(String),
+}
+
+impl TrainError {
+    /// Whether it is no fault, but a [stop](crate::gpu::StopHandle) that was asked for.
+    pub fn is_stop(&self) -> bool {
+        match self {
+            Self::Gpu(GpuError::Stopped) => true,
+            Self::Predict(error) | Self::Gauge(GaugeError::Predict(error)) => error.is_stop(),
+            _ => false,
+        }
+    }
 }
 
 /// What a long operation tells while it runs.

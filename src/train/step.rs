@@ -2,7 +2,7 @@
 
 use super::adamw::{Adam, Trainable};
 use crate::formats::GateDistribution;
-use crate::gpu::{Gpu, GpuError, Plan, Reading};
+use crate::gpu::{Gpu, GpuError, Plan, Reading, Submission};
 use crate::model::{
     self, AdapterSlots, Batch, BatchInput, Cut, DrawnWeights, FrozenNetwork, GateTable, Graph,
     LayoutLayer, Prior, StepValues,
@@ -133,12 +133,7 @@ impl TrainStep {
     }
 
     /// Runs one step on the batch written before. `examples` are the numbers that key the gates.
-    pub fn run(
-        &self,
-        labels: &[u32],
-        examples: &[u32],
-        values: &StepValues,
-    ) -> wgpu::SubmissionIndex {
+    pub fn run(&self, labels: &[u32], examples: &[u32], values: &StepValues) -> Submission {
         self.gpu
             .write(&self.labels, 0, bytemuck::cast_slice(labels));
         self.batch.write_examples(examples);

@@ -359,7 +359,9 @@ fn the_head_is_trained_alone() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("run");
     let tiny = TINY.replace("--rank 2", "--method lora --rank 0");
-    train(&out, &format!("{tiny} --epochs 2")).assert().success();
+    train(&out, &format!("{tiny} --epochs 2"))
+        .assert()
+        .success();
     let epochs = lines(&out);
     let loss = |epoch: usize| epochs[epoch]["loss"].as_f64().unwrap();
     assert!(epochs[1]["rank"] == 0 && loss(1) < loss(0));
@@ -415,7 +417,10 @@ fn ranks_are_found_on_the_way() {
         &format!("{tiny} --rank auto:0 --method lora"),
         &["--rank", "at least 1"],
     );
-    refuses(&format!("{tiny} --rank 0"), &["--rank", "at least 1", "--method lora"]);
+    refuses(
+        &format!("{tiny} --rank 0"),
+        &["--rank", "at least 1", "--method lora"],
+    );
     refuses(&format!("{tiny} --rank some"), &["--rank"]);
     refuses(
         &format!("{} --rank auto", tiny.replace("0.2", "0")),

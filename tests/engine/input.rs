@@ -100,9 +100,9 @@ fn bits(gpu: &Gpu, root: &Path, host_memory: u64, config: TrainConfig) -> (Vec<u
     }
     let prediction = trainer
         .predictor()
-        .predict(open(root, host_memory).1, Samples::new(3, 2))
+        .predict(open(root, host_memory).1, Samples::new(3, 2), true)
         .unwrap();
-    for values in [&prediction.mean, &prediction.covariance_trace] {
+    for values in [prediction.mean, prediction.covariance_trace.unwrap()] {
         end.extend(values.iter().map(|value| value.to_bits()));
     }
     (scores, end)

@@ -164,7 +164,7 @@ fn labels_and_sets_are_checked_at_the_door() {
     let (trainer, _) = after_an_epoch();
     let predictor = Predictor::new(&GPU, &tiny_backbone(), &trainer.adapter().unwrap()).unwrap();
     let error = predictor
-        .predict(images(0), Samples::new(2, 1))
+        .predict(images(0), Samples::new(2, 1), false)
         .expect_err("no images");
     assert!(matches!(error, PredictError::Empty), "{error}");
 }

@@ -13,8 +13,9 @@ impl Trainer {
     /// Everything that a resumed run needs.
     ///
     /// # Errors
-    /// The GPU fails.
+    /// The GPU fails, or the last epoch was stopped on its way.
     pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
+        self.check_whole()?;
         let state = self.trainable.read(&self.gpu)?;
         let kernels = self.network.kernels.describe();
         let mut tensors = to_tensors(&self.trainable.layout, &state);
@@ -53,6 +54,7 @@ impl Trainer {
         self.gpu.choices().give(&checkpoint.kernels);
         self.replace(layout, &state)?;
         self.epoch = checkpoint.epoch;
+        self.is_between = false;
         let here = self.network.kernels.describe();
         let differ = here
             .iter()

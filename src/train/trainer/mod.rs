@@ -31,6 +31,8 @@ pub struct Trainer {
     train: Source,
     validation: Option<Source>,
     epoch: usize,
+    /// Whether the last epoch was stopped on its way, so that the parameters belong to no epoch.
+    is_between: bool,
     /// Of the epochs so far, with early stopping.
     kept: Option<Kept>,
 }
@@ -142,6 +144,7 @@ impl Trainer {
             train,
             validation,
             epoch: 0,
+            is_between: false,
             kept: None,
         })
     }
@@ -185,14 +188,34 @@ impl Trainer {
         self.config.ends_after(self.epoch, kept)
     }
 
-    /// Trains one more epoch, prunes if it is time, evaluates on the validation split.
+    /// Trains one more epoch, prunes if it is time, evaluates on the validation split. After it was stopped on the way, by
+    /// the observer or the [handle](crate::gpu::StopHandle) of the `Gpu`, a checkpoint must be restored before training goes
+    /// on.
     ///
     /// # Errors
-    /// The loss is not finite, or the GPU fails.
+    /// The loss is not finite, the GPU fails, or the last epoch was stopped on its way.
     pub fn next_epoch(&mut self, observe: Observer) -> Result<EpochOutcome, TrainError> {
+        self.check_whole()?;
         if self.is_finished() {
             return Ok(EpochOutcome::Finished);
         }
+        let outcome = match self.one_epoch(observe) {
+            Err(error) if error.is_stop() => Ok(EpochOutcome::Interrupted),
+            other => other,
+        };
+        self.is_between = matches!(outcome, Ok(EpochOutcome::Interrupted));
+        outcome
+    }
+
+    /// Refuses parameters from the middle of an epoch.
+    fn check_whole(&self) -> Result<(), TrainError> {
+        match self.is_between {
+            true => Err(TrainError::BetweenEpochs),
+            false => Ok(()),
+        }
+    }
+
+    fn one_epoch(&mut self, observe: Observer) -> Result<EpochOutcome, TrainError> {
         let start = Instant::now();
         let (epoch, steps) = (self.epoch, self.schedule.steps_per_epoch);
         let Some(idle) = self.run_steps(observe)? else {

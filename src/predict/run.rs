@@ -1,0 +1,110 @@
+//! A run directory, as prediction needs it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::formats::{Adapter, FormatError, RunDir, Temperature};
+use crate::gpu::Precision;
+use crate::model::{Backbone, BackboneError};
+
+/// Why a run cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error("{config}: its `backbone` cannot be used; name another place for it")]
+    Backbone {
+        config: String,
+        source: BackboneError,
+    },
+    #[error("{config}: {reason}")]
+    Config { config: String, reason: String },
+    #[error("{}: no adapter in it yet; training writes one after each epoch", .0.display())]
+    NoAdapter(PathBuf),
+    #[error(
+        "{}: an ensemble; open its members, such as {}, or take `Ensemble`",
+        .path.display(), .member.display()
+    )]
+    Ensemble { path: PathBuf, member: PathBuf },
+}
+
+/// What `train` has left in a directory: an adapter, the backbone that it was trained on, and the temperatures that were fitted.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub adapter: Adapter,
+    pub backbone: Backbone,
+    /// What it was trained with, and its predictions should be made with: see [`GpuOptions`](crate::gpu::GpuOptions).
+    pub precision: Precision,
+    temperatures: Vec<Temperature>,
+}
+
+/// What is read of `config.toml`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Config {
+    backbone: PathBuf,
+    resolution: usize,
+    #[serde(default)]
+    precision: Precision,
+    #[serde(default)]
+    method: String,
+}
+
+impl Run {
+    /// Opens a run with the backbone that it names.
+    ///
+    /// # Errors
+    /// There is no run or no adapter in it yet, a file is damaged, or the backbone is elsewhere.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, RunError> {
+        Self::open_with(path, None)
+    }
+
+    /// The same with the backbone in another place.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, backbone: Option<Backbone>) -> Result<Self, RunError> {
+        let dir = RunDir::open(path.as_ref())?;
+        let name = dir.path().join("config.toml").display().to_string();
+        let config: Config = toml::from_str(&dir.read_config()?).map_err(|error| {
+            let (config, reason) = (name.clone(), error.message().to_owned());
+            RunError::Config { config, reason }
+        })?;
+        if config.method == "ensemble" {
+            return Err(RunError::Ensemble {
+                path: dir.path().to_owned(),
+                member: dir.member_dir(0),
+            });
+        }
+        if !dir.adapter_dir().exists() {
+            return Err(RunError::NoAdapter(dir.path().to_owned()));
+        }
+        let mut adapter = Adapter::load_peft(dir.adapter_dir())?;
+        if adapter.resolution == 0 {
+            // Other programs' adapters do not say.
+            adapter.resolution = config.resolution;
+        }
+        let load = || {
+            Backbone::load(&config.backbone).map_err(|source| {
+                let config = name.clone();
+                RunError::Backbone { config, source }
+            })
+        };
+        let backbone = backbone.map_or_else(load, Ok)?;
+        let temperatures = Temperature::load_all(dir.adapter_dir(), &adapter.sha256()?)?;
+        Ok(Self {
+            adapter,
+            backbone,
+            precision: config.precision,
+            temperatures,
+        })
+    }
+
+    /// The temperature that was fitted to the predictive with this many samples, if one was.
+    pub fn temperature(&self, samples: usize) -> Option<f64> {
+        let mut all = self.temperatures.iter();
+        let fitted = all.find(|fitted| fitted.samples == samples);
+        fitted.map(|fitted| fitted.temperature)
+    }
+}

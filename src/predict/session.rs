@@ -1,0 +1,250 @@
+//! A predictor that stays warm from one call to the next.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{ForwardPlan, PredictError, Prediction, Predictor, Run};
+use crate::data::Picture;
+use crate::formats::Adapter;
+use crate::gpu::Gpu;
+use crate::model::{Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues};
+
+/// How a [`Session`] answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SessionOptions {
+    /// Draws of the gates, the same for every picture, so that what is said of one does not depend on those beside it; 0
+    /// for the mean weights.
+    pub samples: usize,
+    pub seed: u64,
+    /// The logits of the predictive are divided by it.
+    pub temperature: f64,
+    /// An answer less probable than this is none: the session abstains.
+    pub threshold: f32,
+    /// Pictures that are computed at a time; more take turns.
+    pub batch: usize,
+}
+
+impl Default for SessionOptions {
+    /// Eight draws, no temperature, an answer for everything.
+    fn default() -> Self {
+        Self {
+            samples: 8,
+            seed: 1,
+            temperature: 1.0,
+            threshold: 0.0,
+            batch: 16,
+        }
+    }
+}
+
+/// What a [`Session`] says of a picture.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// Every class, the most probable first.
+    pub classes: Vec<ClassAnswer>,
+    /// Of the predictive, in nats.
+    pub entropy: f32,
+    /// Its part that comes from the draws' disagreement, in nats.
+    pub mutual_information: f32,
+    /// Whether the most probable class is less so than the threshold asks.
+    pub abstains: bool,
+}
+
+/// A class as an [`Answer`] has it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ClassAnswer {
+    pub class: Arc<str>,
+    /// Its number in the adapter.
+    pub label: usize,
+    pub probability: f32,
+    /// Over the draws, before any temperature.
+    pub std: f32,
+}
+
+/// Answers about pictures, with plans that are built once for each size of a batch: the second call of a size compiles and
+/// allocates nothing on the device but the copy that brings the answer back.
+///
+/// Sizes are powers of two up to [`SessionOptions::batch`], so there are few of them. Calls take turns; use a session for each thread,
+/// over clones of one [`Gpu`], to have several on their way.
+pub struct Session {
+    predictor: Predictor,
+    names: Vec<Arc<str>>,
+    options: SessionOptions,
+    plans: HashMap<usize, ForwardPlan>,
+}
+
+impl Session {
+    /// Takes a run from its directory, with the temperature that was fitted to it for this number of samples, if there is one.
+    ///
+    /// # Errors
+    /// The directory holds no adapter, or something that does not fit together; the GPU fails.
+    pub fn open(
+        gpu: &Gpu,
+        run: impl AsRef<std::path::Path>,
+        options: SessionOptions,
+    ) -> Result<Self, PredictError> {
+        let run = Run::open(run)?;
+        let temperature = run
+            .temperature(options.samples)
+            .unwrap_or(options.temperature);
+        let options = SessionOptions {
+            temperature,
+            ..options
+        };
+        Self::new(gpu, &run.backbone, &run.adapter, options)
+    }
+
+    /// Uploads a backbone and an adapter that was trained on it.
+    ///
+    /// # Errors
+    /// An option is out of range; the adapter belongs to another backbone, does not fit this one, or does not say its
+    /// resolution; the GPU fails.
+    pub fn new(
+        gpu: &Gpu,
+        backbone: &Backbone,
+        adapter: &Adapter,
+        options: SessionOptions,
+    ) -> Result<Self, PredictError> {
+        check(&options)?;
+        if adapter.resolution == 0 {
+            return Err(PredictError::NoResolution);
+        }
+        let names = adapter.classes.iter().map(|name| name.as_str().into());
+        Ok(Self {
+            names: names.collect(),
+            predictor: Predictor::new(gpu, backbone, adapter)?,
+            options,
+            plans: HashMap::new(),
+        })
+    }
+
+    /// Class names, by label.
+    pub fn classes(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// Builds the plan for this many pictures now, so that the first call is as fast as the others.
+    ///
+    /// # Errors
+    /// It does not fit the device.
+    pub fn warm(&mut self, pictures: usize) -> Result<(), PredictError> {
+        let size = self.size(pictures.max(1));
+        self.plan(size).map(drop)
+    }
+
+    /// An answer for each picture, in their order.
+    ///
+    /// # Errors
+    /// There is no picture, one cannot be used, or the GPU fails.
+    pub fn predict(&mut self, pictures: &[Picture]) -> Result<Vec<Answer>, PredictError> {
+        if pictures.is_empty() {
+            return Err(PredictError::Empty);
+        }
+        let side = self.predictor.size();
+        let mut answers = Vec::with_capacity(pictures.len());
+        for batch in pictures.chunks(self.options.batch) {
+            let mut pixels = Vec::with_capacity(batch.len() * side * side * 3);
+            for picture in batch {
+                pixels.extend(picture.square(side)?);
+            }
+            let prediction = self.answer(batch.len(), &pixels)?;
+            answers.extend((0..batch.len()).map(|row| self.in_order(&prediction, row)));
+        }
+        Ok(answers)
+    }
+
+    /// The predictive for a batch of pixels `[n, side, side, 3]`.
+    fn answer(&mut self, n: usize, pixels: &[u8]) -> Result<Prediction, PredictError> {
+        let (options, classes) = (self.options, self.names.len());
+        let (draws, mode) = match options.samples {
+            0 => (1, GateMode::Mean),
+            count => (count, GateMode::Shared),
+        };
+        let size = self.size(n);
+        let plan = self.plan(size)?;
+        plan.batch.write_images(pixels, &vec![PLAIN_VIEW; n]);
+        // Shared draws are keyed by none.
+        let examples = vec![0; n];
+        let at_once = plan.spec().samples;
+        let mut log_probs = vec![0.0; draws * n * classes];
+        for first in (0..draws).step_by(at_once) {
+            let values = StepValues::prediction(options.seed, first as u32, mode);
+            let found = plan.run(&examples, &values)?;
+            for (row, values) in found.chunks_exact(classes).enumerate() {
+                let (example, draw) = (row / at_once, first + row % at_once);
+                if draw < draws {
+                    log_probs[(draw * n + example) * classes..][..classes].copy_from_slice(values);
+                }
+            }
+        }
+        let prediction = Prediction::new(&log_probs, draws, classes)?;
+        Ok(match options.temperature == 1.0 {
+            true => prediction,
+            false => prediction.at_temperature(options.temperature),
+        })
+    }
+
+    /// The size of the plan that computes `n` pictures.
+    fn size(&self, n: usize) -> usize {
+        n.next_power_of_two().min(self.options.batch)
+    }
+
+    fn plan(&mut self, size: usize) -> Result<&ForwardPlan, PredictError> {
+        if !self.plans.contains_key(&size) {
+            let side = self.predictor.size();
+            let input = BatchInput::Images { side, size: side };
+            let draws = self.predictor.draws_at_once(self.options.samples);
+            let spec = self.predictor.spec_of(input, size, draws);
+            self.plans.insert(size, self.predictor.plan(spec)?);
+        }
+        Ok(&self.plans[&size])
+    }
+
+    fn in_order(&self, prediction: &Prediction, row: usize) -> Answer {
+        let classes = self.names.len();
+        let of = |values: &[f32], label: usize| values[row * classes + label];
+        let mut labels: Vec<usize> = (0..classes).collect();
+        labels.sort_by(|a, b| of(&prediction.mean, *b).total_cmp(&of(&prediction.mean, *a)));
+        let classes: Vec<ClassAnswer> = labels
+            .into_iter()
+            .map(|label| ClassAnswer {
+                class: self.names[label].clone(),
+                label,
+                probability: of(&prediction.mean, label),
+                std: of(&prediction.std, label),
+            })
+            .collect();
+        Answer {
+            abstains: classes[0].probability < self.options.threshold,
+            entropy: prediction.entropy[row],
+            mutual_information: prediction.mutual_information[row],
+            classes,
+        }
+    }
+}
+
+fn check(options: &SessionOptions) -> Result<(), PredictError> {
+    let wrong = |option, found: String, expected| PredictError::Option {
+        option,
+        found,
+        expected,
+    };
+    if !(options.temperature > 0.0 && options.temperature.is_finite()) {
+        let found = options.temperature.to_string();
+        return Err(wrong("temperature", found, "a finite number above 0"));
+    }
+    if !(0.0..=1.0).contains(&options.threshold) {
+        let found = options.threshold.to_string();
+        return Err(wrong("threshold", found, "a probability from 0 to 1"));
+    }
+    if options.batch == 0 {
+        return Err(wrong("batch", "0".into(), "at least 1"));
+    }
+    Ok(())
+}

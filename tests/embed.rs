@@ -1,0 +1,12 @@
+//! What an application that embeds the library relies on.
+
+mod common;
+mod properties;
+
+mod embed {
+    mod picture;
+    mod session;
+    mod shared;
+    mod stop;
+    mod subject;
+}

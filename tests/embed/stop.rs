@@ -1,0 +1,94 @@
+//! One handle stops whatever waits for the device, from any thread, and leaves what can be gone on from.
+
+use std::ops::ControlFlow;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bayeslora::gpu::{GpuError, StopHandle};
+use bayeslora::predict::{PredictError, Predictor, Samples, Source};
+use bayeslora::train::{EpochOutcome, Progress, TrainConfig, TrainError, Trainer};
+
+use super::subject::{ADAPTER, config, go_on, images, trainer};
+use crate::properties::{GPU, tiny_backbone};
+
+fn epoch(trainer: &mut Trainer) -> f64 {
+    match trainer.next_epoch(&mut go_on).unwrap() {
+        EpochOutcome::Done(report) => report.loss,
+        _ => panic!("an epoch is left"),
+    }
+}
+
+#[test]
+fn a_stopped_epoch_is_trained_again_to_the_same_bits() {
+    let mut whole = trainer(&GPU, config());
+    let expected = [epoch(&mut whole), epoch(&mut whole)];
+
+    let stop = StopHandle::new();
+    let mut trainer = trainer(&GPU.stopped_by(&stop), config());
+    assert_eq!(epoch(&mut trainer), expected[0]);
+    let checkpoint = trainer.checkpoint().unwrap();
+    let mut observe = |progress| {
+        if matches!(progress, Progress::Training { step: 3, .. }) {
+            stop.stop();
+        }
+        ControlFlow::Continue(())
+    };
+    let outcome = trainer.next_epoch(&mut observe).unwrap();
+    assert!(matches!(outcome, EpochOutcome::Interrupted));
+    // Even when work may go on again: the parameters are those of no epoch.
+    stop.reset();
+    let refused = trainer.next_epoch(&mut go_on).err();
+    assert!(matches!(refused, Some(TrainError::BetweenEpochs)));
+    let refused = trainer.checkpoint().err();
+    assert!(matches!(refused, Some(TrainError::BetweenEpochs)));
+    trainer.restore(&checkpoint).unwrap();
+    assert_eq!(epoch(&mut trainer), expected[1]);
+    assert_eq!(
+        trainer.adapter().unwrap().layers,
+        whole.adapter().unwrap().layers
+    );
+}
+
+#[test]
+fn caching_and_prediction_end_where_they_are_asked_to() {
+    let stop = StopHandle::new();
+    let gpu = GPU.stopped_by(&stop);
+    let predictor = Predictor::new(&gpu, &tiny_backbone(), &ADAPTER).unwrap();
+    let source = Source::images(images(400), 32);
+    let samples = Samples::new(16, 1);
+    let asked = thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            let started = Instant::now();
+            while started.elapsed() < Duration::from_secs(60) {
+                if let Err(error) = predictor.log_probs(&source, samples, &mut |_| ()) {
+                    return Some(error);
+                }
+            }
+            None
+        });
+        thread::sleep(Duration::from_millis(200));
+        stop.stop();
+        work.join().unwrap()
+    });
+    let error = asked.expect("the handle was not heard");
+    assert!(error.is_stop() && matches!(error, PredictError::Gpu(GpuError::Stopped)));
+    let mut told = 0;
+    let mut observe = |progress| {
+        told += usize::from(matches!(progress, Progress::Caching { .. }));
+        ControlFlow::Continue(())
+    };
+    let cached = TrainConfig {
+        prefix_cache: 1 << 30,
+        resident_images: 0,
+        ..config()
+    };
+    let set = images(24);
+    let result = Trainer::new(&gpu, &tiny_backbone(), cached, set, None, &mut observe);
+    assert!(result.err().expect("stopped").is_stop());
+    stop.reset();
+    predictor
+        .log_probs(&source, Samples::MEAN, &mut |_| ())
+        .unwrap();
+    // Other clones of the device heard nothing of it.
+    GPU.wait().unwrap();
+}
