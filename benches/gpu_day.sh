@@ -35,9 +35,9 @@ pack() { # folder
     mkdir -p "$folder/stage/bin" "$folder/stage/tests/fixtures"
     folder=$(cd "$folder" && pwd)
     cd "$here/.."
-    cargo build --release
+    cargo build --release --features embedded
     for name in "${tests[@]}"; do arguments+=(--test "$name"); done
-    log=$(cargo test --release --no-run "${arguments[@]}" 2>&1) || {
+    log=$(cargo test --release --features embedded --no-run "${arguments[@]}" 2>&1) || {
         echo "$log" >&2
         exit 1
     }

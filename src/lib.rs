@@ -37,6 +37,7 @@
 //! [`formats`], [`metrics`], [`model`] (ResNet-18, adapters, the operations), [`data`],
 //! [`predict`], [`train`], [`report`], [`study`], [`mod@bench`]. [`ranges`] has the ranges of all options.
 
+#[cfg(feature = "cli")]
 pub mod bench;
 pub mod data;
 pub mod formats;
@@ -45,7 +46,9 @@ pub mod metrics;
 pub mod model;
 pub mod predict;
 pub mod ranges;
+#[cfg(feature = "study")]
 pub mod report;
+#[cfg(feature = "study")]
 pub mod study;
 pub mod train;
 

@@ -62,7 +62,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// LoRA and BayesLoRA side by side on the embedded images, in minutes
+    /// LoRA and BayesLoRA side by side on the sample of images, in minutes
     Demo(demo::DemoArgs),
     /// Train adapters on a set of labelled images
     Train(Box<train::TrainArgs>),

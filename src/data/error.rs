@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::formats::printable;
+use crate::formats::{FormatError, printable};
 
 /// Why an image set, or one image, cannot be used. Every message names the file or option, what
 /// was found and what was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
+    /// The sample is not to be had.
+    #[error(transparent)]
+    Asset(FormatError),
+
     #[error("{path}: no such directory; expected {EXPECTED}", path = shown(.path))]
     NotFound { path: PathBuf },
 

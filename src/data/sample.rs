@@ -1,24 +1,32 @@
-//! The CIFAR-10 sample that travels in the binary; `assets/cifar10-sample.md` describes it.
+//! The CIFAR-10 sample that comes with the program; `assets/cifar10-sample.md` describes it.
 
 use image::ImageFormat;
 
+use super::DataError;
 use super::cifar::{CIFAR10, SIDE};
 use super::dataset::Dataset;
+use crate::formats::Asset;
 
 /// 5,000 images.
-pub(super) fn train() -> Dataset {
-    unpack(include_bytes!("../../assets/cifar10-sample-train.webp"))
+pub(super) fn train() -> Result<Dataset, DataError> {
+    Asset::SampleTrain
+        .bytes()
+        .map(|webp| unpack(&webp))
+        .map_err(DataError::Asset)
 }
 
 /// 1,000 images.
-pub(super) fn test() -> Dataset {
-    unpack(include_bytes!("../../assets/cifar10-sample-test.webp"))
+pub(super) fn test() -> Result<Dataset, DataError> {
+    Asset::SampleTest
+        .bytes()
+        .map(|webp| unpack(&webp))
+        .map_err(DataError::Asset)
 }
 
 /// A mosaic whose column is the class and whose row is the rank within it, read row by row.
 fn unpack(webp: &[u8]) -> Dataset {
     let mosaic = image::load_from_memory_with_format(webp, ImageFormat::WebP)
-        .expect("the embedded sample is a WebP image")
+        .expect("the sample is a WebP image")
         .into_rgb8();
     let columns = CIFAR10.classes.len();
     let rows = mosaic.height() as usize / SIDE;

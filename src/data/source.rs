@@ -37,7 +37,7 @@ pub struct OpenOptions<'a> {
     pub limit_test: Option<usize>,
     /// Bytes of host memory for a folder's images. Where they take more, they are decoded whenever
     /// they are read, to the same bits; opening still decodes each once, to find the bad ones. By
-    /// default half of what is free. CIFAR and IDX sets are always read into memory.
+    /// default half of what is free, without the feature `cli` no bound. CIFAR and IDX sets are always read into memory.
     pub host_memory: Option<u64>,
     pub progress: Option<Progress<'a>>,
 }
@@ -60,7 +60,7 @@ impl Default for OpenOptions<'_> {
 ///
 /// `spec` is one of
 ///
-/// * `sample`: the embedded 5,000 + 1,000 images of CIFAR-10, classes interleaved (a directory of
+/// * `sample`: 5,000 + 1,000 images of CIFAR-10 that come with the program, classes interleaved (a directory of
 ///   that name is `./sample`);
 /// * a directory with CIFAR-10 in the official binary layout (`data_batch_1.bin` to `data_batch_5.bin`,
 ///   `test_batch.bin`, optionally `batches.meta.txt`), or with CIFAR-100 (`train.bin`, `test.bin`,
@@ -83,7 +83,7 @@ impl Default for OpenOptions<'_> {
 pub fn open(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Splits, DataError> {
     options.check()?;
     let (train, test, name) = match Source::locate(spec.as_ref())? {
-        Source::Sample => (sample::train(), sample::test(), "cifar10-sample"),
+        Source::Sample => (sample::train()?, sample::test()?, "cifar10-sample"),
         Source::Cifar(layout, dir) => (
             layout.read_train(&dir)?,
             layout.read_test(&dir)?,
@@ -109,7 +109,7 @@ pub fn open(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Splits,
 pub fn open_test(spec: impl AsRef<Path>, options: &OpenOptions<'_>) -> Result<Dataset, DataError> {
     options.check()?;
     let test = match Source::locate(spec.as_ref())? {
-        Source::Sample => sample::test(),
+        Source::Sample => sample::test()?,
         Source::Cifar(layout, dir) => layout.read_test(&dir)?,
         Source::Idx(dir) => idx::read_test(&dir)?,
         Source::Folder(root) => return folder::open_test(&root, options),

@@ -72,6 +72,7 @@ pub(super) fn parse_json<T: DeserializeOwned>(
 }
 
 /// The same for a file that early versions wrote without a checksum, and whether it has one.
+#[cfg(feature = "study")]
 pub(crate) fn open_json(
     file: &str,
     object: Map<String, Value>,
@@ -173,12 +174,14 @@ pub(super) fn check_tensors(
 }
 
 /// The checksum of a file whose format has no place for one, as `sha256sum` writes it.
+#[cfg(feature = "study")]
 pub(crate) fn line(file: &Path, bytes: &[u8]) -> String {
     let name = file.file_name().unwrap_or_default();
     format!("{}  {}\n", sha256(&[bytes]), name.display())
 }
 
 /// Checks a file against what [`line`] gave for it.
+#[cfg(feature = "study")]
 pub(crate) fn check_line(
     file: &Path,
     line: &Path,

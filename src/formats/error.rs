@@ -17,6 +17,17 @@ pub enum FormatError {
         expected: &'static str,
     },
 
+    /// A file that comes with the program is not where it is looked for.
+    #[error(
+        "`{file}` is neither inside this program nor in {directories}: copy it there from `assets` in the repository \
+         ({}), or build in a clone of it, with the feature `embedded` to have it inside",
+        env!("CARGO_PKG_REPOSITORY")
+    )]
+    NoAsset {
+        file: &'static str,
+        directories: String,
+    },
+
     /// The operating system refused.
     #[error("cannot {action} `{path}`")]
     Io {

@@ -5,7 +5,6 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sysinfo::{Pid, ProcessesToUpdate, System};
 
 use super::FormatError;
 use super::files::{io_error, json_error};
@@ -77,7 +76,7 @@ impl Holder {
         let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
         Self {
             process: std::process::id(),
-            host: System::host_name().unwrap_or_default(),
+            host: host_name(),
             command: arguments.collect::<Vec<_>>().join(" "),
         }
     }
@@ -89,12 +88,31 @@ impl Holder {
         serde_json::from_str(&text).ok()
     }
 
+    #[cfg(unix)]
     fn runs_here(&self) -> bool {
-        let process = Pid::from_u32(self.process);
-        let mut system = System::new();
-        system.refresh_processes(ProcessesToUpdate::Some(&[process]), false);
-        system.process(process).is_some()
+        use rustix::process::{Pid, test_kill_process};
+
+        let process = i32::try_from(self.process).ok().and_then(Pid::from_raw);
+        // One of another user is there, though it may not be signalled.
+        process.is_some_and(|process| test_kill_process(process) != Err(rustix::io::Errno::SRCH))
     }
+
+    /// Nothing says that it does not.
+    #[cfg(not(unix))]
+    fn runs_here(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(unix)]
+fn host_name() -> String {
+    let names = rustix::system::uname();
+    names.nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
 impl std::fmt::Display for Holder {
@@ -105,5 +123,25 @@ impl std::fmt::Display for Holder {
             command,
         } = self;
         write!(f, "process {process} on {host} (`{command}`)")
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_gone_does_not_run() {
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let holder = |process| Holder {
+            process,
+            ..Holder::me()
+        };
+        assert!(Holder::me().runs_here());
+        assert!(holder(1).runs_here(), "another user's, perhaps");
+        for process in [gone.id(), 0, u32::MAX] {
+            assert!(!holder(process).runs_here(), "{process}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod architecture;
+mod asset;
 mod backbone;
 mod checkpoint;
 pub(crate) mod checksum;
@@ -23,6 +24,7 @@ mod temperature;
 mod tensors;
 
 pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter, MAX_RANK};
+pub use asset::Asset;
 pub(crate) use backbone::EPSILON;
 pub use backbone::{BackboneFile, Stem};
 pub use checkpoint::Checkpoint;

@@ -1,7 +1,5 @@
 //! A kernel: a compute pipeline and what its shader says of its bindings.
 
-use wgpu::naga;
-
 use super::Gpu;
 use super::shaders::{self, Variables};
 

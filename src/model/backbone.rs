@@ -4,9 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ResNet;
-use crate::formats::{BackboneFile, EPSILON, FormatError};
-
-const EMBEDDED: &[u8] = include_bytes!("../../assets/resnet18-cifar100-tin200-64px.safetensors");
+use crate::formats::{Asset, BackboneFile, EPSILON, FormatError};
 
 /// What `--backbone` calls the embedded one.
 const EMBEDDED_NAME: &str = "embedded";
@@ -38,8 +36,8 @@ pub struct Backbone {
 }
 
 impl Backbone {
-    /// Reads a safetensors file with torchvision's or timm's names; `embedded` is the one inside
-    /// this program (CIFAR-100 and Tiny-ImageNet at 64x64).
+    /// Reads a safetensors file with torchvision's or timm's names; `embedded` is the one of
+    /// [`embedded`](Self::embedded).
     ///
     /// # Errors
     /// The file cannot be read, or is not a sound ResNet-18.
@@ -54,12 +52,12 @@ impl Backbone {
         ))
     }
 
-    /// The embedded backbone.
+    /// The backbone that comes with the program (CIFAR-100 and Tiny-ImageNet at 64x64).
     ///
     /// # Errors
-    /// None, unless the program itself is damaged.
+    /// It is neither compiled in nor where [`Asset::directories`] says, or has been changed.
     pub fn embedded() -> Result<Self, BackboneError> {
-        let file = BackboneFile::from_bytes(EMBEDDED_NAME, EMBEDDED)?;
+        let file = BackboneFile::from_bytes(EMBEDDED_NAME, &Asset::Backbone.bytes()?)?;
         Ok(Self::from_file(EMBEDDED_NAME, &file))
     }
 

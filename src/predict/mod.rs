@@ -6,6 +6,7 @@ mod evaluate;
 mod features;
 mod forward;
 mod gate_factors;
+#[cfg(feature = "laplace")]
 pub mod laplace;
 mod predictor;
 mod run;

@@ -92,7 +92,7 @@ impl<'a> FoundAgain<'a> {
             test: Unopened::Arrays(test),
         };
         let found = match source {
-            Source::Sample => arrays(sample::train(), sample::test()),
+            Source::Sample => arrays(sample::train()?, sample::test()?),
             Source::Cifar(layout, dir) => arrays(layout.read_train(&dir)?, layout.read_test(&dir)?),
             Source::Idx(dir) => {
                 let (train, test) = idx::read(&dir)?;

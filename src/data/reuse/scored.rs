@@ -76,7 +76,7 @@ pub fn open_scored(
     options.open.check()?;
     let spec = spec.as_ref();
     let (all, is_test) = match Source::locate(spec)? {
-        Source::Sample => (Unopened::Arrays(sample::test()), None),
+        Source::Sample => (Unopened::Arrays(sample::test()?), None),
         Source::Cifar(layout, dir) => (Unopened::Arrays(layout.read_test(&dir)?), None),
         Source::Idx(dir) => (Unopened::Arrays(idx::read_test(&dir)?), None),
         Source::Folder(root) => {
