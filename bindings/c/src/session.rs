@@ -1,0 +1,221 @@
+//! Predicting.
+
+use std::ffi::{CString, c_char};
+use std::mem::size_of;
+use std::path::Path;
+
+use bayeslora::Adapter;
+use bayeslora::model::Backbone;
+use bayeslora::predict::{Session, SessionOptions};
+
+use crate::gpu::{bl_gpu, sized};
+use crate::image::{bl_image, pictures};
+use crate::status::{Failure, bl_status, exclusive, free, give, guard, shared, writable};
+use crate::stop::bl_stop;
+use crate::text;
+
+/// An adapter on its backbone, ready to answer; the second call for as many pictures is faster than the first.
+pub struct bl_session {
+    session: Session,
+    names: Vec<CString>,
+}
+
+/// How a session answers; bl_session_options_default fills it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bl_session_options {
+    /// sizeof(bl_session_options)
+    pub size: usize,
+    /// Draws of the gates, the same for every picture; 0 for the mean weights.
+    pub samples: u32,
+    pub seed: u64,
+    /// What logits are divided by. bl_session_open takes the one that was fitted for as many samples, if there is one.
+    pub temperature: f64,
+    /// An answer less probable than this counts as none.
+    pub threshold: f32,
+    /// Pictures that are computed at a time.
+    pub batch: u32,
+    /// Stops predictions; NULL for none.
+    pub stop: *const bl_stop,
+}
+
+fn defaults() -> bl_session_options {
+    let options = SessionOptions::default();
+    bl_session_options {
+        size: size_of::<bl_session_options>(),
+        samples: options.samples as u32,
+        seed: options.seed,
+        temperature: options.temperature,
+        threshold: options.threshold,
+        batch: options.batch as u32,
+        stop: std::ptr::null(),
+    }
+}
+
+impl bl_session_options {
+    fn options(&self) -> SessionOptions {
+        SessionOptions {
+            samples: self.samples as usize,
+            seed: self.seed,
+            temperature: self.temperature,
+            threshold: self.threshold,
+            batch: self.batch as usize,
+        }
+    }
+}
+
+/// Where bl_session_predict puts its answers: arrays of the caller's, or NULL for what is not wanted.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bl_answers {
+    /// [n, classes]: probability of each class.
+    pub probability: *mut f32,
+    /// [n, classes]: its standard deviation over the draws.
+    pub std: *mut f32,
+    /// [n]: entropy of the predictive, in nats.
+    pub entropy: *mut f32,
+    /// [n]: its part that comes from the draws' disagreement, in nats.
+    pub mutual_information: *mut f32,
+    /// [n]: number of the most probable class, or -1 where it is less probable than the threshold.
+    pub label: *mut i32,
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn bl_session_options_default(options: *mut bl_session_options) -> bl_status {
+    guard(|| {
+        *exclusive(options, "options")? = defaults();
+        Ok(())
+    })
+}
+
+/// Opens the run in a directory, with the backbone that it names. `options` may be NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn bl_session_open(
+    gpu: *const bl_gpu,
+    run_dir: *const c_char,
+    options: *const bl_session_options,
+    out: *mut *mut bl_session,
+) -> bl_status {
+    guard(|| {
+        writable(out)?;
+        let gpu = shared(gpu, "gpu")?;
+        let run_dir = text::path(run_dir, "run_dir")?;
+        let options = sized(options, defaults(), |options| options.size)?;
+        let gpu = stoppable(gpu, options.stop);
+        give_session(Session::open(&gpu, run_dir, options.options())?, out)
+    })
+}
+
+/// Opens a PEFT adapter's directory on a backbone: a safetensors file, or "embedded". `options` may be NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn bl_session_open_adapter(
+    gpu: *const bl_gpu,
+    backbone: *const c_char,
+    adapter_dir: *const c_char,
+    options: *const bl_session_options,
+    out: *mut *mut bl_session,
+) -> bl_status {
+    guard(|| {
+        writable(out)?;
+        let gpu = shared(gpu, "gpu")?;
+        let backbone = Backbone::load(Path::new(text::required(backbone, "backbone")?))?;
+        let adapter = Adapter::load_peft(text::path(adapter_dir, "adapter_dir")?)?;
+        open(gpu, &backbone, &adapter, options, out)
+    })
+}
+
+pub(crate) fn open(
+    gpu: &bl_gpu,
+    backbone: &Backbone,
+    adapter: &Adapter,
+    options: *const bl_session_options,
+    out: *mut *mut bl_session,
+) -> Result<(), Failure> {
+    let options = sized(options, defaults(), |options| options.size)?;
+    let gpu = stoppable(gpu, options.stop);
+    give_session(
+        Session::new(&gpu, backbone, adapter, options.options())?,
+        out,
+    )
+}
+
+fn stoppable(gpu: &bl_gpu, stop: *const bl_stop) -> bayeslora::Gpu {
+    match shared(stop, "stop") {
+        Ok(stop) => gpu.gpu.stopped_by(&stop.0),
+        Err(_) => gpu.gpu.clone(),
+    }
+}
+
+fn give_session(session: Session, out: *mut *mut bl_session) -> Result<(), Failure> {
+    let names = session.classes().iter().map(|name| {
+        let text = name.replace('\0', " ");
+        CString::new(text).expect("no zero is left")
+    });
+    let names = names.collect();
+    give(bl_session { session, names }, out);
+    Ok(())
+}
+
+/// The number of classes; 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn bl_session_classes(session: *const bl_session) -> usize {
+    shared(session, "session").map_or(0, |session| session.names.len())
+}
+
+/// The name of a class, UTF-8; valid as long as the handle. NULL where there is no such class.
+#[unsafe(no_mangle)]
+pub extern "C" fn bl_session_class_name(session: *const bl_session, label: usize) -> *const c_char {
+    let session = shared(session, "session").ok();
+    let name = session.and_then(|session| session.names.get(label));
+    name.map_or(std::ptr::null(), |name| name.as_ptr())
+}
+
+/// Compiles what a call with `count` pictures takes, so that the first one is as fast as the others.
+#[unsafe(no_mangle)]
+pub extern "C" fn bl_session_warm(session: *mut bl_session, count: usize) -> bl_status {
+    guard(|| Ok(exclusive(session, "session")?.session.warm(count)?))
+}
+
+/// Answers `count` pictures.
+#[unsafe(no_mangle)]
+pub extern "C" fn bl_session_predict(
+    session: *mut bl_session,
+    images: *const bl_image,
+    count: usize,
+    answers: *const bl_answers,
+) -> bl_status {
+    guard(|| {
+        let session = exclusive(session, "session")?;
+        let out = shared(answers, "answers")?;
+        let pictures = pictures(images, count)?;
+        let found = session.session.predict(&pictures)?;
+        let classes = session.names.len();
+        for (row, answer) in found.iter().enumerate() {
+            for class in &answer.classes {
+                let place = row * classes + class.label;
+                put(out.probability, place, class.probability);
+                put(out.std, place, class.std);
+            }
+            put(out.entropy, row, answer.entropy);
+            put(out.mutual_information, row, answer.mutual_information);
+            let label = match answer.abstains {
+                true => -1,
+                false => answer.classes[0].label as i32,
+            };
+            put(out.label, row, label);
+        }
+        Ok(())
+    })
+}
+
+fn put<T>(array: *mut T, place: usize, value: T) {
+    if !array.is_null() {
+        // SAFETY: the header asks for as many elements as there are answers.
+        unsafe { *array.add(place) = value };
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn bl_session_free(session: *mut bl_session) {
+    free(session);
+}

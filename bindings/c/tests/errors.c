@@ -1,0 +1,131 @@
+/* Every refusal, and every function with NULL. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bayeslora.h"
+
+#define EXPECT(condition)                                                                         \
+    do {                                                                                          \
+        if (!(condition)) {                                                                       \
+            fprintf(stderr, "%s:%d: %s; last error: %s\n", __FILE__, __LINE__, #condition, bl_last_error()); \
+            exit(1);                                                                              \
+        }                                                                                         \
+    } while (0)
+#define REFUSED(call, says) EXPECT((call) == BL_INVALID && strstr(bl_last_error(), says))
+
+int main(void) {
+    const uint8_t pixels[300] = {0};
+    const char *const names[2] = {"one", "two"};
+    const uint32_t labels[2] = {0, 1}, wrong_labels[2] = {0, 2};
+    bl_image images[2] = {{pixels, 300, 10, 10, BL_RGB}, {pixels, 300, 10, 10, BL_RGB}};
+    bl_answers answers = {NULL, NULL, NULL, NULL, NULL};
+    bl_epoch epoch;
+    bl_gpu *gpu = NULL;
+    bl_session *session = (bl_session *)1;
+    bl_trainer *trainer = NULL;
+
+    /* Null is freed, and is nothing to work on. */
+    bl_gpu_free(NULL);
+    bl_session_free(NULL);
+    bl_trainer_free(NULL);
+    bl_stop_free(NULL);
+    bl_stop_request(NULL);
+    bl_stop_reset(NULL);
+    EXPECT(bl_gpu_name(NULL) == NULL && bl_session_classes(NULL) == 0 && bl_session_class_name(NULL, 0) == NULL);
+    REFUSED(bl_gpu_options_default(NULL), "options");
+    REFUSED(bl_session_options_default(NULL), "options");
+    REFUSED(bl_train_options_default(NULL), "options");
+    REFUSED(bl_gpu_open(NULL, NULL), "null");
+    REFUSED(bl_session_open(NULL, "run", NULL, &session), "gpu is null");
+    EXPECT(session == NULL);
+    REFUSED(bl_session_open_adapter(NULL, "embedded", "adapter", NULL, &session), "gpu is null");
+    REFUSED(bl_session_warm(NULL, 1), "session is null");
+    REFUSED(bl_session_predict(NULL, images, 1, &answers), "session is null");
+    REFUSED(bl_trainer_new(NULL, images, labels, 2, names, 2, NULL, &trainer), "gpu is null");
+    REFUSED(bl_trainer_epoch(NULL, &epoch), "trainer is null");
+    REFUSED(bl_trainer_save(NULL, "adapter"), "trainer is null");
+    REFUSED(bl_trainer_session(NULL, NULL, NULL, &session), "trainer is null");
+    REFUSED(bl_prune(NULL, "adapter", 0.5, "out", NULL), "backbone is null");
+
+    bl_gpu_options gpu_options;
+    EXPECT(bl_gpu_options_default(&gpu_options) == BL_OK);
+    gpu_options.adapter = "no such adapter";
+    REFUSED(bl_gpu_open(&gpu_options, &gpu), "no such adapter");
+    gpu_options.adapter = "\xff";
+    REFUSED(bl_gpu_open(&gpu_options, &gpu), "UTF-8");
+    memset(&gpu_options, 0, sizeof gpu_options);
+    REFUSED(bl_gpu_open(&gpu_options, &gpu), "_default");
+    EXPECT(bl_gpu_open(NULL, &gpu) == BL_OK && strlen(bl_gpu_name(gpu)) > 0);
+
+    /* Runs, adapters and backbones that are not there. */
+    REFUSED(bl_session_open(gpu, NULL, NULL, &session), "run_dir is null");
+    REFUSED(bl_session_open(gpu, "/no/such/run", NULL, &session), "/no/such/run");
+    REFUSED(bl_session_open_adapter(gpu, "/no/such/file", "adapter", NULL, &session), "/no/such/file");
+    REFUSED(bl_session_open_adapter(gpu, "embedded", "/no/such/dir", NULL, &session), "/no/such/dir");
+    REFUSED(bl_prune("embedded", "/no/such/dir", 0.5, "out", NULL), "/no/such/dir");
+    REFUSED(bl_prune("embedded", "adapter", 1.5, "out", NULL), "1.5");
+
+    /* Pictures and labels that do not fit together. */
+    bl_train_options options;
+    EXPECT(bl_train_options_default(&options) == BL_OK);
+    options.epochs = 1;
+    options.resolution = 32;
+    REFUSED(bl_trainer_new(gpu, images, wrong_labels, 2, names, 2, &options, &trainer), "label 2");
+    REFUSED(bl_trainer_new(gpu, NULL, labels, 2, names, 2, &options, &trainer), "images is null");
+    REFUSED(bl_trainer_new(gpu, images, NULL, 2, names, 2, &options, &trainer), "labels is null");
+    REFUSED(bl_trainer_new(gpu, images, labels, 2, NULL, 2, &options, &trainer), "class_names is null");
+    REFUSED(bl_trainer_new(gpu, images, labels, 0, names, 2, &options, &trainer), "no images");
+    images[1].bytes = 299;
+    REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "299 bytes");
+    images[1].bytes = 300;
+    images[1].data = NULL;
+    REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "image 1: data is null");
+    images[1].data = pixels;
+    images[1].format = 7;
+    REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "7");
+    images[1].format = BL_RGB;
+    options.epochs = 0;
+    REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "epochs");
+    options.epochs = 1;
+    options.learning_rate = -1;
+    REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "lr");
+    options.learning_rate = 0;
+
+    /* A stop that was asked for before. */
+    bl_stop *stop = bl_stop_new();
+    options.stop = stop;
+    EXPECT(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer) == BL_OK);
+    bl_stop_request(stop);
+    EXPECT(bl_trainer_epoch(trainer, &epoch) == BL_STOPPED || epoch.outcome == BL_INTERRUPTED);
+    bl_stop_reset(stop);
+    EXPECT(bl_trainer_epoch(trainer, &epoch) == BL_OK && epoch.outcome == BL_DONE && epoch.epoch == 1);
+    EXPECT(bl_trainer_epoch(trainer, &epoch) == BL_OK && epoch.outcome == BL_FINISHED);
+    REFUSED(bl_trainer_epoch(trainer, NULL), "null");
+    REFUSED(bl_trainer_save(trainer, NULL), "adapter_dir is null");
+
+    bl_session_options session_options;
+    EXPECT(bl_session_options_default(&session_options) == BL_OK);
+    session_options.threshold = 2;
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "threshold");
+    session_options.threshold = 1;
+    session_options.stop = stop;
+    EXPECT(bl_trainer_session(trainer, gpu, &session_options, &session) == BL_OK);
+    EXPECT(bl_session_classes(session) == 2 && !strcmp(bl_session_class_name(session, 1), "two"));
+    EXPECT(bl_session_class_name(session, 2) == NULL);
+    REFUSED(bl_session_predict(session, images, 0, &answers), "no images");
+    REFUSED(bl_session_predict(session, images, 1, NULL), "answers is null");
+    REFUSED(bl_session_predict(session, NULL, 1, &answers), "images is null");
+    int32_t label = 5;
+    answers.label = &label;
+    EXPECT(bl_session_predict(session, images, 1, &answers) == BL_OK && label == -1);
+    bl_stop_request(stop);
+    EXPECT(bl_session_predict(session, images, 1, &answers) == BL_STOPPED);
+
+    bl_session_free(session);
+    bl_trainer_free(trainer);
+    bl_gpu_free(gpu);
+    bl_stop_free(stop);
+    puts("every refusal was heard");
+    return 0;
+}
