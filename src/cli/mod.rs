@@ -35,7 +35,7 @@ mod tune;
 
 use std::process::ExitCode;
 
-use bayeslora::formats::printable;
+use bayeslora::low_level::formats::printable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Bayesian low-rank adapters with rank-wise variational dropout, on GPUs and CPUs through WebGPU.
@@ -107,8 +107,8 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command line.
 pub fn main() -> ExitCode {
     // First of all: drivers read the environment once, and no thread runs yet.
-    bayeslora::gpu::prepare_environment();
-    bayeslora::gpu::silence_caught_panics();
+    bayeslora::low_level::gpu::prepare_environment();
+    bayeslora::low_level::gpu::silence_caught_panics();
     let matches = program().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let context = context::Context::new(cli.adapter, cli.precision, !cli.no_tune);
