@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use bayeslora::bench::{Settings, Step, Subject, Work, conv_shapes};
-use bayeslora::gpu::{Gpu, GpuOptions, prepare_environment};
+use bayeslora::low_level::bench::{Settings, Step, Subject, Work, conv_shapes};
+use bayeslora::low_level::gpu::{Gpu, GpuOptions, prepare_environment};
 use criterion::{Criterion, SamplingMode, Throughput};
 
 fn main() {

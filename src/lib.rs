@@ -13,7 +13,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let gpu = Gpu::open(GpuOptions::default())?;
 //! let backbone = Backbone::load("embedded")?; // or a safetensors file with torchvision's names
-//! let images = bayeslora::data::open("photos/", &Default::default())?;
+//! let images = bayeslora::open_images("photos/", &Default::default())?;
 //! let (train, validation) = images.train.split_validation(0.1, 1)?;
 //!
 //! let mut observe = |_progress| ControlFlow::Continue(());
@@ -33,28 +33,39 @@
 //! # }
 //! ```
 //!
-//! The modules, each of which imports only those before it: [`gpu`] (device, kernels, plans),
-//! [`formats`], [`metrics`], [`model`] (ResNet-18, adapters, the operations), [`data`],
-//! [`predict`], [`train`], [`report`], [`study`], [`mod@bench`]. [`ranges`] has the ranges of all options.
+//! What stands here is what an application needs. Structs of options get new fields: write them with
+//! `..Default::default()`. Everything else is in [`low_level`], which may change with any version.
+//!
+//! Without default features the library brings no command line, terminal, chart or font with it; the
+//! repository's `docs/usage.md` lists the features.
 
-#[cfg(feature = "cli")]
-pub mod bench;
-pub mod data;
-pub mod formats;
-pub mod gpu;
-pub mod metrics;
-pub mod model;
-pub mod predict;
-pub mod ranges;
-#[cfg(feature = "study")]
-pub mod report;
-#[cfg(feature = "study")]
-pub mod study;
-pub mod train;
+pub mod low_level;
 
-pub use formats::Adapter;
-pub use gpu::{Gpu, GpuOptions, StopHandle};
-pub use model::Backbone;
-pub use predict::{Predictor, Run, Samples, Session, SessionOptions};
-pub use train::{EpochOutcome, TrainConfig, Trainer};
+use low_level::{data, formats, gpu, metrics, model, predict, ranges, train};
+#[cfg(feature = "study")]
+use low_level::{report, study};
+
+// The device.
+pub use gpu::{AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall, StopHandle};
 pub use wgpu;
+
+// The frozen network and the adapter on it, in files.
+pub use formats::{Adapter, Asset, Checkpoint, FormatError, GateDistribution};
+pub use model::Backbone;
+
+// Images.
+pub use data::{DataError, Dataset, OpenOptions, Picture, Splits, decode_image};
+pub use data::{open as open_images, open_test as open_test_images};
+
+// Training.
+pub use train::kl::{KlMultiplicity, KlPrior};
+pub use train::{
+    Augment, ConfigError, EpochOutcome, EpochReport, Gates, LrSchedule, Method, Observer, Progress,
+    PruneEvent, PruneGauge, Span, TrainConfig, TrainError, Trainer,
+};
+
+// Prediction.
+pub use predict::{
+    Answer, ClassAnswer, Ensemble, PredictError, Prediction, Predictor, Run, RunError, Samples,
+    Session, SessionOptions,
+};

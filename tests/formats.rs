@@ -13,7 +13,7 @@ mod run_dir;
 #[path = "formats/tensors.rs"]
 mod tensors;
 
-use bayeslora::formats::FormatError;
+use bayeslora::low_level::formats::FormatError;
 
 /// Bytes of a safetensors file, independent of the writer under test.
 fn safetensors(entries: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {

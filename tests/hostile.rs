@@ -9,8 +9,8 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use bayeslora::data::{OpenOptions, decode_image, open};
-use bayeslora::formats::npy;
+use bayeslora::low_level::data::{OpenOptions, decode_image, open};
+use bayeslora::low_level::formats::npy;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};

@@ -1,6 +1,6 @@
 //! The KL of a gate against its definition, by quadrature, and against the theory of rank survival.
 
-use bayeslora::train::kl::{KlMultiplicity, KlPrior, soft_effective_rank};
+use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior, soft_effective_rank};
 use std::f64::consts::{LN_2, PI};
 
 const EULER_GAMMA: f64 = 0.577_215_664_901_532_9;

@@ -5,8 +5,8 @@ mod properties;
 
 use std::ops::ControlFlow;
 
-use bayeslora::data::Dataset;
-use bayeslora::train::{Augment, EpochOutcome, Progress, TrainConfig, Trainer};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::train::{Augment, EpochOutcome, Progress, TrainConfig, Trainer};
 use memory_stats::memory_stats;
 use properties::{GPU, tiny_backbone};
 

@@ -1,8 +1,8 @@
 //! Metrics, npy files and `score` against values computed by hand.
 
 use assert_cmd::Command;
-use bayeslora::formats::npy::{read_labels, read_probabilities, write_npy};
-use bayeslora::metrics::*;
+use bayeslora::low_level::formats::npy::{read_labels, read_probabilities, write_npy};
+use bayeslora::low_level::metrics::*;
 use proptest::prelude::*;
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -979,7 +979,7 @@ fn score_refuses_bad_input_with_status_2() {
 
 #[test]
 fn kl_is_that_of_the_definition() {
-    use bayeslora::metrics::mean_kl;
+    use bayeslora::low_level::metrics::mean_kl;
     let logs = |p: &[f32]| p.iter().map(|p| p.ln()).collect::<Vec<f32>>();
     let (p, q) = (
         logs(&[0.5, 0.5, 0.0, 0.9, 0.1, 0.0]),

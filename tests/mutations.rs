@@ -11,10 +11,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use bayeslora::formats::{Adapter, BackboneFile, Checkpoint, RunDir, TensorFile};
-use bayeslora::model::Backbone;
-use bayeslora::report::Report;
-use bayeslora::train::TrainConfig;
+use bayeslora::low_level::formats::{Adapter, BackboneFile, Checkpoint, RunDir, TensorFile};
+use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::report::Report;
+use bayeslora::low_level::train::TrainConfig;
 use mutate::{Bounds, damaged, hunt};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -205,7 +205,7 @@ fn configurations() {
 #[test]
 fn checkpoints() {
     let dir = tempfile::tempdir().unwrap();
-    let run = RunDir::create::<bayeslora::formats::FormatError>(
+    let run = RunDir::create::<bayeslora::low_level::formats::FormatError>(
         dir.path().join("run"),
         "seed = 1\n",
         |_| Ok(()),

@@ -1,7 +1,7 @@
 //! Which ranks a prune takes, and in what order.
 
-use bayeslora::model::{AdapterState, LayerState};
-use bayeslora::train::{kept_ranks, kept_without, noisiest};
+use bayeslora::low_level::model::{AdapterState, LayerState};
+use bayeslora::low_level::train::{kept_ranks, kept_without, noisiest};
 
 fn state(log_alpha: &[&[f32]]) -> AdapterState {
     let layers = log_alpha.iter().map(|values| LayerState {

@@ -5,7 +5,7 @@
 
 mod reference;
 
-use bayeslora::train::kl::{KlMultiplicity, KlPrior};
+use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior};
 use reference::adamw::{self, Group, Moments};
 use reference::adapter::Adapter;
 use reference::head::cross_entropy;

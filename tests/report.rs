@@ -6,8 +6,8 @@ mod study;
 use std::fs;
 use std::path::Path;
 
-use bayeslora::metrics::Interval;
-use bayeslora::report::{Comparison, Report, Results, Row, Score, Verdict};
+use bayeslora::low_level::metrics::Interval;
+use bayeslora::low_level::report::{Comparison, Report, Results, Row, Score, Verdict};
 
 /// The report of one study, with its directory.
 fn report(results: &Results) -> (tempfile::TempDir, Report) {

@@ -3,21 +3,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bayeslora::data::Dataset;
-use bayeslora::formats::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir};
-use bayeslora::metrics::holm;
-use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
-use bayeslora::predict::laplace::{LaplaceConfig, LaplaceStructure};
-use bayeslora::report::{Comparison, Results, Study, Verdict};
-use bayeslora::study::measure::{Answers, Material, ensemble, measure};
-use bayeslora::study::{
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::{
+    Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir,
+};
+use bayeslora::low_level::metrics::holm;
+use bayeslora::low_level::model::{AdapterLayout, AdapterState, Backbone, exchange};
+use bayeslora::low_level::predict::laplace::{LaplaceConfig, LaplaceStructure};
+use bayeslora::low_level::report::{Comparison, Results, Study, Verdict};
+use bayeslora::low_level::study::measure::{Answers, Material, ensemble, measure};
+use bayeslora::low_level::study::{
     Ask, CUT_SHARES, Chosen, CutRecord, Images, KappaBy, Place, RunSpec, SAMPLED_SHARE, Scale,
     Settings, Stored, StudyError, candidates, candidates_of, cut_lines, decay_candidates,
     fewest_ranks, final_epoch, is_trained, lowest, runs,
 };
-use bayeslora::train::gauge::{Order, Ranks};
-use bayeslora::train::kl::KlMultiplicity;
-use bayeslora::train::{Method, PruneGauge, TrainConfig, initial_state, weakest};
+use bayeslora::low_level::train::gauge::{Order, Ranks};
+use bayeslora::low_level::train::kl::KlMultiplicity;
+use bayeslora::low_level::train::{Method, PruneGauge, TrainConfig, initial_state, weakest};
 use serde_json::json;
 
 const CLASSES: usize = 3;
@@ -278,7 +280,8 @@ fn verdicts_are_corrected_for_each_other() {
 #[test]
 fn the_best_is_better_than_every_other() {
     let best_in = |results: &Results, measure: &str| {
-        let is_best = |row: &&bayeslora::report::Row| row.best_in.iter().any(|m| m == measure);
+        let is_best =
+            |row: &&bayeslora::low_level::report::Row| row.best_in.iter().any(|m| m == measure);
         let names = results
             .rows
             .iter()

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use bayeslora::gpu::Variables;
-use bayeslora::gpu::shaders::{SHADERS, render};
-use bayeslora::model::{MatrixTile, Tile};
+use bayeslora::low_level::gpu::Variables;
+use bayeslora::low_level::gpu::shaders::{SHADERS, render};
+use bayeslora::low_level::model::{MatrixTile, Tile};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use rayon::prelude::*;

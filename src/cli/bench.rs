@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::bench::{
+use bayeslora::low_level::bench::{
     Better, Comparison, Incomparable, Kind, Report, Row, SCHEMA, Scenario, Settings, Spread,
     Subject, Suite, Target, Verdict, targets,
 };

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::Dataset;
-use bayeslora::formats::{Adapter, printable};
-use bayeslora::gpu::{self, AdapterChoice, Gpu, GpuOptions};
-use bayeslora::model::Backbone;
-use bayeslora::train::Progress;
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::{Adapter, printable};
+use bayeslora::low_level::gpu::{self, AdapterChoice, Gpu, GpuOptions};
+use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::train::Progress;
 use bayeslora::wgpu;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result};
-use bayeslora::Gpu;
-use bayeslora::data::{Corruption, Dataset, corrupt};
+use bayeslora::low_level::data::{Corruption, Dataset, corrupt};
+use bayeslora::low_level::gpu::Gpu;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Serialize;

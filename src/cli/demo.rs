@@ -4,12 +4,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use bayeslora::data::Dataset;
-use bayeslora::formats::RunDir;
-use bayeslora::metrics::entropy;
-use bayeslora::model::Backbone;
-use bayeslora::predict::Evaluated;
-use bayeslora::train::{self, Method, TrainConfig, Trainer};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::RunDir;
+use bayeslora::low_level::metrics::entropy;
+use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::predict::Evaluated;
+use bayeslora::low_level::train::{self, Method, TrainConfig, Trainer};
 use clap::Args;
 use image::RgbImage;
 use serde::Serialize;

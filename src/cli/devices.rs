@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use bayeslora::bench::{Settings, Step, Subject, Work};
-use bayeslora::gpu::{AdapterChoice, Adapters};
-use bayeslora::model::KernelChoice;
+use bayeslora::low_level::bench::{Settings, Step, Subject, Work};
+use bayeslora::low_level::gpu::{AdapterChoice, Adapters};
+use bayeslora::low_level::model::KernelChoice;
 use bayeslora::wgpu;
 use clap::Args;
 use serde::Serialize;

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::{Adapter, RunDir};
-use bayeslora::gpu::Gpu;
-use bayeslora::model::Backbone;
-use bayeslora::predict::{Ensemble, Samples, Source, evaluate};
-use bayeslora::train::{TrainConfig, Trainer, prepare};
+use bayeslora::low_level::formats::{Adapter, RunDir};
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::predict::{Ensemble, Samples, Source, evaluate};
+use bayeslora::low_level::train::{TrainConfig, Trainer, prepare};
 use serde_json::json;
 
 use super::context::{Bar, Context};

@@ -1,7 +1,7 @@
 //! What a run's figures depend on beside its options: adapter, driver, versions.
 
-use bayeslora::gpu::Gpu;
-use bayeslora::model::KernelChoice;
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::model::KernelChoice;
 use serde_json::{Value, json};
 
 /// The adapter in one line.

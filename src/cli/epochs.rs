@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::formats::{DataManifest, RunDir};
-use bayeslora::gpu::Gpu;
-use bayeslora::predict::Evaluated;
-use bayeslora::train::{EpochOutcome, EpochReport, TrainConfig, TrainError, Trainer};
+use bayeslora::low_level::formats::{DataManifest, RunDir};
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::predict::Evaluated;
+use bayeslora::low_level::train::{EpochOutcome, EpochReport, TrainConfig, TrainError, Trainer};
 use toml::Table;
 
 use super::context::Context;

@@ -1,11 +1,13 @@
 //! `eval`: the scores of a run on a test set.
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::Dataset;
-use bayeslora::data::reuse::Part;
-use bayeslora::formats::{Temperature, printable};
-use bayeslora::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
-use bayeslora::predict::{Ensemble, Evaluated, Predictive, Predictor, Samples, Source, evaluate};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::data::reuse::Part;
+use bayeslora::low_level::formats::{Temperature, printable};
+use bayeslora::low_level::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
+use bayeslora::low_level::predict::{
+    Ensemble, Evaluated, Predictive, Predictor, Samples, Source, evaluate,
+};
 use clap::Args;
 use serde::Serialize;
 

@@ -1,11 +1,11 @@
 //! What an error means to the caller of the program: its exit status.
 
-use bayeslora::bench::BenchError;
-use bayeslora::data::CorruptionError;
-use bayeslora::gpu::GpuError;
-use bayeslora::predict::PredictError;
-use bayeslora::predict::laplace::LaplaceError;
-use bayeslora::train::TrainError;
+use bayeslora::low_level::bench::BenchError;
+use bayeslora::low_level::data::CorruptionError;
+use bayeslora::low_level::gpu::GpuError;
+use bayeslora::low_level::predict::PredictError;
+use bayeslora::low_level::predict::laplace::LaplaceError;
+use bayeslora::low_level::train::TrainError;
 
 /// Whether an error is the loss of the device, whichever module it came through: a module's error that passes
 /// another's on unchanged hides it from the chain.

@@ -1,14 +1,14 @@
 //! `laplace`: a Laplace approximation around a run's mean weights, and its scores on a test set.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::data::Dataset;
-use bayeslora::data::reuse::Part;
-use bayeslora::formats::LayerAdapter;
-use bayeslora::metrics::Predictions;
-use bayeslora::predict::laplace::{
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::data::reuse::Part;
+use bayeslora::low_level::formats::LayerAdapter;
+use bayeslora::low_level::metrics::Predictions;
+use bayeslora::low_level::predict::laplace::{
     Fitted, Laplace, LaplaceConfig, LaplaceStage, LaplaceStructure, Link, PriorPrecision, Wanted,
 };
-use bayeslora::predict::{Evaluated, Predictor, Samples, Source};
+use bayeslora::low_level::predict::{Evaluated, Predictor, Samples, Source};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 

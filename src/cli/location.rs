@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use bayeslora::formats::printable;
+use bayeslora::low_level::formats::printable;
 use serde::{Deserialize, Serialize};
 
 /// A path, or a word in its place such as `sample` or `embedded`.

@@ -10,6 +10,7 @@ mod environment;
 mod epochs;
 mod eval;
 mod failure;
+mod handed_out;
 mod laplace;
 mod location;
 mod output;
@@ -34,7 +35,7 @@ mod tune;
 
 use std::process::ExitCode;
 
-use bayeslora::formats::printable;
+use bayeslora::low_level::formats::printable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Bayesian low-rank adapters with rank-wise variational dropout, on GPUs and CPUs through WebGPU.
@@ -88,6 +89,10 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Measure speed and memory on this machine, and compare with an earlier report
     Bench(bench::BenchArgs),
+    /// Print a completion script for a shell
+    Completions(handed_out::CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(handed_out::ManArgs),
 }
 
 /// Wrong input, as opposed to 1 for a failure outside the program (a full disk) or of a comparison.
@@ -102,9 +107,9 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command line.
 pub fn main() -> ExitCode {
     // First of all: drivers read the environment once, and no thread runs yet.
-    bayeslora::gpu::prepare_environment();
-    bayeslora::gpu::silence_caught_panics();
-    let matches = ranges::stated(Cli::command()).get_matches();
+    bayeslora::low_level::gpu::prepare_environment();
+    bayeslora::low_level::gpu::silence_caught_panics();
+    let matches = program().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let context = context::Context::new(cli.adapter, cli.precision, !cli.no_tune);
     let result = dispatch(&context, &cli.command);
@@ -127,6 +132,10 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn program() -> clap::Command {
+    ranges::stated(Cli::command())
+}
+
 fn dispatch(context: &context::Context, command: &Command) -> anyhow::Result<()> {
     context.catch_signals()?;
     match command {
@@ -143,5 +152,7 @@ fn dispatch(context: &context::Context, command: &Command) -> anyhow::Result<()>
         Command::Devices(args) => devices::run(context, args),
         Command::Plan(args) => plan::run(context, args),
         Command::Bench(args) => bench::run(context, args),
+        Command::Completions(args) => handed_out::completions(args, program()),
+        Command::Man(args) => handed_out::man(args, program()),
     }
 }

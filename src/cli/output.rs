@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{ErrorKind, Write};
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::printable;
+use bayeslora::low_level::formats::printable;
 use serde::Serialize;
 
 /// Adds to an error what could not be kept or shown because of it: a failure outside the program (a full disk),

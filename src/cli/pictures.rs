@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use bayeslora::data;
-use bayeslora::formats::printable;
+use bayeslora::low_level::data;
+use bayeslora::low_level::formats::printable;
 use rayon::prelude::*;
 
 use super::context;

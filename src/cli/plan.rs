@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use bayeslora::formats::GateDistribution;
-use bayeslora::gpu::{DispatchInfo, Gpu, Plan, Timing};
-use bayeslora::model::{
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::gpu::{DispatchInfo, Gpu, Plan, Timing};
+use bayeslora::low_level::model::{
     AdapterLayout, AdapterState, Backbone, Batch, BatchInput, FrozenNetwork, GateMode,
     KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, check_fit, largest_chunk,
 };
-use bayeslora::predict::{ForwardPlan, ForwardSpec, fitted};
-use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state};
+use bayeslora::low_level::predict::{ForwardPlan, ForwardSpec, fitted};
+use bayeslora::low_level::train::{
+    Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state,
+};
 use clap::{Args, ValueEnum};
 use half::f16;
 use serde::Serialize;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use bayeslora::data::Dataset;
-use bayeslora::formats::{Temperature, printable};
-use bayeslora::predict::{Ensemble, Prediction, Predictor, Samples};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::{Temperature, printable};
+use bayeslora::low_level::predict::{Ensemble, Prediction, Predictor, Samples};
 use clap::Args;
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use bayeslora::ranges::{Range, of_command};
+use bayeslora::low_level::ranges::{Range, of_command};
 use clap::{Arg, Command};
 
 /// The command line with every number's range stated and checked.

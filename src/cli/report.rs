@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use bayeslora::formats::printable;
-use bayeslora::report::Report;
+use bayeslora::low_level::formats::printable;
+use bayeslora::low_level::report::Report;
 use clap::Args;
 
 use super::context::Bar;

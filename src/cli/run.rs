@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::Dataset;
-use bayeslora::data::reuse::match_classes;
-use bayeslora::formats::{Adapter, DataManifest, FormatError, LayerAdapter, RunDir};
-use bayeslora::model::Backbone;
-use bayeslora::predict::Samples;
-use bayeslora::train::kl::soft_effective_rank;
-use bayeslora::train::{MEMBERS, Method, TrainConfig};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::data::reuse::match_classes;
+use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, LayerAdapter, RunDir};
+use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::predict::Samples;
+use bayeslora::low_level::train::kl::soft_effective_rank;
+use bayeslora::low_level::train::{MEMBERS, Method, TrainConfig};
 use clap::Args;
 use toml::Table;
 

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::reuse::{FoundAgain, Part, ReuseError};
-use bayeslora::data::{Dataset, OpenOptions, Splits};
-use bayeslora::formats::{DataManifest, Digest, ManifestFile, ManifestImages};
-use bayeslora::model::Backbone;
-use bayeslora::train::TrainConfig;
+use bayeslora::low_level::data::reuse::{FoundAgain, Part, ReuseError};
+use bayeslora::low_level::data::{Dataset, OpenOptions, Splits};
+use bayeslora::low_level::formats::{DataManifest, Digest, ManifestFile, ManifestImages};
+use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::train::TrainConfig;
 
 use super::context::{self, Bar};
 use super::location::Location;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use bayeslora::formats::npy;
-use bayeslora::metrics::{Predictions, SampledProbabilities, evaluate};
+use bayeslora::low_level::formats::npy;
+use bayeslora::low_level::metrics::{Predictions, SampledProbabilities, evaluate};
 use clap::Args;
 
 use super::{output, tables};

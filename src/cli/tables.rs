@@ -1,6 +1,6 @@
 //! Tables that several commands print.
 
-use bayeslora::metrics::{
+use bayeslora::low_level::metrics::{
     Bootstrap, DEFAULT_BINS, Evaluation, Gaps, Interval, Predictions, ReliabilityBin, brier_each,
     nll_each, reliability_bins,
 };

@@ -1,11 +1,11 @@
 //! The images that a run is scored on, and how they are described in the output.
 
 use anyhow::{Result, ensure};
-use bayeslora::data::reuse::{
+use bayeslora::low_level::data::reuse::{
     ReuseError, ScoreOptions, Scored, ScoredPart, TrainedOn, open_scored,
 };
-use bayeslora::data::{Dataset, OpenOptions};
-use bayeslora::formats::printable;
+use bayeslora::low_level::data::{Dataset, OpenOptions};
+use bayeslora::low_level::formats::printable;
 use clap::Args;
 use serde::Serialize;
 

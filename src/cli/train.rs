@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::data::Dataset;
-use bayeslora::formats::{RunDir, read_regular};
-use bayeslora::gpu::{Gpu, Precision};
-use bayeslora::model::PLAIN_VIEW;
-use bayeslora::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
-use bayeslora::train::{self, Method, Progress, TrainConfig, Trainer};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::{RunDir, read_regular};
+use bayeslora::low_level::gpu::{Gpu, Precision};
+use bayeslora::low_level::model::PLAIN_VIEW;
+use bayeslora::low_level::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
+use bayeslora::low_level::train::{self, Method, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;

@@ -3,10 +3,10 @@
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use bayeslora::data::{self, OpenOptions, Splits};
-use bayeslora::ranges;
-use bayeslora::train::kl::{KlMultiplicity, KlPrior};
-use bayeslora::train::{
+use bayeslora::low_level::data::{self, OpenOptions, Splits};
+use bayeslora::low_level::ranges;
+use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior};
+use bayeslora::low_level::train::{
     AUTO_RANK, Augment, Gates, LrSchedule, Method, PruneGauge, Span, TrainConfig,
 };
 use clap::{Args, Command};

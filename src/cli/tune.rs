@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use bayeslora::data::reuse::Part;
-use bayeslora::metrics::{Predictions, nll_each};
-use bayeslora::predict::{Evaluated, Samples};
-use bayeslora::study::{KAPPA_FACTORS, candidates, fewest_ranks, lowest};
-use bayeslora::train::kl::KlMultiplicity;
-use bayeslora::train::{Prepared, Progress, TrainConfig, Trainer, prepare};
+use bayeslora::low_level::data::reuse::Part;
+use bayeslora::low_level::metrics::{Predictions, nll_each};
+use bayeslora::low_level::predict::{Evaluated, Samples};
+use bayeslora::low_level::study::{KAPPA_FACTORS, candidates, fewest_ranks, lowest};
+use bayeslora::low_level::train::kl::KlMultiplicity;
+use bayeslora::low_level::train::{Prepared, Progress, TrainConfig, Trainer, prepare};
 use clap::Args;
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! Image sets: readers, the embedded sample, splits, epoch order.
 //!
 //! ```
-//! use bayeslora::data::{self, EpochOrder, OpenOptions};
+//! use bayeslora::low_level::data::{self, EpochOrder, OpenOptions};
 //!
 //! let options = OpenOptions { limit_train: Some(100), ..OpenOptions::default() };
 //! let splits = data::open("sample", &options)?;

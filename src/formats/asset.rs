@@ -39,7 +39,7 @@ impl Asset {
         #[cfg(feature = "embedded")]
         return Ok(self.compiled_in().into());
         #[cfg(not(feature = "embedded"))]
-        self.read()
+        self.read(&Self::directories())
     }
 
     /// Where files are looked for: `../share/bayeslora` beside the running program's directory, and the `assets` of the
@@ -63,9 +63,8 @@ impl Asset {
         }
     }
 
-    #[cfg_attr(feature = "embedded", expect(dead_code))]
-    fn read(self) -> Result<Cow<'static, [u8]>, FormatError> {
-        let directories = Self::directories();
+    #[cfg_attr(all(feature = "embedded", not(test)), expect(dead_code))]
+    fn read(self, directories: &[PathBuf]) -> Result<Cow<'static, [u8]>, FormatError> {
         let mut paths = directories.iter().map(|dir| dir.join(self.file_name()));
         let Some(path) = paths.find(|path| path.exists()) else {
             let shown = directories.iter().map(|dir| format!("`{}`", dir.display()));
@@ -112,12 +111,27 @@ mod tests {
     }
 
     #[test]
-    fn another_file_is_refused() {
-        let error = Asset::Backbone.check("x/y".into(), vec![1, 2]).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("`x/y` was damaged or changed")
-        );
+    fn the_first_directory_that_has_the_file_counts_and_another_file_is_refused() {
+        let (empty, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let source = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/assets"));
+        let directories = [empty.path().to_owned(), other.path().to_owned(), source];
+        let read = |count| Asset::SampleTest.read(&directories[..count]);
+        assert_eq!(read(3).unwrap(), Asset::SampleTest.bytes().unwrap());
+
+        let text = read(2).unwrap_err().to_string();
+        for part in [
+            "`cifar10-sample-test.webp`",
+            empty.path().to_str().unwrap(),
+            other.path().to_str().unwrap(),
+            "`assets`",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+
+        let path = other.path().join(Asset::SampleTest.file_name());
+        std::fs::write(&path, "cut short").unwrap();
+        let text = read(3).unwrap_err().to_string();
+        let start = format!("`{}` was damaged or changed", path.display());
+        assert!(text.starts_with(&start), "{text}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use assert_cmd::Command;
-use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::low_level::formats::{Adapter, RunDir};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -764,7 +764,7 @@ fn plan_of_a_run_reads_well() {
 
 #[test]
 fn score_reads_what_others_wrote() {
-    use bayeslora::formats::npy::write_npy;
+    use bayeslora::low_level::formats::npy::write_npy;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("p.npy");
     write_npy(&path, &[2, 2], &[0.75, 0.25, 0.5, 0.5]).unwrap();

@@ -99,7 +99,7 @@ impl Copy {
 
     /// Paths of a part's images as the run has recorded them.
     fn recorded(&self, part: &str) -> Vec<String> {
-        let data = bayeslora::formats::RunDir::open(&self.run)
+        let data = bayeslora::low_level::formats::RunDir::open(&self.run)
             .unwrap()
             .read_data();
         let data = data.unwrap().unwrap();
@@ -110,7 +110,7 @@ impl Copy {
             _ => unreachable!(),
         };
         match part {
-            bayeslora::formats::ManifestImages::Files(files) => {
+            bayeslora::low_level::formats::ManifestImages::Files(files) => {
                 files.into_iter().map(|file| file.path).collect()
             }
             _ => panic!("a folder has files"),
@@ -387,7 +387,7 @@ fn images_that_moved_are_known_by_their_content() {
     let run = copied();
     // The place that the run knows is gone.
     let config = |run: &Copy| fs::read_to_string(run.run.join("config.toml")).unwrap();
-    let recorded = bayeslora::formats::RunDir::open(&run.run).unwrap();
+    let recorded = bayeslora::low_level::formats::RunDir::open(&run.run).unwrap();
     let before = recorded.read_config().unwrap();
     let old = TRAINED.path().join("photos").display().to_string();
     assert!(before.contains(&old), "absolute");

@@ -5,6 +5,7 @@ mod commands;
 mod data;
 mod ensemble;
 mod folders;
+mod handed_out;
 mod laplace;
 mod program;
 mod prune;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use assert_cmd::Command;
-use bayeslora::formats::{Adapter, RunDir};
+use bayeslora::low_level::formats::{Adapter, RunDir};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -352,7 +352,7 @@ fn mixed_gates_are_those_that_were_trained() {
 fn noise_on_weights_does_not_turn() {
     let (_dir, run) = run(&GATED);
     edit(&run, |adapter| {
-        adapter.gates = bayeslora::formats::GateDistribution::Weights;
+        adapter.gates = bayeslora::low_level::formats::GateDistribution::Weights;
     });
     refuses(
         &run,

@@ -115,7 +115,7 @@ fn the_results_of_a_study_have_a_checksum() {
     report(&[dir.path()])
         .success()
         .stderr(contains("results.json has no checksum"));
-    let mut results = bayeslora::report::Results::default();
+    let mut results = bayeslora::low_level::report::Results::default();
     results.study.scale = "desk".into();
     results.study.epochs = 30;
     results.write(&path).unwrap();

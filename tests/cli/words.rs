@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
-use bayeslora::formats::{Adapter, TensorFile};
+use bayeslora::low_level::formats::{Adapter, TensorFile};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;

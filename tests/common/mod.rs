@@ -1,12 +1,12 @@
 //! What the GPU tests share.
 #![allow(dead_code, reason = "no test binary uses every helper")]
 
-use bayeslora::gpu::{Gpu, GpuOptions};
-use bayeslora::model::{ConvKernel, KernelChoice, ProductKernel, Tile};
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::model::{ConvKernel, KernelChoice, ProductKernel, Tile};
 
 /// A device on the default adapter.
 pub fn gpu(options: GpuOptions) -> Gpu {
-    bayeslora::gpu::prepare_environment();
+    bayeslora::low_level::gpu::prepare_environment();
     Gpu::open(options).expect("an adapter; `sh setup.sh` installs the software one")
 }
 

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::data::{open, open_test};
+use bayeslora::low_level::data::{open, open_test};
 use tempfile::tempdir;
 
 use super::files::{assert_says, message, options, record, spec};

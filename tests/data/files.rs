@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::data::{DataError, Dataset, OpenOptions};
+use bayeslora::low_level::data::{DataError, Dataset, OpenOptions};
 use image::{Rgb, RgbImage};
 
 pub const SIDE: usize = 8;

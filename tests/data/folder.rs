@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
-use bayeslora::data::{Dataset, OpenOptions, open, open_test};
+use bayeslora::low_level::data::{Dataset, OpenOptions, open, open_test};
 use tempfile::tempdir;
 
 use super::files::{all_pixels, assert_says, class, message, options, plain, spec};

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use bayeslora::data::{Dataset, Identity, open};
-use bayeslora::formats::{Digest, ManifestImages};
+use bayeslora::low_level::data::{Dataset, Identity, open};
+use bayeslora::low_level::formats::{Digest, ManifestImages};
 use tempfile::tempdir;
 
 use super::files::{class, options, spec};

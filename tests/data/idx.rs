@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use bayeslora::data::{open, open_test};
+use bayeslora::low_level::data::{open, open_test};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::tempdir;

@@ -1,7 +1,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use bayeslora::data::decode_image;
+use bayeslora::low_level::data::decode_image;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Cursor;
 
-use bayeslora::data::decode_image;
+use bayeslora::low_level::data::decode_image;
 use image::codecs::jpeg::{JpegEncoder, PixelDensity};
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use tempfile::tempdir;

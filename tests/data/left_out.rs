@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use bayeslora::data::{DataError, Splits, image_files, open, open_test};
+use bayeslora::low_level::data::{DataError, Splits, image_files, open, open_test};
 use image::codecs::gif::GifEncoder;
 use image::{Delay, Frame, Rgb, RgbImage, RgbaImage};
 use tempfile::{TempDir, tempdir};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bayeslora::data::{MAX_IMAGE_PIXELS, decode_image, open};
+use bayeslora::low_level::data::{MAX_IMAGE_PIXELS, decode_image, open};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use tempfile::tempdir;
 

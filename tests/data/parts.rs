@@ -1,6 +1,6 @@
 //! Subsets, limits, splits and epoch order.
 
-use bayeslora::data::{Dataset, EpochOrder};
+use bayeslora::low_level::data::{Dataset, EpochOrder};
 use proptest::prelude::*;
 
 use super::files::{assert_says, message};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use bayeslora::data::prefetch;
+use bayeslora::low_level::data::prefetch;
 
 #[test]
 fn batches_arrive_in_order_and_end() {

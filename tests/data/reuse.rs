@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::data::reuse::{
+use bayeslora::low_level::data::reuse::{
     FoundAgain, Part, ReuseError, ScoreOptions, Scored, ScoredPart, TrainedOn, open_scored,
 };
-use bayeslora::data::{Dataset, OpenOptions, open};
-use bayeslora::formats::DataManifest;
+use bayeslora::low_level::data::{Dataset, OpenOptions, open};
+use bayeslora::low_level::formats::DataManifest;
 use tempfile::{TempDir, tempdir};
 
 use super::files::{all_pixels, assert_says, class, options, plain, record, spec};
@@ -87,7 +87,7 @@ fn images_that_went_came_and_changed_are_told_apart() {
     let dir = flat();
     let manifest = trained_on(dir.path());
     let before = parts(&look(dir.path(), &manifest).unwrap());
-    let bayeslora::formats::ManifestImages::Files(train) = &manifest.train else {
+    let bayeslora::low_level::formats::ManifestImages::Files(train) = &manifest.train else {
         panic!("a folder has files");
     };
     let [gone, other, misfiled] = [&train[0].path, &train[1].path, &train[2].path];
@@ -122,7 +122,8 @@ fn images_that_went_came_and_changed_are_told_apart() {
 fn nothing_left_of_a_part_is_an_error() {
     let dir = flat();
     let manifest = trained_on(dir.path());
-    let bayeslora::formats::ManifestImages::Files(validation) = &manifest.validation else {
+    let bayeslora::low_level::formats::ManifestImages::Files(validation) = &manifest.validation
+    else {
         panic!("a folder has files");
     };
     for file in validation {
@@ -248,7 +249,7 @@ fn the_runs_own_folder_is_scored_on_what_was_held_out_and_another_in_full() {
         "by name"
     );
     // With three of the run's training images among them.
-    let bayeslora::formats::ManifestImages::Files(train) = &manifest.train else {
+    let bayeslora::low_level::formats::ManifestImages::Files(train) = &manifest.train else {
         panic!("a folder has files");
     };
     for (i, file) in train.iter().rev().take(3).enumerate() {

@@ -1,5 +1,5 @@
 use super::files::all_pixels;
-use bayeslora::data::{Dataset, OpenOptions, open, open_test};
+use bayeslora::low_level::data::{Dataset, OpenOptions, open, open_test};
 use sha2::{Digest, Sha256};
 
 fn sha256(bytes: &[u8]) -> String {

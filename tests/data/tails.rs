@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::ops::Range;
 use std::path::Path;
 
-use bayeslora::data::decode_image;
+use bayeslora::low_level::data::decode_image;
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 use tempfile::tempdir;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use bayeslora::data::{DataError, Dataset, Picture, decode_image};
+use bayeslora::low_level::data::{DataError, Dataset, Picture, decode_image};
 use image::{ImageFormat, Rgba, RgbaImage};
 
 fn rgba(width: u32, height: u32, alpha: u8) -> RgbaImage {

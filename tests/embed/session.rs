@@ -1,8 +1,8 @@
 //! A session answers as a predictor does, whatever is asked beside it, and builds its plans once.
 
-use bayeslora::data::{DataError, Picture};
-use bayeslora::gpu::GpuOptions;
-use bayeslora::predict::{
+use bayeslora::low_level::data::{DataError, Picture};
+use bayeslora::low_level::gpu::GpuOptions;
+use bayeslora::low_level::predict::{
     Answer, Ensemble, PredictError, Predictor, Samples, Session, SessionOptions,
 };
 

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bayeslora::gpu::{AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall};
-use bayeslora::model::KernelChoice;
-use bayeslora::predict::{Predictor, Samples, Source};
+use bayeslora::low_level::gpu::{
+    AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall,
+};
+use bayeslora::low_level::model::KernelChoice;
+use bayeslora::low_level::predict::{Predictor, Samples, Source};
 use bayeslora::wgpu;
 use pollster::block_on;
 
@@ -15,7 +17,7 @@ use crate::common;
 use crate::properties::tiny_backbone;
 
 fn adapter() -> wgpu::Adapter {
-    bayeslora::gpu::prepare_environment();
+    bayeslora::low_level::gpu::prepare_environment();
     let all = block_on(Adapters::enumerate());
     all.choose(&AdapterChoice::Best).unwrap()
 }

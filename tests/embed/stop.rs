@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bayeslora::gpu::{GpuError, StopHandle};
-use bayeslora::predict::{PredictError, Predictor, Samples, Source};
-use bayeslora::train::{EpochOutcome, Progress, TrainConfig, TrainError, Trainer};
+use bayeslora::low_level::gpu::{GpuError, StopHandle};
+use bayeslora::low_level::predict::{PredictError, Predictor, Samples, Source};
+use bayeslora::low_level::train::{EpochOutcome, Progress, TrainConfig, TrainError, Trainer};
 
 use super::subject::{ADAPTER, config, go_on, images, trainer};
 use crate::properties::{GPU, tiny_backbone};

@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
-use bayeslora::Adapter;
-use bayeslora::data::Dataset;
-use bayeslora::gpu::Gpu;
-use bayeslora::train::{Augment, Progress, TrainConfig, Trainer};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::Adapter;
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::train::{Augment, Progress, TrainConfig, Trainer};
 
 use crate::properties::{GPU, tiny_backbone};
 

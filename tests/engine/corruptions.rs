@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use bayeslora::data::{
+use bayeslora::low_level::data::{
     self, Corruption, CorruptionError, Dataset, OpenOptions, SEVERITIES, corrupt,
 };
-use bayeslora::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 

@@ -1,14 +1,14 @@
 //! The objective: KL and its gradient on the GPU against f64, its weight against the data's, and
 //! where it drives a gate whose optimum is known.
 
-use bayeslora::formats::GateDistribution;
-use bayeslora::gpu::Plan;
-use bayeslora::model::{
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::gpu::Plan;
+use bayeslora::low_level::model::{
     AdapterLayout, AdapterSlots, AdapterState, BatchInput, FrozenNetwork, GateMode, GateTable,
     Graph, KernelChoice, Map, Outer, Prior, Purpose, StepValues, Tensor, Up,
 };
-use bayeslora::train::kl::KlPrior;
-use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::low_level::train::kl::KlPrior;
+use bayeslora::low_level::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 

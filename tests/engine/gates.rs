@@ -3,12 +3,12 @@
 //!
 //! Seeds are fixed, so a bound in standard deviations passes always or never.
 
-use bayeslora::formats::GateDistribution;
-use bayeslora::model::{
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::model::{
     AdapterLayout, AdapterState, BatchInput, Cut, FrozenNetwork, GateMode, KernelChoice, Prior,
     Purpose, StepValues,
 };
-use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::low_level::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

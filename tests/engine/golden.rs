@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use bayeslora::formats::{GateDistribution, TensorFile};
-use bayeslora::gpu::{Gpu, GpuOptions};
-use bayeslora::model::{
+use bayeslora::low_level::formats::{GateDistribution, TensorFile};
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Backbone, Batch, BatchInput, Cut,
     FrozenNetwork, GateMode, Graph, KernelChoice, LayerState, PLAIN_VIEW, Prior, Purpose,
     StepValues, Tensor,
 };
-use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::low_level::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 
 use crate::common;
 use crate::common::relative_error;

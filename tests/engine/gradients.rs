@@ -3,14 +3,14 @@
 
 use std::sync::LazyLock;
 
-use bayeslora::formats::{self, GateDistribution};
-use bayeslora::gpu::{Gpu, GpuOptions};
-use bayeslora::model::{
+use bayeslora::low_level::formats::{self, GateDistribution};
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
     GateMode, Graph, KernelChoice, Prior, Purpose, StepValues,
 };
-use bayeslora::train::kl::KlPrior;
-use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::low_level::train::kl::KlPrior;
+use bayeslora::low_level::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 
 use crate::common;
 use crate::common::relative_error;

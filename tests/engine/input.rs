@@ -4,10 +4,10 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use bayeslora::data::{self, Dataset, OpenOptions};
-use bayeslora::gpu::{Gpu, GpuOptions};
-use bayeslora::predict::{PredictError, Samples, Source};
-use bayeslora::train::{
+use bayeslora::low_level::data::{self, Dataset, OpenOptions};
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::predict::{PredictError, Samples, Source};
+use bayeslora::low_level::train::{
     Augment, EpochOutcome, EpochReport, Progress, TrainConfig, TrainError, Trainer,
 };
 use image::RgbImage;

@@ -1,9 +1,11 @@
 //! A merged adapter computes what the adapter did.
 
-use bayeslora::formats::GateDistribution;
-use bayeslora::model::{AdapterLayout, Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues};
-use bayeslora::predict::{ForwardPlan, ForwardSpec};
-use bayeslora::train::{initial_state, upload};
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::model::{
+    AdapterLayout, Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues,
+};
+use bayeslora::low_level::predict::{ForwardPlan, ForwardSpec};
+use bayeslora::low_level::train::{initial_state, upload};
 
 use crate::common;
 use crate::properties::{GPU, tiny_backbone};

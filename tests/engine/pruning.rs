@@ -1,15 +1,15 @@
 //! Pruning: what is zero goes without a trace, what is kept goes on as it was, and a run that stops
 //! after a prune goes on bit for bit.
 
-use bayeslora::formats::{
+use bayeslora::low_level::formats::{
     Adapter, Checkpoint, FormatError, GateDistribution, Head, LayerAdapter, RunDir, TensorFile,
 };
-use bayeslora::gpu::{Gpu, GpuOptions};
-use bayeslora::model::{
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Batch, BatchInput, Cut, FrozenNetwork,
     GateMode, GateTable, Graph, KernelChoice, LayerState, PLAIN_VIEW, Prior, Purpose, StepValues,
 };
-use bayeslora::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
+use bayeslora::low_level::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use bayeslora::formats::Stem;
-use bayeslora::model::{AdapterLayout, AdapterState, Group, ResNet, Segment};
-use bayeslora::train::TrainableState;
+use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::model::{AdapterLayout, AdapterState, Group, ResNet, Segment};
+use bayeslora::low_level::train::TrainableState;
 use proptest::prelude::*;
 
 use crate::properties::state_bits;
@@ -254,7 +254,7 @@ proptest! {
     #[test]
     fn gate_table(case in case(), rows in 1usize..40) {
         let layout = case.layout();
-        let kappa = |layer: &bayeslora::model::LayoutLayer| layer.params_per_rank() as f64;
+        let kappa = |layer: &bayeslora::low_level::model::LayoutLayer| layer.params_per_rank() as f64;
         let (table, starts, len) = layout.rank_table(rows, kappa);
         prop_assert_eq!(starts.len(), layout.layers.len());
         let real: Vec<_> = table.iter().filter(|entry| entry.parameter != u32::MAX).collect();

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use bayeslora::model::{
+use bayeslora::low_level::model::{
     AdapterLayout, AdapterSlots, AdapterState, ConvForward, ConvSpec, ConvWeights, FrozenConv,
     GateMode, Graph, KernelChoice, Map, Purpose, Tensor as Rows, Up,
 };
@@ -280,7 +280,7 @@ impl Layer {
                 frozen: &frozen,
                 input: x,
                 rows,
-                adapter: Some(bayeslora::model::LowRank {
+                adapter: Some(bayeslora::low_level::model::LowRank {
                     low: h.slot,
                     gates: slots.gates,
                     up: slots.b,

@@ -14,14 +14,14 @@
 //! that noise count 3 in 18 of 24 runs in f64, else 4 or 5. `the_run_is_the_one_of_f64` tells such a
 //! property of the method from an error of the engine.
 
-use bayeslora::formats::GateDistribution;
-use bayeslora::gpu::Plan;
-use bayeslora::model::{
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::gpu::Plan;
+use bayeslora::low_level::model::{
     AdapterLayout, AdapterSlots, AdapterState, GateMode, GateTable, Graph, KernelChoice, Map,
     Outer, Prior, Purpose, StepValues, Tensor as Rows, Up,
 };
-use bayeslora::train::kl::{KlMultiplicity, KlPrior};
-use bayeslora::train::{Adam, Trainable, TrainableState};
+use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior};
+use bayeslora::low_level::train::{Adam, Trainable, TrainableState};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bayeslora::data::Dataset;
-use bayeslora::formats::{Adapter, FormatError, GateDistribution, RunDir};
-use bayeslora::gpu::{Gpu, GpuError, GpuOptions};
-use bayeslora::model::PLAIN_VIEW;
-use bayeslora::predict::{Predictor, Samples, Source};
-use bayeslora::train::kl::KlMultiplicity;
-use bayeslora::train::{
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::{Adapter, FormatError, GateDistribution, RunDir};
+use bayeslora::low_level::gpu::{Gpu, GpuError, GpuOptions};
+use bayeslora::low_level::model::PLAIN_VIEW;
+use bayeslora::low_level::predict::{Predictor, Samples, Source};
+use bayeslora::low_level::train::kl::KlMultiplicity;
+use bayeslora::low_level::train::{
     Augment, EpochOutcome, EpochReport, Method, Progress, PruneGauge, Span, TrainConfig,
     TrainError, Trainer,
 };
@@ -471,7 +471,7 @@ fn saved_and_trainer_agree(config: TrainConfig) {
         .unwrap()
         .save_peft(directory.path())
         .unwrap();
-    let adapter = bayeslora::Adapter::load_peft(directory.path()).unwrap();
+    let adapter = bayeslora::low_level::formats::Adapter::load_peft(directory.path()).unwrap();
     let predictor = Predictor::new(&GPU, &tiny_backbone(), &adapter).unwrap();
     let source = Source::images(dataset(7, 16, 3), 32);
     for samples in [Samples::MEAN, Samples::new(5, 9)] {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bayeslora::gpu::{Candidate, Gpu, GpuOptions, Plan, Slot, compared, ranked};
-use bayeslora::model::{
+use bayeslora::low_level::gpu::{Candidate, Gpu, GpuOptions, Plan, Slot, compared, ranked};
+use bayeslora::low_level::model::{
     ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph, KernelChoice,
     Map, ProductKernel, rank_kernels,
 };

@@ -4,15 +4,15 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bayeslora::data::Dataset;
-use bayeslora::formats::{Adapter, GateDistribution};
-use bayeslora::model::{
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::{Adapter, GateDistribution};
+use bayeslora::low_level::model::{
     AdapterLayout, AdapterSlots, AdapterState, BatchInput, DrawnWeights, FrozenNetwork, GateMode,
     Graph, KernelChoice, Map, Prior, Purpose, StepValues, Up,
 };
-use bayeslora::predict::{Predictor, Samples, Source};
-use bayeslora::train::kl::{KlMultiplicity, KlPrior};
-use bayeslora::train::{
+use bayeslora::low_level::predict::{Predictor, Samples, Source};
+use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior};
+use bayeslora::low_level::train::{
     Adam, EpochOutcome, EpochReport, Gates, INITIAL_LOG_VARIANCE, Method, Progress, Span, StepSpec,
     TrainConfig, TrainStep, Trainable, TrainableState, Trainer, kept_ranks,
 };
@@ -272,7 +272,7 @@ fn an_input_that_no_rank_sees_has_variance() {
         .with_factors(&mut graph, &layout, &drawn.buffer)
         .layer(0);
     let x = graph.constant("x", Map::vector(INPUTS), 1, &x);
-    let mut answer = |slots: bayeslora::model::LayerSlots| {
+    let mut answer = |slots: bayeslora::low_level::model::LayerSlots| {
         let low = graph.down("h".into(), None, x, slots.a, 3, None);
         let y = graph.up(Up {
             label: "y".into(),

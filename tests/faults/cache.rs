@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bayeslora::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
 
 use super::subject::{config, images, trainer};
 use crate::common;

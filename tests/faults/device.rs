@@ -1,8 +1,8 @@
 //! A device that goes away, and memory that it does not have.
 
-use bayeslora::gpu::{Builder, Gpu, GpuError, GpuOptions};
-use bayeslora::predict::{Prediction, Predictor, Samples};
-use bayeslora::train::{TrainConfig, TrainError};
+use bayeslora::low_level::gpu::{Builder, Gpu, GpuError, GpuOptions};
+use bayeslora::low_level::predict::{Prediction, Predictor, Samples};
+use bayeslora::low_level::train::{TrainConfig, TrainError};
 use bayeslora::wgpu;
 
 use super::subject::{config, go_on, images, trainer};

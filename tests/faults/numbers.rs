@@ -2,11 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use bayeslora::data::Dataset;
-use bayeslora::formats::Checkpoint;
-use bayeslora::model::exchange;
-use bayeslora::predict::{PredictError, Predictor, Samples};
-use bayeslora::train::{EpochOutcome, Method, Progress, TrainConfig, TrainError, Trainer};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::Checkpoint;
+use bayeslora::low_level::model::exchange;
+use bayeslora::low_level::predict::{PredictError, Predictor, Samples};
+use bayeslora::low_level::train::{
+    EpochOutcome, Method, Progress, TrainConfig, TrainError, Trainer,
+};
 
 use super::subject::{classes, config, go_on, images, trainer};
 use crate::properties::{GPU, tiny_backbone};

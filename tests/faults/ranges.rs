@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
-use bayeslora::ranges;
-use bayeslora::train::{Method, TrainConfig, check_fit};
+use bayeslora::low_level::ranges;
+use bayeslora::low_level::train::{Method, TrainConfig, check_fit};
 use predicates::prelude::*;
 use predicates::str::contains;
 

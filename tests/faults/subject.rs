@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bayeslora::data::Dataset;
-use bayeslora::gpu::Gpu;
-use bayeslora::train::{Augment, Progress, TrainConfig, TrainError, Trainer};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::train::{Augment, Progress, TrainConfig, TrainError, Trainer};
 
 use crate::properties::tiny_backbone;
 

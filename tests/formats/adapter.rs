@@ -1,7 +1,9 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::formats::{Adapter, FormatError, GateDistribution, Head, LayerAdapter, TensorFile};
+use bayeslora::low_level::formats::{
+    Adapter, FormatError, GateDistribution, Head, LayerAdapter, TensorFile,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use bayeslora::formats::{BackboneFile, Stem, TensorFile};
+use bayeslora::low_level::formats::{BackboneFile, Stem, TensorFile};
 use half::f16;
 
 use super::{assert_says, safetensors};
@@ -85,7 +85,7 @@ pub fn encode(
     safetensors(&entries)
 }
 
-fn load(shapes: &Shapes) -> Result<BackboneFile, bayeslora::formats::FormatError> {
+fn load(shapes: &Shapes) -> Result<BackboneFile, bayeslora::low_level::formats::FormatError> {
     BackboneFile::from_bytes("net", &encode(shapes, "F32", "", |_, _| ()))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fs;
 
-use bayeslora::formats::{Adapter, BackboneFile, TensorFile};
+use bayeslora::low_level::formats::{Adapter, BackboneFile, TensorFile};
 use serde_json::json;
 
 use super::adapter::{load_plain, small};

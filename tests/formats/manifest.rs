@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::formats::{DataManifest, Digest, ManifestFile, ManifestImages};
+use bayeslora::low_level::formats::{DataManifest, Digest, ManifestFile, ManifestImages};
 
 use super::assert_says;
 

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bayeslora::formats::{Adapter, Checkpoint, FormatError, RunDir, Temperature, TensorFile};
+use bayeslora::low_level::formats::{
+    Adapter, Checkpoint, FormatError, RunDir, Temperature, TensorFile,
+};
 use serde_json::json;
 
 use super::adapter::small;

@@ -1,4 +1,4 @@
-use bayeslora::formats::{Integers, TensorFile};
+use bayeslora::low_level::formats::{Integers, TensorFile};
 use half::{bf16, f16};
 
 use super::{assert_says, safetensors};

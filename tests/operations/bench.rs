@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
-use bayeslora::gpu::{DispatchInfo, Gpu, GpuOptions, Plan, Slot};
-use bayeslora::model::{ConvKernel, Graph, KernelChoice, Map, ProductKernel, Tensor};
+use bayeslora::low_level::gpu::{DispatchInfo, Gpu, GpuOptions, Plan, Slot};
+use bayeslora::low_level::model::{ConvKernel, Graph, KernelChoice, Map, ProductKernel, Tensor};
 use bayeslora::wgpu;
 
 use crate::common;

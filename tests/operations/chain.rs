@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bayeslora::model::{
+use bayeslora::low_level::model::{
     ConvBackward, ConvForward, ConvSpec, ConvWeights, FrozenConv, Graph, KernelChoice, LowRank,
     Outer, Tensor,
 };

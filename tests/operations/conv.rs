@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use bayeslora::gpu::Gpu;
-use bayeslora::model::{
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::model::{
     ConvBackward, ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv,
     KernelChoice, LowRank, ProductKernel, Tile,
 };

@@ -1,10 +1,10 @@
 //! Drawing gates, their gradient, log alpha's, the KL, the trace.
 
-use bayeslora::formats::{GateDistribution, Stem};
-use bayeslora::model::{
+use bayeslora::low_level::formats::{GateDistribution, Stem};
+use bayeslora::low_level::model::{
     AdapterLayout, GateMode, GateTable, LayerSlots, Prior, Purpose, RankEntry, ResNet, StepValues,
 };
-use bayeslora::train::kl::KlPrior;
+use bayeslora::low_level::train::kl::KlPrior;
 
 use crate::bench::{
     Bench, EXACT, Lane, SUM, assert_folded, b_lanes, everywhere, map_lanes, values,

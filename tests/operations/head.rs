@@ -1,6 +1,6 @@
 //! Softmax and what a step reports.
 
-use bayeslora::model::{GateMode, StepValues};
+use bayeslora::low_level::model::{GateMode, StepValues};
 
 use crate::bench::{Bench, Lane, SUM, assert_folded, everywhere, values};
 use crate::reference::head;
@@ -9,7 +9,7 @@ use crate::reference::tensor::Tensor;
 /// A softmax rests on the device's `exp` and `log`, which WGSL allows some units of 2^-23 each.
 const SOFTMAX: f64 = 2e-6;
 
-fn step(bench: &mut Bench, values: &StepValues) -> bayeslora::gpu::Slot {
+fn step(bench: &mut Bench, values: &StepValues) -> bayeslora::low_level::gpu::Slot {
     let step = StepValues::buffer(bench.gpu());
     values.write(bench.gpu(), &step);
     bench.graph.builder.buffer("step", &step)

@@ -1,6 +1,6 @@
 //! From bytes to the network's input.
 
-use bayeslora::model::{Map, Piece};
+use bayeslora::low_level::model::{Map, Piece};
 use half::f16;
 
 use crate::bench::{EXACT, everywhere, map_lanes, map_of};

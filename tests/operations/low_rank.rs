@@ -1,6 +1,6 @@
 //! The adapters' thin products.
 
-use bayeslora::model::{ConvSpec, Outer, Up};
+use bayeslora::low_level::model::{ConvSpec, Outer, Up};
 
 use crate::bench::{ROUNDING, SUM, a_lanes, b_lanes, every_low_rank, everywhere, vector_lanes};
 use crate::reference::conv::{Geometry, conv2d, conv2d_weight_gradient};

@@ -1,8 +1,10 @@
 //! AdamW over the parameter buffer.
 
-use bayeslora::formats::Stem;
-use bayeslora::model::{AdapterLayout, AdapterState, GateMode, Graph, ResNet, StepValues};
-use bayeslora::train::{Adam, LOG_ALPHA_RANGE, Trainable, TrainableState, Unsound};
+use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::model::{
+    AdapterLayout, AdapterState, GateMode, Graph, ResNet, StepValues,
+};
+use bayeslora::low_level::train::{Adam, LOG_ALPHA_RANGE, Trainable, TrainableState, Unsound};
 
 use crate::bench::{ROUNDING, setups};
 use crate::reference::adamw::{self, Group, Moments, Part};

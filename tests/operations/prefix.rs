@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bayeslora::formats::Stem;
-use bayeslora::gpu::{Gpu, GpuError};
-use bayeslora::model::{
+use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::gpu::{Gpu, GpuError};
+use bayeslora::low_level::model::{
     self, Backbone, Batch, BatchInput, ConvWeights, Cut, FrozenNetwork, Graph, KernelChoice, Map,
     ResNet,
 };

@@ -1,10 +1,10 @@
 //! Weights drawn about their means, and the gradients of means and noise.
 
-use bayeslora::formats::Stem;
-use bayeslora::model::{
+use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::model::{
     AdapterLayout, GateMode, LayoutLayer, Purpose, ResNet, Segment, StepValues, WeightTable,
 };
-use bayeslora::train::kl::KlPrior;
+use bayeslora::low_level::train::kl::KlPrior;
 
 use crate::bench::{
     Bench, EXACT, Lane, a_lanes, assert_folded, b_lanes, everywhere, floats, values,
@@ -84,7 +84,7 @@ fn kappa(layer: &LayoutLayer) -> f64 {
     0.1 * layer.params_per_rank() as f64
 }
 
-fn step(bench: &mut Bench, values: &StepValues) -> bayeslora::gpu::Slot {
+fn step(bench: &mut Bench, values: &StepValues) -> bayeslora::low_level::gpu::Slot {
     let step = StepValues::buffer(bench.gpu());
     values.write(bench.gpu(), &step);
     bench.graph.builder.buffer("step", &step)

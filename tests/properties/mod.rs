@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use bayeslora::formats::{BackboneFile, GateDistribution, Stem};
-use bayeslora::gpu::{Gpu, GpuOptions};
-use bayeslora::model::{
+use bayeslora::low_level::formats::{BackboneFile, GateDistribution, Stem};
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::model::{
     AdapterLayout, AdapterState, Backbone, GateMode, GateTable, Graph, KernelChoice, LayoutLayer,
     Purpose, ResNet, Segment, StepValues,
 };

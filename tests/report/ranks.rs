@@ -1,6 +1,6 @@
 //! Ranks: their number, their cuts, their samples.
 
-use bayeslora::report::*;
+use bayeslora::low_level::report::*;
 
 use super::Draw;
 

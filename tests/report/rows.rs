@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bayeslora::metrics::{Interval, ReliabilityBin, RiskCoverage};
-use bayeslora::report::*;
+use bayeslora::low_level::metrics::{Interval, ReliabilityBin, RiskCoverage};
+use bayeslora::low_level::report::*;
 
 use super::{Draw, LAYERS, Method};
 

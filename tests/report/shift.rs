@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bayeslora::report::*;
+use bayeslora::low_level::report::*;
 use rand::RngExt;
 
 use super::{Draw, METHODS, study};

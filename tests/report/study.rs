@@ -7,8 +7,8 @@ mod rows;
 #[path = "shift.rs"]
 mod shift;
 
-use bayeslora::metrics::Interval;
-use bayeslora::report::*;
+use bayeslora::low_level::metrics::Interval;
+use bayeslora::low_level::report::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 

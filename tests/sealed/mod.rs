@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::formats::{FormatError, RunDir};
+use bayeslora::low_level::formats::{FormatError, RunDir};
 
 /// Replaces text in `config.toml`.
 #[track_caller]

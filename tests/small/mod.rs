@@ -1,7 +1,7 @@
 //! A ResNet-18 of few channels with random weights, for the engine and for its twin.
 
-use bayeslora::formats::BackboneFile;
-use bayeslora::model::Backbone;
+use bayeslora::low_level::formats::BackboneFile;
+use bayeslora::low_level::model::Backbone;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 

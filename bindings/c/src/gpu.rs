@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::mem::size_of;
 
-use bayeslora::gpu::{AdapterChoice, Gpu, GpuOptions, Precision};
+use bayeslora::{AdapterChoice, Gpu, GpuOptions, Precision};
 
 use crate::status::{Failure, bl_status, exclusive, free, give, guard, shared, writable};
 use crate::text;

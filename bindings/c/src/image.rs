@@ -1,6 +1,6 @@
 //! Pictures of the caller's.
 
-use bayeslora::data::Picture;
+use bayeslora::Picture;
 
 use crate::status::Failure;
 

@@ -3,10 +3,9 @@
 use std::ffi::c_char;
 use std::path::Path;
 
-use bayeslora::Adapter;
-use bayeslora::model::Backbone;
-use bayeslora::train::gauge::{Order, Posterior, Ranks};
-use bayeslora::train::{PruneGauge, TrainConfig, weakest};
+use bayeslora::low_level::train::gauge::{Order, Posterior, Ranks};
+use bayeslora::low_level::train::weakest;
+use bayeslora::{Adapter, Backbone, PruneGauge, TrainConfig};
 
 use crate::status::{Failure, bl_status, guard};
 use crate::text;

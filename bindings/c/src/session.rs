@@ -4,9 +4,7 @@ use std::ffi::{CString, c_char};
 use std::mem::size_of;
 use std::path::Path;
 
-use bayeslora::Adapter;
-use bayeslora::model::Backbone;
-use bayeslora::predict::{Session, SessionOptions};
+use bayeslora::{Adapter, Backbone, Session, SessionOptions};
 
 use crate::gpu::{bl_gpu, sized};
 use crate::image::{bl_image, pictures};

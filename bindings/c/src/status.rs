@@ -4,12 +4,8 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bayeslora::data::DataError;
-use bayeslora::formats::FormatError;
-use bayeslora::gpu::GpuError;
-use bayeslora::predict::{PredictError, RunError};
-use bayeslora::train::TrainError;
-use bayeslora::train::gauge::GaugeError;
+use bayeslora::low_level::train::gauge::GaugeError;
+use bayeslora::{DataError, FormatError, GpuError, PredictError, RunError, TrainError};
 
 /// What a call comes to.
 #[repr(C)]

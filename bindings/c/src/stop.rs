@@ -1,6 +1,6 @@
 //! Stopping from another thread.
 
-use bayeslora::gpu::StopHandle;
+use bayeslora::StopHandle;
 
 use crate::status::{free, shared};
 

@@ -6,9 +6,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use bayeslora::data::Dataset;
-use bayeslora::model::Backbone;
-use bayeslora::train::{EpochOutcome, Method, Progress, TrainConfig, Trainer};
+use bayeslora::Checkpoint;
+use bayeslora::{Backbone, Dataset, EpochOutcome, Method, Progress, TrainConfig, Trainer};
 
 use crate::gpu::{bl_gpu, sized};
 use crate::image::{array, bl_image, pictures};
@@ -114,7 +113,7 @@ pub struct bl_epoch {
 pub struct bl_trainer {
     trainer: Trainer,
     backbone: Backbone,
-    last: bayeslora::formats::Checkpoint,
+    last: Checkpoint,
     progress: bl_progress,
     user: *mut c_void,
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use bayeslora::data::Dataset;
-use bayeslora::data::reuse::Part;
-use bayeslora::gpu::Gpu;
-use bayeslora::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice, PLAIN_VIEW};
-use bayeslora::predict::{
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::data::reuse::Part;
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::model::{
+    AdapterLayout, AdapterState, FrozenNetwork, KernelChoice, PLAIN_VIEW,
+};
+use bayeslora::low_level::predict::{
     Evaluated, GateFactors, Labels, Predictor, Samples, Source, evaluate, fitted,
 };
-use bayeslora::train::gauge::{EVIDENCE_IMAGES, Evidence};
+use bayeslora::low_level::train::gauge::{EVIDENCE_IMAGES, Evidence};
 use serde::Serialize;
 
 use crate::cli::context::Bar;

@@ -1,9 +1,9 @@
 //! Which basis, which order, which gates: what was asked for, and the defaults.
 
 use anyhow::{Result, bail, ensure};
-use bayeslora::formats::GateDistribution;
-use bayeslora::train::PruneGauge;
-use bayeslora::train::gauge::{Order, Posterior};
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::train::PruneGauge;
+use bayeslora::low_level::train::gauge::{Order, Posterior};
 
 use super::PruneArgs;
 use crate::cli::run::Run;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use bayeslora::metrics::mean_kl;
-use bayeslora::predict::Evaluated;
-use bayeslora::train::farthest;
-use bayeslora::train::gauge::{Cut, Predicted, Ranks};
+use bayeslora::low_level::metrics::mean_kl;
+use bayeslora::low_level::predict::Evaluated;
+use bayeslora::low_level::train::farthest;
+use bayeslora::low_level::train::gauge::{Cut, Predicted, Ranks};
 use serde::Serialize;
 
 use super::bench::Bench;

@@ -8,9 +8,9 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::formats::{Adapter, LayerAdapter, RunDir};
-use bayeslora::train::gauge::{Order, Posterior, Ranks};
-use bayeslora::train::{PruneEvent, PruneGauge, weakest};
+use bayeslora::low_level::formats::{Adapter, LayerAdapter, RunDir};
+use bayeslora::low_level::train::gauge::{Order, Posterior, Ranks};
+use bayeslora::low_level::train::{PruneEvent, PruneGauge, weakest};
 use clap::{ArgGroup, Args};
 
 use self::bench::{Bench, Images};

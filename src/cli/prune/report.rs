@@ -1,8 +1,8 @@
 //! The report of a prune.
 
-use bayeslora::model::AdapterLayout;
-use bayeslora::train::gauge::{Order, Posterior, Ranks};
-use bayeslora::train::{PruneEvent, PruneGauge};
+use bayeslora::low_level::model::AdapterLayout;
+use bayeslora::low_level::train::gauge::{Order, Posterior, Ranks};
+use bayeslora::low_level::train::{PruneEvent, PruneGauge};
 use serde::Serialize;
 
 use super::PruneArgs;

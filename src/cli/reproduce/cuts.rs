@@ -1,14 +1,14 @@
 //! Cuts of a finished adapter in every basis and order of the study, without training.
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::Adapter;
-use bayeslora::model::{AdapterLayout, AdapterState, Backbone, exchange};
-use bayeslora::predict::{GateFactors, Labels, Predictor, Samples, Source};
-use bayeslora::study::{
+use bayeslora::low_level::formats::Adapter;
+use bayeslora::low_level::model::{AdapterLayout, AdapterState, Backbone, exchange};
+use bayeslora::low_level::predict::{GateFactors, Labels, Predictor, Samples, Source};
+use bayeslora::low_level::study::{
     CutLine, CutRecord, CutTo, Place, SAMPLED_SHARE, SAMPLES, Stored, cut_lines,
 };
-use bayeslora::train::gauge::{Cut, EVIDENCE_IMAGES, Evidence, Posterior, Ranks};
-use bayeslora::train::{PruneGauge, Trainer, weakest};
+use bayeslora::low_level::train::gauge::{Cut, EVIDENCE_IMAGES, Evidence, Posterior, Ranks};
+use bayeslora::low_level::train::{PruneGauge, Trainer, weakest};
 
 use crate::cli::context::Bar;
 

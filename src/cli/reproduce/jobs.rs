@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::RunDir;
-use bayeslora::predict::{Predictor, Samples};
-use bayeslora::study::{
+use bayeslora::low_level::formats::RunDir;
+use bayeslora::low_level::predict::{Predictor, Samples};
+use bayeslora::low_level::study::{
     Ask, CutTo, Fit, Images, Place, RunSpec, SAMPLES, Stored, final_epoch, is_trained,
 };
-use bayeslora::train::{Method, TrainConfig, Trainer};
+use bayeslora::low_level::train::{Method, TrainConfig, Trainer};
 
 use super::options::Shard;
 use super::workshop::Workshop;

@@ -1,10 +1,10 @@
 //! The answers of a Laplace posterior around a run.
 
 use anyhow::{Context as _, Result};
-use bayeslora::predict::laplace::{Laplace, LaplaceStage};
-use bayeslora::predict::{Predictor, Samples, Source};
-use bayeslora::study::{Fit, Place, Stored};
-use bayeslora::train::Trainer;
+use bayeslora::low_level::predict::laplace::{Laplace, LaplaceStage};
+use bayeslora::low_level::predict::{Predictor, Samples, Source};
+use bayeslora::low_level::study::{Fit, Place, Stored};
+use bayeslora::low_level::train::Trainer;
 
 use crate::cli::context::Bar;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::formats::{LOCK, RunDir};
+use bayeslora::low_level::formats::{LOCK, RunDir};
 
 /// Copies the runs of another directory that are not here yet. A run that both have is taken from the
 /// one that has got further; equally far, the predictions of both are.
@@ -76,7 +76,7 @@ fn copy(from: &Path, to: &Path, keep: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bayeslora::formats::FormatError;
+    use bayeslora::low_level::formats::FormatError;
     use serde_json::json;
 
     /// A run of a shard that has got so far, with files of predictions.

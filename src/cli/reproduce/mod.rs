@@ -12,15 +12,15 @@ mod workshop;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::formats::RunDir;
-use bayeslora::metrics::log_mean_exp;
-use bayeslora::report::{RESULTS_FILE, Report, Results};
-use bayeslora::study::measure::{Material, measure};
-use bayeslora::study::{
+use bayeslora::low_level::formats::RunDir;
+use bayeslora::low_level::metrics::log_mean_exp;
+use bayeslora::low_level::report::{RESULTS_FILE, Report, Results};
+use bayeslora::low_level::study::measure::{Material, measure};
+use bayeslora::low_level::study::{
     Chosen, KappaBy, Place, RunSpec, SAMPLES, Settings, Stored, candidates_of, decay_candidates,
     default_multiplicity, lowest, runs,
 };
-use bayeslora::train::kl::KlMultiplicity;
+use bayeslora::low_level::train::kl::KlMultiplicity;
 use clap::Args;
 
 use super::context::{Bar, Context};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::data::Dataset;
-use bayeslora::formats::{Digest, LOCK, Lock};
-use bayeslora::study::{Scale, read_study, write_study};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::{Digest, LOCK, Lock};
+use bayeslora::low_level::study::{Scale, read_study, write_study};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap_lex::OsStrExt as _;

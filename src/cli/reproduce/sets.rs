@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use bayeslora::data::{self, Corruption, Dataset, OpenOptions, SEVERITIES, Splits};
-use bayeslora::gpu::Gpu;
-use bayeslora::study::Settings;
+use bayeslora::low_level::data::{self, Corruption, Dataset, OpenOptions, SEVERITIES, Splits};
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::study::Settings;
 use rand::{Rng as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 

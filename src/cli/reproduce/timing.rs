@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use bayeslora::formats::{Adapter, RunDir, write_atomic};
-use bayeslora::predict::{Predictor, Samples, Source};
-use bayeslora::study::{Cost, Place, RunSpec, StepCost};
-use bayeslora::train::{EpochOutcome, Prepared, TrainConfig, Trainer};
+use bayeslora::low_level::formats::{Adapter, RunDir, write_atomic};
+use bayeslora::low_level::predict::{Predictor, Samples, Source};
+use bayeslora::low_level::study::{Cost, Place, RunSpec, StepCost};
+use bayeslora::low_level::train::{EpochOutcome, Prepared, TrainConfig, Trainer};
 
 use super::workshop::Workshop;
 use crate::cli::context::Bar;

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::data::Dataset;
-use bayeslora::formats::{DataManifest, RunDir, printable};
-use bayeslora::gpu::Gpu;
-use bayeslora::model::{Backbone, PLAIN_VIEW};
-use bayeslora::predict::{Budget, Predictor, Source};
-use bayeslora::report::Study;
-use bayeslora::study::{Place, RunSpec, Settings};
-use bayeslora::train::{Prepared, prepare};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::{DataManifest, RunDir, printable};
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::model::{Backbone, PLAIN_VIEW};
+use bayeslora::low_level::predict::{Budget, Predictor, Source};
+use bayeslora::low_level::report::Study;
+use bayeslora::low_level::study::{Place, RunSpec, Settings};
+use bayeslora::low_level::train::{Prepared, prepare};
 
 use super::options::{Named, Options};
 use super::sets::{self, Part, Sets};

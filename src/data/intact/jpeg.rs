@@ -6,7 +6,7 @@
 
 /// What is wrong with the data.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::data) enum JpegFault {
+pub(in crate::low_level::data) enum JpegFault {
     #[error("the end of the image is missing: the file is cut or its tail is lost")]
     NoEnd,
     #[error("scan {scan} ends after {done} of {blocks} blocks: data are missing")]

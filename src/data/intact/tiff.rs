@@ -13,7 +13,7 @@ use super::{Damage, check_coded, check_raw_tail};
 
 /// What is wrong with a strip or tile.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::data) enum TiffFault {
+pub(in crate::low_level::data) enum TiffFault {
     #[error("strip {strip}: {fault}")]
     Jpeg { strip: usize, fault: JpegFault },
     #[error("strip {strip}: its checksum does not match its data")]

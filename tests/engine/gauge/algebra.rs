@@ -1,6 +1,6 @@
 //! Pure f64: the function, Eckart and Young, the moments that become diagonal.
 
-use bayeslora::train::gauge::{Turn, evidence, svd};
+use bayeslora::low_level::train::gauge::{Turn, evidence, svd};
 use faer::Mat;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

@@ -1,10 +1,10 @@
 //! Gate gradients in any basis, against the network differentiated after the turn.
 
-use bayeslora::formats::GateDistribution;
-use bayeslora::model::{AdapterLayout, AdapterState};
-use bayeslora::predict::laplace::{Wanted, for_each};
-use bayeslora::predict::{GateFactors, Labels, Predictor, Samples};
-use bayeslora::train::gauge::{self, GateGradients, Turn, best_log_alpha};
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::model::{AdapterLayout, AdapterState};
+use bayeslora::low_level::predict::laplace::{Wanted, for_each};
+use bayeslora::low_level::predict::{GateFactors, Labels, Predictor, Samples};
+use bayeslora::low_level::train::gauge::{self, GateGradients, Turn, best_log_alpha};
 use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
 

@@ -1,9 +1,9 @@
 //! Gates after a turn: exactly those from before, in files, on the GPU and in closed form.
 
-use bayeslora::formats::{Adapter, GateDistribution, Head, LayerAdapter, Mixing};
-use bayeslora::model::{AdapterLayout, AdapterState, exchange};
-use bayeslora::predict::{Predictor, Samples};
-use bayeslora::train::gauge::{self, Turn};
+use bayeslora::low_level::formats::{Adapter, GateDistribution, Head, LayerAdapter, Mixing};
+use bayeslora::low_level::model::{AdapterLayout, AdapterState, exchange};
+use bayeslora::low_level::predict::{Predictor, Samples};
+use bayeslora::low_level::train::gauge::{self, Turn};
 
 use super::network::{CLASSES, SCALE, answers, close, images, layout, network, svd};
 use crate::properties::{GPU, random_state, tiny_backbone};
@@ -252,10 +252,10 @@ fn a_cut_of_tiny_singular_values_keeps_the_posterior() {
     }
     let before = answers(&network(&GPU), &layout, &state, Samples::new(SAMPLES, SEED));
     let after = samples(&mixed(&layout, &state, &svd(&layout, &state), |_| 3));
-    let kl = bayeslora::metrics::mean_kl(&before, &after, CLASSES);
+    let kl = bayeslora::low_level::metrics::mean_kl(&before, &after, CLASSES);
     assert!(kl < 1e-4, "{kl}");
     let dear = samples(&mixed(&layout, &state, &svd(&layout, &state), |_| 1));
-    let dear = bayeslora::metrics::mean_kl(&before, &dear, CLASSES);
+    let dear = bayeslora::low_level::metrics::mean_kl(&before, &dear, CLASSES);
     assert!(dear > 100.0 * kl, "{dear} {kl}");
 }
 

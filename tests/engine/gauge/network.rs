@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bayeslora::data::Dataset;
-use bayeslora::formats::GateDistribution;
-use bayeslora::gpu::Gpu;
-use bayeslora::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice};
-use bayeslora::predict::{Predictor, Samples, Source};
-use bayeslora::train::TrainableState;
-use bayeslora::train::gauge::{self, Turn};
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice};
+use bayeslora::low_level::predict::{Predictor, Samples, Source};
+use bayeslora::low_level::train::TrainableState;
+use bayeslora::low_level::train::gauge::{self, Turn};
 use faer::Mat;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

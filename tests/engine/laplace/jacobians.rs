@@ -2,15 +2,17 @@
 
 use std::sync::LazyLock;
 
-use bayeslora::data::Dataset;
-use bayeslora::formats::GateDistribution;
-use bayeslora::gpu::{Gpu, GpuOptions};
-use bayeslora::model::{AdapterLayout, AdapterState, Backbone, FrozenNetwork, KernelChoice};
-use bayeslora::predict::laplace::{
+use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::gpu::{Gpu, GpuOptions};
+use bayeslora::low_level::model::{
+    AdapterLayout, AdapterState, Backbone, FrozenNetwork, KernelChoice,
+};
+use bayeslora::low_level::predict::laplace::{
     Laplace, LaplaceConfig, LaplaceError, LaplaceStructure, Link, Point, PriorPrecision, Wanted,
     blocks, for_each, gather,
 };
-use bayeslora::predict::{GateFactors, Labels, Predictor, Samples, Source};
+use bayeslora::low_level::predict::{GateFactors, Labels, Predictor, Samples, Source};
 use faer::Mat;
 
 use super::dense::Dense;

@@ -1,8 +1,8 @@
 //! The host's half: points with made-up Jacobians, no GPU.
 
-use bayeslora::formats::Stem;
-use bayeslora::model::{AdapterLayout, ResNet};
-use bayeslora::predict::laplace::{
+use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::model::{AdapterLayout, ResNet};
+use bayeslora::low_level::predict::laplace::{
     Basis, Block, Dims, LaplaceStructure, Link, PRECISION_RANGE, Point, Spectrum, blocks, curvature,
 };
 

@@ -99,7 +99,7 @@ impl ProductKernel {
 
     /// What suits a GPU, unmeasured, for sums of `depth` quads a tap: the largest tile that gives it
     /// enough workgroups, or the plain loops where a tile would be mostly empty.
-    pub(in crate::model) fn unmeasured(lines: usize, cols: usize, depth: usize) -> Self {
+    pub(in crate::low_level::model) fn unmeasured(lines: usize, cols: usize, depth: usize) -> Self {
         if lines < TILED_LINES || cols < TILED_QUADS || depth < TILED_DEPTH {
             return Self::Plain;
         }
@@ -109,7 +109,11 @@ impl ProductKernel {
     }
 
     /// The same with operands of f16; `None` where the device has no such kernel or the shape is small.
-    pub(in crate::model) fn unmeasured_half(gpu: &Gpu, lines: usize, cols: usize) -> Option<Self> {
+    pub(in crate::low_level::model) fn unmeasured_half(
+        gpu: &Gpu,
+        lines: usize,
+        cols: usize,
+    ) -> Option<Self> {
         let candidates = Self::candidates(gpu, false, lines, cols);
         let busy = |workgroups: usize| workgroups >= BUSY_WORKGROUPS;
         let choose = |wanted: &dyn Fn(&&Self) -> bool| candidates.iter().find(wanted).copied();

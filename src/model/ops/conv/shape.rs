@@ -24,7 +24,7 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
-    pub(in crate::model) fn out_map(&self) -> Map {
+    pub(in crate::low_level::model) fn out_map(&self) -> Map {
         let [height, width, channels] = self.output;
         Map {
             height,
@@ -34,19 +34,19 @@ impl ConvShape {
     }
 
     /// 3x3, stride 1, padding 1: what F(2x2, 3x3) is for.
-    pub(in crate::model) fn suits_winograd(&self) -> bool {
+    pub(in crate::low_level::model) fn suits_winograd(&self) -> bool {
         (self.kernel, self.stride, self.pad) == (3, 1, 1)
     }
 
     /// Bytes of the larger of the tensors in the Winograd domain.
-    pub(in crate::model) fn winograd_bytes(&self) -> u64 {
+    pub(in crate::low_level::model) fn winograd_bytes(&self) -> u64 {
         let [tall, wide] = self.winograd_tiles();
         let channels = self.input[2].max(self.output[2]).next_multiple_of(4);
         4 * (16 * tall * wide * self.rows * channels) as u64
     }
 
     /// Tiles of 2x2 outputs that cover the output, height and width.
-    pub(in crate::model) fn winograd_tiles(&self) -> [usize; 2] {
+    pub(in crate::low_level::model) fn winograd_tiles(&self) -> [usize; 2] {
         [self.output[0].div_ceil(2), self.output[1].div_ceil(2)]
     }
 }

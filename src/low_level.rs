@@ -1,0 +1,32 @@
+//! The rooms of the house, for the command line, for tests and for experiments. **Unstable**: anything here may
+//! change or go with any version; what an application needs is at the root of the crate.
+//!
+//! Each module imports only those before it: [`gpu`] (device, kernels, plans), [`formats`], [`metrics`],
+//! [`model`] (ResNet-18, adapters, the operations), [`data`], [`predict`], [`train`], `report`, `study`, `bench`.
+//! [`ranges`] has the ranges of all options.
+
+#[cfg(feature = "cli")]
+#[path = "bench/mod.rs"]
+pub mod bench;
+#[path = "data/mod.rs"]
+pub mod data;
+#[path = "formats/mod.rs"]
+pub mod formats;
+#[path = "gpu/mod.rs"]
+pub mod gpu;
+#[path = "metrics/mod.rs"]
+pub mod metrics;
+#[path = "model/mod.rs"]
+pub mod model;
+#[path = "predict/mod.rs"]
+pub mod predict;
+#[path = "ranges.rs"]
+pub mod ranges;
+#[cfg(feature = "study")]
+#[path = "report/mod.rs"]
+pub mod report;
+#[cfg(feature = "study")]
+#[path = "study/mod.rs"]
+pub mod study;
+#[path = "train/mod.rs"]
+pub mod train;
