@@ -39,6 +39,8 @@
 //! Without default features the library brings no command line, terminal, chart or font with it; the
 //! repository's `docs/usage.md` lists the features.
 
+#![warn(missing_docs)]
+
 pub mod low_level;
 
 use low_level::{data, formats, gpu, metrics, model, predict, ranges, train};

@@ -10,6 +10,8 @@ use crate::model::{Backbone, BackboneError};
 
 /// Why a run cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message says what it and its fields are")]
+#[non_exhaustive]
 pub enum RunError {
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -32,7 +34,9 @@ pub enum RunError {
 /// What `train` has left in a directory: an adapter, the backbone that it was trained on, and the temperatures that were fitted.
 #[derive(Clone, Debug)]
 pub struct Run {
+    /// What was trained.
     pub adapter: Adapter,
+    /// The network that it was trained on.
     pub backbone: Backbone,
     /// What it was trained with, and its predictions should be made with: see [`GpuOptions`](crate::gpu::GpuOptions).
     pub precision: Precision,
