@@ -186,7 +186,7 @@ fn describe(item: &Item, name: &str, lines: &mut BTreeSet<String>) {
 }
 
 fn signature(signature: &syn::Signature) -> String {
-    let inputs: Vec<_> = signature.inputs.iter().map(|input| text(input)).collect();
+    let inputs: Vec<_> = signature.inputs.iter().map(text).collect();
     let output = match &signature.output {
         ReturnType::Default => String::new(),
         ReturnType::Type(_, ty) => format!(" -> {}", text(ty)),

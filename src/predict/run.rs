@@ -18,7 +18,7 @@ pub enum RunError {
     #[error("{config}: its `backbone` cannot be used; name another place for it")]
     Backbone {
         config: String,
-        source: BackboneError,
+        source: Box<BackboneError>,
     },
     #[error("{config}: {reason}")]
     Config { config: String, reason: String },
@@ -92,7 +92,10 @@ impl Run {
         let load = || {
             Backbone::load(&config.backbone).map_err(|source| {
                 let config = name.clone();
-                RunError::Backbone { config, source }
+                RunError::Backbone {
+                    config,
+                    source: source.into(),
+                }
             })
         };
         let backbone = backbone.map_or_else(load, Ok)?;
