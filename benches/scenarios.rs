@@ -9,7 +9,8 @@ use bayeslora::low_level::gpu::{Gpu, GpuOptions, prepare_environment};
 use criterion::{Criterion, SamplingMode, Throughput};
 
 fn main() {
-    prepare_environment();
+    // SAFETY: no other thread runs yet.
+    unsafe { prepare_environment() };
     let gpu = Gpu::open(GpuOptions::default()).expect("an adapter; `sh setup.sh` installs one");
     let subject = Subject::new(&gpu, Settings::default()).expect("the embedded backbone");
     let mut criterion = Criterion::default()

@@ -144,7 +144,8 @@ fn train(gpu: &Gpu, stop: &StopHandle) -> Result<f64, Error> {
 }
 
 fn main() -> Result<(), Error> {
-    prepare_environment();
+    // SAFETY: no other thread runs yet.
+    unsafe { prepare_environment() };
     let adapters = pollster::block_on(Adapters::enumerate());
     let adapter = adapters.choose(&AdapterChoice::Best)?;
     println!("{}", adapter.get_info().name);

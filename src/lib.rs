@@ -39,6 +39,8 @@
 //! Without default features the library brings no command line, terminal, chart or font with it; the
 //! repository's `docs/usage.md` lists the features.
 
+#![warn(missing_docs)]
+
 pub mod low_level;
 
 use low_level::{data, formats, gpu, metrics, model, predict, ranges, train};
@@ -46,7 +48,9 @@ use low_level::{data, formats, gpu, metrics, model, predict, ranges, train};
 use low_level::{report, study};
 
 // The device.
-pub use gpu::{AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall, StopHandle};
+pub use gpu::{
+    AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall, StopHandle,
+};
 pub use wgpu;
 
 // The frozen network and the adapter on it, in files.

@@ -6,6 +6,7 @@
 //! [`ranges`] has the ranges of all options.
 
 #[cfg(feature = "cli")]
+#[allow(missing_docs)]
 #[path = "bench/mod.rs"]
 pub mod bench;
 #[path = "data/mod.rs"]
@@ -16,16 +17,20 @@ pub mod formats;
 pub mod gpu;
 #[path = "metrics/mod.rs"]
 pub mod metrics;
+#[allow(missing_docs)]
 #[path = "model/mod.rs"]
 pub mod model;
 #[path = "predict/mod.rs"]
 pub mod predict;
+#[allow(missing_docs)]
 #[path = "ranges.rs"]
 pub mod ranges;
 #[cfg(feature = "study")]
+#[allow(missing_docs)]
 #[path = "report/mod.rs"]
 pub mod report;
 #[cfg(feature = "study")]
+#[allow(missing_docs)]
 #[path = "study/mod.rs"]
 pub mod study;
 #[path = "train/mod.rs"]

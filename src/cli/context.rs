@@ -166,6 +166,7 @@ impl Context {
                 } => {
                     bar.show(&format!("epoch {epoch}, loss {loss:.3}"), step, steps);
                 }
+                _ => {}
             }
             match stop.load(Ordering::Relaxed) {
                 true => ControlFlow::Break(()),

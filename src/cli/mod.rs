@@ -107,7 +107,8 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command line.
 pub fn main() -> ExitCode {
     // First of all: drivers read the environment once, and no thread runs yet.
-    bayeslora::low_level::gpu::prepare_environment();
+    // SAFETY: and so no other thread reads the environment.
+    unsafe { bayeslora::low_level::gpu::prepare_environment() };
     bayeslora::low_level::gpu::silence_caught_panics();
     let matches = program().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

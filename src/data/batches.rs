@@ -13,6 +13,7 @@ pub struct EpochOrder {
 }
 
 impl EpochOrder {
+    /// Of a set of `len` images; the same for the same seed and epoch (from 0).
     pub fn new(len: usize, seed: u64, epoch: u64) -> Self {
         let mut indices: Vec<usize> = (0..len).collect();
         indices.shuffle(&mut keyed_rng("epoch order", seed, epoch));

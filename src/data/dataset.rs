@@ -40,7 +40,9 @@ pub struct Dataset {
 /// An image that was left out, and why.
 #[derive(Clone, Debug)]
 pub struct SkippedImage {
+    /// The file.
     pub path: PathBuf,
+    /// Why it could not be decoded.
     pub reason: String,
     /// Of the file's bytes, where they could be read.
     pub content: Option<Digest>,
@@ -127,6 +129,7 @@ impl Dataset {
         self.labels.len()
     }
 
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }

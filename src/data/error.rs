@@ -7,10 +7,12 @@ use crate::formats::{FormatError, printable};
 /// Why an image set, or one image, cannot be used. Every message names the file or option, what
 /// was found and what was expected.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message says what it and its fields are")]
+#[non_exhaustive]
 pub enum DataError {
     /// The sample is not to be had.
     #[error(transparent)]
-    Asset(FormatError),
+    Asset(Box<FormatError>),
 
     #[error("{path}: no such directory; expected {EXPECTED}", path = shown(.path))]
     NotFound { path: PathBuf },

@@ -17,6 +17,7 @@
 mod batches;
 mod budget;
 mod cifar;
+#[allow(missing_docs)]
 mod corruption;
 mod dataset;
 mod error;
@@ -30,6 +31,7 @@ mod picture;
 mod pixels;
 mod prefetch;
 mod quiet;
+#[allow(missing_docs)]
 pub mod reuse;
 mod sample;
 mod source;

@@ -13,14 +13,20 @@ pub enum Picture<'a> {
     Encoded(&'a [u8]),
     /// `[height, width, 3]`, sRGB bytes row by row.
     Rgb {
+        /// Pixels.
         width: u32,
+        /// Pixels.
         height: u32,
+        /// `height` rows, without padding.
         pixels: &'a [u8],
     },
     /// `[height, width, 4]`, sRGB bytes and alpha, not premultiplied.
     Rgba {
+        /// Pixels.
         width: u32,
+        /// Pixels.
         height: u32,
+        /// `height` rows, without padding.
         pixels: &'a [u8],
     },
 }

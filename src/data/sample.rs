@@ -12,7 +12,7 @@ pub(super) fn train() -> Result<Dataset, DataError> {
     Asset::SampleTrain
         .bytes()
         .map(|webp| unpack(&webp))
-        .map_err(DataError::Asset)
+        .map_err(|error| DataError::Asset(error.into()))
 }
 
 /// 1,000 images.
@@ -20,7 +20,7 @@ pub(super) fn test() -> Result<Dataset, DataError> {
     Asset::SampleTest
         .bytes()
         .map(|webp| unpack(&webp))
-        .map_err(DataError::Asset)
+        .map_err(|error| DataError::Asset(error.into()))
 }
 
 /// A mosaic whose column is the class and whose row is the rank within it, read row by row.

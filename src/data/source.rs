@@ -12,7 +12,9 @@ pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 /// A set to train on and a set to report on.
 #[derive(Clone, Debug)]
 pub struct Splits {
+    /// Images to train on, those for validation among them.
     pub train: Dataset,
+    /// Images to report on.
     pub test: Dataset,
     /// `cifar10-sample`, `cifar10`, `cifar100`, or the directory's own name.
     pub name: String,
@@ -39,6 +41,7 @@ pub struct OpenOptions<'a> {
     /// they are read, to the same bits; opening still decodes each once, to find the bad ones. By
     /// default half of what is free, without the feature `cli` no bound. CIFAR and IDX sets are always read into memory.
     pub host_memory: Option<u64>,
+    /// Is told how far the decoding of a folder is.
     pub progress: Option<Progress<'a>>,
 }
 

@@ -77,7 +77,9 @@ pub struct LayerAdapter {
 /// The classifier, trained in full.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
+    /// Rows of the weight.
     pub classes: usize,
+    /// Columns of the weight.
     pub features: usize,
     /// `[classes, features]`.
     pub weight: Vec<f32>,
@@ -88,7 +90,9 @@ pub struct Head {
 /// Everything that turns a frozen backbone into the fine-tuned model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapter {
+    /// The adapted convolutions, in the order of the network.
     pub layers: Vec<LayerAdapter>,
+    /// The trained classifier.
     pub head: Head,
     /// Names of the classes, in the order of the head's rows.
     pub classes: Vec<String>,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 /// found and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the message says what it and its fields are")]
 pub enum FormatError {
     /// Nothing lies at the path.
     #[error("`{path}` does not exist, expected {expected}")]

@@ -6,11 +6,13 @@ mod asset;
 mod backbone;
 mod checkpoint;
 pub(crate) mod checksum;
+#[allow(missing_docs)]
 mod digest;
 mod error;
 mod files;
 mod foreign;
 mod lock;
+#[allow(missing_docs)]
 mod manifest;
 mod mixing;
 pub mod npy;

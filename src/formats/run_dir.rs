@@ -170,6 +170,7 @@ impl RunDir {
         }
     }
 
+    /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
     }

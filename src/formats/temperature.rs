@@ -13,6 +13,7 @@ const WAY_OUT: &str = "fit it again with `bayeslora eval --temperature`";
 /// A temperature T: probabilities proportional to p^(1/T), fitted to held-out images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Temperature {
+    /// What logits are divided by.
     pub temperature: f64,
     /// Gate samples of the predictive that it was fitted to, 0 for the mean weights: another number has
     /// another temperature.

@@ -53,6 +53,7 @@ impl fmt::Display for AdapterChoice {
 
 /// Every adapter of this system, best first; the order is the index users see.
 pub struct Adapters {
+    /// In the order of their numbers.
     pub list: Vec<wgpu::Adapter>,
 }
 
@@ -183,14 +184,16 @@ pub fn install_hint() -> String {
 /// * Mesa's device-selection layer, which would complain on standard error where there is no
 ///   session, stays out: this program selects for itself.
 ///
-/// Call it before any thread starts and before the first Vulkan instance is made: drivers read
-/// these once.
-pub fn prepare_environment() {
+/// Call it before the first Vulkan instance is made: drivers read these once.
+///
+/// # Safety
+/// No other thread may read or write the environment meanwhile. The beginning of `main` is the place for it.
+pub unsafe fn prepare_environment() {
     #[cfg(target_arch = "x86_64")]
     const VECTOR_WIDTH: &str = "LP_NATIVE_VECTOR_WIDTH";
     let set = |name: &str, value: &str| {
         if std::env::var_os(name).is_none() {
-            // SAFETY: documented above: no other thread runs yet.
+            // SAFETY: the caller sees to it.
             unsafe { std::env::set_var(name, value) };
         }
     };

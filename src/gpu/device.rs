@@ -20,6 +20,7 @@ use super::{AdapterChoice, Choices, GpuError, cache};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// f32 throughout.
     #[default]
     F32,
     /// Operands rounded to f16, where a kernel and the device can: on matrix units, or with half the
@@ -39,6 +40,7 @@ impl fmt::Display for Precision {
 /// How to open a device. The default takes the best adapter with all that it offers.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
+    /// Which adapter of the system.
     pub adapter: AdapterChoice,
     /// Use the adapter's optional features and larger limits. Without, the device has WebGPU's
     /// default limits and no feature, and only plain kernels run.
@@ -48,6 +50,7 @@ pub struct GpuOptions {
     /// Keep naga's bounds checks and loop bounds in the shaders. The shaders do not rely on
     /// them; they cost time on real GPUs.
     pub runtime_checks: bool,
+    /// What convolutions multiply.
     pub precision: Precision,
     /// A folder for compiled pipelines and measured kernel choices, so that the next start is faster;
     /// nothing is kept without.
@@ -147,18 +150,22 @@ impl Gpu {
         last.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The device, to be shared with other work.
     pub fn device(&self) -> &wgpu::Device {
         &self.0.device
     }
 
+    /// Its queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.0.queue
     }
 
+    /// Name, driver and kind of the adapter.
     pub fn info(&self) -> &wgpu::AdapterInfo {
         &self.0.info
     }
 
+    /// As it was opened with.
     pub fn options(&self) -> &GpuOptions {
         &self.0.options
     }
@@ -190,10 +197,12 @@ impl Gpu {
         &self.0.choices
     }
 
+    /// Of the device, which may be lower than those of the adapter.
     pub fn limits(&self) -> wgpu::Limits {
         self.0.device.limits()
     }
 
+    /// Whether the device was opened with all of these features.
     pub fn has(&self, feature: wgpu::Features) -> bool {
         self.0.device.features().contains(feature)
     }

@@ -2,6 +2,8 @@
 
 /// An error of the `gpu` module; each message is one sentence that says how to go on.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message says what it and its fields are")]
+#[non_exhaustive]
 pub enum GpuError {
     #[error("no GPU adapter was found; {hint}")]
     NoAdapter { hint: String },

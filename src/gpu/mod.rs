@@ -2,26 +2,39 @@
 
 mod adapter;
 mod build;
+#[allow(missing_docs)]
 mod builder;
 mod cache;
 mod device;
 mod error;
+#[allow(missing_docs)]
 mod faults;
+#[allow(missing_docs)]
 mod fitting;
+#[allow(missing_docs)]
 mod idle;
+#[allow(missing_docs)]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod lavapipe;
+#[allow(missing_docs)]
 mod liveness;
+#[allow(missing_docs)]
 mod memory;
 mod open;
 mod pace;
+#[allow(missing_docs)]
 mod params;
+#[allow(missing_docs)]
 mod plan;
+#[allow(missing_docs)]
 mod profile;
+#[allow(missing_docs)]
 mod reading;
+#[allow(missing_docs)]
 pub mod shaders;
 mod stop;
+#[allow(missing_docs)]
 mod tuning;
 mod wait;
 mod writing;

@@ -20,7 +20,10 @@ pub enum Shortfall {
     /// A software adapter without the feature SUBGROUP.
     Subgroups,
     /// A software adapter with fewer than [`STORAGE_TEXTURES`] storage textures per shader stage.
-    StorageTextures { has: u32 },
+    StorageTextures {
+        /// As many as the device allows.
+        has: u32,
+    },
     /// f16 was asked for, and the feature SHADER_F16 is off.
     F16,
     /// A cache folder was given, and the feature PIPELINE_CACHE is off.

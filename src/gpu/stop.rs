@@ -11,6 +11,7 @@ use super::GpuError;
 pub struct StopHandle(Arc<AtomicBool>);
 
 impl StopHandle {
+    /// That has stopped nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -25,6 +26,7 @@ impl StopHandle {
         self.0.store(false, Ordering::Relaxed);
     }
 
+    /// Whether the stop was asked for.
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -130,10 +130,12 @@ impl Gaps {
         )
     }
 
+    /// How many examples.
     pub fn examples(&self) -> usize {
         self.parts.len()
     }
 
+    /// Whether it compares two predictions.
     pub fn is_difference(&self) -> bool {
         self.signs.iter().any(|sign| *sign < 0.0)
     }

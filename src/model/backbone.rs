@@ -9,6 +9,7 @@ use crate::formats::{Asset, BackboneFile, EPSILON, FormatError};
 /// What `--backbone` calls the embedded one.
 const EMBEDDED_NAME: &str = "embedded";
 
+/// Why a backbone was refused.
 pub type BackboneError = FormatError;
 
 /// A convolution's raw weight and its BatchNorm as an affine map.
@@ -27,11 +28,13 @@ pub struct ConvWeights {
 pub struct Backbone {
     /// The file's name, or `embedded`.
     pub name: String,
+    /// Its layers.
     pub resnet: ResNet,
     /// In the order of [`ResNet::convs`].
     pub convs: Vec<Arc<ConvWeights>>,
     /// The classifier it came with: `[classes, features]` and `[classes]`.
     pub fc: Option<(Vec<f32>, Vec<f32>)>,
+    /// Of the tensors, in hex.
     pub sha256: String,
 }
 

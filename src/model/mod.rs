@@ -1,6 +1,7 @@
 //! ResNet-18 as a table of layers, adapters and gates, and the builders that turn them into plans.
 
 mod adapters;
+#[warn(missing_docs)]
 mod backbone;
 mod batch;
 pub mod exchange;

@@ -2,15 +2,20 @@
 //! approximations.
 
 mod ensemble;
+#[allow(missing_docs)]
 mod evaluate;
 mod features;
+#[allow(missing_docs)]
 mod forward;
+#[allow(missing_docs)]
 mod gate_factors;
 #[cfg(feature = "laplace")]
+#[allow(missing_docs)]
 pub mod laplace;
 mod predictor;
 mod run;
 mod session;
+#[allow(missing_docs)]
 mod source;
 
 pub use ensemble::Ensemble;

@@ -17,6 +17,8 @@ use crate::model::{
 
 /// Why a prediction failed.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message says what it and its fields are")]
+#[non_exhaustive]
 pub enum PredictError {
     #[error(transparent)]
     Gpu(#[from] GpuError),
@@ -81,6 +83,7 @@ pub fn fitted(
 pub struct Samples {
     /// 0 takes the mean weights (z = 1) instead.
     pub count: usize,
+    /// The same seed gives the same gates.
     pub seed: u64,
     /// One draw per sample for all images, instead of one for each. Weights are always drawn like this.
     pub shared: bool,
@@ -106,7 +109,9 @@ impl Samples {
 
 /// The answer for a set of images.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Prediction {
+    /// Columns of `mean` and `std`.
     pub classes: usize,
     /// The predictive, `[n, classes]`: the mean of the samples' probabilities.
     pub mean: Vec<f32>,
@@ -172,6 +177,7 @@ pub trait Predictive {
     /// Draws of an answer with this many gate samples.
     fn draws(&self, samples: Samples) -> usize;
 
+    /// Classes of an answer.
     fn classes(&self) -> usize;
 
     /// Ranks left.
@@ -314,14 +320,17 @@ impl Predictor {
         }
     }
 
+    /// The backbone on the device.
     pub fn network(&self) -> &Arc<FrozenNetwork> {
         &self.network
     }
 
+    /// Where the adapted part begins.
     pub fn cut(&self) -> Cut {
         self.cut
     }
 
+    /// Which layers are adapted, and their ranks.
     pub fn layout(&self) -> &AdapterLayout {
         &self.layout
     }

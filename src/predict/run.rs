@@ -10,13 +10,15 @@ use crate::model::{Backbone, BackboneError};
 
 /// Why a run cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message says what it and its fields are")]
+#[non_exhaustive]
 pub enum RunError {
     #[error(transparent)]
     Format(#[from] FormatError),
     #[error("{config}: its `backbone` cannot be used; name another place for it")]
     Backbone {
         config: String,
-        source: BackboneError,
+        source: Box<BackboneError>,
     },
     #[error("{config}: {reason}")]
     Config { config: String, reason: String },
@@ -32,7 +34,9 @@ pub enum RunError {
 /// What `train` has left in a directory: an adapter, the backbone that it was trained on, and the temperatures that were fitted.
 #[derive(Clone, Debug)]
 pub struct Run {
+    /// What was trained.
     pub adapter: Adapter,
+    /// The network that it was trained on.
     pub backbone: Backbone,
     /// What it was trained with, and its predictions should be made with: see [`GpuOptions`](crate::gpu::GpuOptions).
     pub precision: Precision,
@@ -88,7 +92,10 @@ impl Run {
         let load = || {
             Backbone::load(&config.backbone).map_err(|source| {
                 let config = name.clone();
-                RunError::Backbone { config, source }
+                RunError::Backbone {
+                    config,
+                    source: source.into(),
+                }
             })
         };
         let backbone = backbone.map_or_else(load, Ok)?;

@@ -15,6 +15,7 @@ pub struct SessionOptions {
     /// Draws of the gates, the same for every picture, so that what is said of one does not depend on those beside it; 0
     /// for the mean weights.
     pub samples: usize,
+    /// The same seed gives the same draws.
     pub seed: u64,
     /// The logits of the predictive are divided by it.
     pub temperature: f64,
@@ -55,9 +56,11 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ClassAnswer {
+    /// Its name.
     pub class: Arc<str>,
     /// Its number in the adapter.
     pub label: usize,
+    /// Of the predictive, at the temperature.
     pub probability: f32,
     /// Over the draws, before any temperature.
     pub std: f32,
@@ -125,6 +128,7 @@ impl Session {
         &self.names
     }
 
+    /// As it was opened with.
     pub fn options(&self) -> &SessionOptions {
         &self.options
     }

@@ -79,6 +79,7 @@ pub enum LrSchedule {
     /// A linear rise over the first twentieth, then a half cosine to zero.
     #[default]
     Cosine,
+    /// The same throughout.
     Constant,
 }
 
@@ -86,6 +87,7 @@ pub enum LrSchedule {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Augment {
+    /// The images as they are.
     None,
     /// Mirrored half of the time.
     #[default]
@@ -153,7 +155,9 @@ impl PruneGauge {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "TextOrNumber", into = "String")]
 pub enum Span {
+    /// A number of epochs.
     Epochs(f64),
+    /// A share of the run, 0 to 1.
     Fraction(f64),
 }
 
@@ -223,9 +227,11 @@ impl TryFrom<TextOrNumber> for Span {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct TrainConfig {
+    /// What is trained.
     pub method: Method,
     /// Side of the network's input in pixels.
     pub resolution: usize,
+    /// Passes over the training images.
     pub epochs: usize,
     /// Training ends once this many epochs have gone by without a lower NLL on the validation images, tempered; the run's
     /// adapter is that of the epoch with the lowest. Off by default.
@@ -233,12 +239,15 @@ pub struct TrainConfig {
     pub patience: Option<usize>,
     /// Default: 32 below 5,000 training images, 64 below 20,000, else 128.
     pub batch_size: Option<usize>,
+    /// Learning rate of A, B and the head.
     pub lr: f64,
     /// Learning rate of log alpha. Default: what lets it cross 8 units in a third of the steps.
     pub lr_log_alpha: Option<f64>,
+    /// How both learning rates go.
     pub lr_schedule: LrSchedule,
     /// On A and B alone.
     pub weight_decay: f64,
+    /// Ranks of every adapter at the start.
     pub rank: usize,
     /// Prunes cut as many ranks as the held-out NLL allows, regardless of alpha.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -251,6 +260,7 @@ pub struct TrainConfig {
     pub dropout: Option<f64>,
     /// Adapters of a [`Method::Ensemble`]. Default there: [`MEMBERS`].
     pub members: Option<usize>,
+    /// What the gates are held to.
     pub kl_prior: KlPrior,
     /// Other values than 1 temper the posterior.
     pub kl_scale: f64,
@@ -264,6 +274,7 @@ pub struct TrainConfig {
     pub sample_warmup: Span,
     /// The first prune, at the end of an epoch.
     pub prune_from: Span,
+    /// From one prune to the next.
     pub prune_every: Span,
     /// In which basis. Default: none, and with [`auto_rank`](Self::auto_rank) the evidence's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -272,16 +283,19 @@ pub struct TrainConfig {
     pub threshold: f64,
     /// Ranks that a layer keeps regardless of their alpha.
     pub min_rank: usize,
+    /// Whose gates a step draws.
     pub gates: Gates,
     /// Share of the training images set aside for choices; 0 for none.
     pub validation: f64,
     /// Which images are set aside. Default: the seed.
     pub split_seed: Option<u64>,
+    /// Random views of the training images.
     pub augment: Augment,
     /// Bytes of host memory for cached features; where it is zero none are cached, on the GPU neither.
     pub prefix_cache: u64,
     /// Bytes of GPU memory for images, as cached features or as they are.
     pub resident_images: u64,
+    /// Of the initial values, the order of the images, their views and the gates.
     pub seed: u64,
     /// What convolutions multiply. A trainer takes it from its device.
     pub precision: Precision,
@@ -344,8 +358,11 @@ impl Default for TrainConfig {
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("--{option} is {found}, expected {expected}")]
 pub struct ConfigError {
+    /// As the command line names it.
     pub option: &'static str,
+    /// What it is.
     pub found: String,
+    /// What it may be.
     pub expected: String,
 }
 

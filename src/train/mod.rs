@@ -1,16 +1,20 @@
 //! The ELBO, schedules, the optimiser, pruning, checkpoints, the loop.
 
+#[allow(missing_docs)]
 mod adamw;
 mod checkpoint;
 mod config;
+#[allow(missing_docs)]
 pub mod gauge;
 mod init;
 mod kept;
 pub mod kl;
 mod prune;
 mod report;
+#[allow(missing_docs)]
 mod schedule;
 mod setup;
+#[allow(missing_docs)]
 mod step;
 mod trainer;
 mod turned;

@@ -13,6 +13,8 @@ use crate::predict::PredictError;
 
 /// Why training stopped.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message says what it and its fields are")]
+#[non_exhaustive]
 pub enum TrainError {
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -85,11 +87,14 @@ impl TrainError {
 
 /// What a long operation tells while it runs.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Progress {
     /// Features of the frozen layers are computed, or images uploaded to stay: images done, of how
     /// many.
+    #[expect(missing_docs)]
     Caching { done: usize, total: usize },
     /// Steps of an epoch are done: of how many, and the last loss known.
+    #[expect(missing_docs)]
     Training {
         epoch: usize,
         step: usize,
@@ -98,6 +103,7 @@ pub enum Progress {
         loss: f32,
     },
     /// Held-out images are done, of how many.
+    #[expect(missing_docs)]
     Evaluating { done: usize, total: usize },
 }
 
@@ -106,20 +112,29 @@ pub type Observer<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 /// An epoch, as a line of `metrics.jsonl`.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct EpochReport {
+    /// From 1.
     pub epoch: usize,
+    /// Optimiser steps since the start of the run.
     pub step: u64,
     /// Mean cross-entropy + beta kl_scale KL / N over the epoch.
     pub loss: f64,
+    /// Mean over the epoch, nats.
     pub cross_entropy: f64,
     /// KL at the end of the epoch, in nats, multiplicities included.
     pub kl: f64,
+    /// Weight of the KL at the end of the epoch, 0 to 1.
     pub beta: f64,
+    /// At the end of the epoch, of A, B and the head.
     pub learning_rate: f64,
+    /// Over the epoch, with drawn gates, 0 to 1.
     pub train_accuracy: f64,
     /// On the validation split, with the mean weights, after any prune.
     pub accuracy: Option<f64>,
+    /// Nats.
     pub nll: Option<f64>,
+    /// With 15 bins.
     pub ece: Option<f64>,
     /// The NLL at the temperature that suits the validation images best; only with `--patience`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,6 +146,7 @@ pub struct EpochReport {
     pub soft_rank: f64,
     /// Ranks left.
     pub rank: usize,
+    /// Ranks left of each layer.
     pub ranks: BTreeMap<String, usize>,
     /// Training images per second, the host's part included.
     pub images_per_second: f64,
@@ -139,12 +155,15 @@ pub struct EpochReport {
     pub utilisation: f64,
     /// Seconds in which it had none because the next batch was not ready.
     pub input_wait_seconds: f64,
+    /// Of the whole epoch.
     pub seconds: f64,
+    /// What was cut at its end.
     pub prune: Option<PruneEvent>,
 }
 
 /// What became of an epoch.
 pub enum EpochOutcome {
+    /// It is done.
     Done(Box<EpochReport>),
     /// The observer asked to stop; the state is that of the middle of an epoch.
     Interrupted,

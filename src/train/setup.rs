@@ -21,8 +21,11 @@ pub fn upload(gpu: &Gpu, backbone: &Backbone) -> Arc<FrozenNetwork> {
 /// What runs over one backbone share.
 #[derive(Clone)]
 pub struct Prepared {
+    /// The backbone on the device.
     pub network: Arc<FrozenNetwork>,
+    /// Images to train on.
     pub train: Source,
+    /// Images for choices.
     pub validation: Option<Source>,
 }
 

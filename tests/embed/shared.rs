@@ -17,7 +17,8 @@ use crate::common;
 use crate::properties::tiny_backbone;
 
 fn adapter() -> wgpu::Adapter {
-    bayeslora::low_level::gpu::prepare_environment();
+    // SAFETY: tests set no variable of their own process, and what their threads read of it is Rust's, behind a lock.
+    unsafe { bayeslora::low_level::gpu::prepare_environment() };
     let all = block_on(Adapters::enumerate());
     all.choose(&AdapterChoice::Best).unwrap()
 }

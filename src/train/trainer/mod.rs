@@ -154,6 +154,7 @@ impl Trainer {
         &self.config
     }
 
+    /// The backbone on the device.
     pub fn network(&self) -> &Arc<FrozenNetwork> {
         &self.network
     }
@@ -163,10 +164,12 @@ impl Trainer {
         &self.train
     }
 
+    /// The images set aside for choices.
     pub fn validation_set(&self) -> Option<&Source> {
         self.validation.as_ref()
     }
 
+    /// The plan of a step.
     pub fn step(&self) -> &TrainStep {
         &self.step
     }
