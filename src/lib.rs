@@ -46,7 +46,9 @@ use low_level::{data, formats, gpu, metrics, model, predict, ranges, train};
 use low_level::{report, study};
 
 // The device.
-pub use gpu::{AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall, StopHandle};
+pub use gpu::{
+    AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall, StopHandle,
+};
 pub use wgpu;
 
 // The frozen network and the adapter on it, in files.
