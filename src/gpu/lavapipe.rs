@@ -5,11 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use memchr::memmem;
 use serde_json::Value;
 
-/// Major and minor version, as in 22.3.
-pub type MesaVersion = (u32, u32);
+use super::mesa::{MesaVersion, version_in};
 
 /// The newest version among the drivers whose manifests the Vulkan loader finds; `None` where there is none, or one does
 /// not tell its version.
@@ -20,6 +18,7 @@ pub fn newest_version() -> Option<MesaVersion> {
 }
 
 fn version(manifest: &Path) -> Option<MesaVersion> {
+    // The driver carries what it tells of itself.
     version_in(&read(&library(manifest)?, 1 << 30)?)
 }
 
@@ -95,28 +94,9 @@ fn library(manifest: &Path) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The driver carries what it tells of itself, as in `Mesa 22.3.6 (LLVM 15.0.6)`.
-fn version_in(library: &[u8]) -> Option<MesaVersion> {
-    const BEFORE: &[u8] = b"Mesa ";
-    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
-    memmem::find_iter(library, BEFORE).find_map(|at| {
-        let mut parts = library[at + BEFORE.len()..].splitn(3, |byte| *byte == b'.');
-        Some((number(parts.next()?)?, number(parts.next()?)?))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_version_is_read_from_what_the_driver_says() {
-        let text =
-            b"\0Mesa Project\0 Mesa 2x.1\0llvmpipe\0Mesa 25.0.7-2+deb13 (LLVM 19)\0Mesa 1.2.3";
-        assert_eq!(version_in(text), Some((25, 0)));
-        assert_eq!(version_in(b"Mesa is here"), None);
-        assert_eq!(version_in(b"Mesa 22"), None);
-    }
 
     #[test]
     fn a_library_is_found_by_path_and_by_name() {

@@ -21,6 +21,7 @@ mod lavapipe;
 mod liveness;
 #[allow(missing_docs)]
 mod memory;
+mod mesa;
 mod open;
 mod pace;
 #[allow(missing_docs)]
@@ -48,6 +49,7 @@ pub use fitting::largest_that_fits;
 pub use idle::IdleMeter;
 pub use kernel::{Binding, BindingKind, Kernel};
 pub use memory::{Memory, TEXTURE_WIDTH};
+pub use mesa::{MesaVersion, mesa_version};
 pub use open::{STORAGE_TEXTURES, Shortfall};
 pub use params::Value;
 pub use plan::{DispatchInfo, Plan, Slot};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::textures::Textures;
 use super::{ConvShape, Map, ProductKernel, Tile, tuning};
 use crate::gpu::{Gpu, Memory, Precision, STORAGE_TEXTURES, TEXTURE_WIDTH, largest_texture};
 
@@ -53,9 +54,9 @@ pub struct KernelChoice {
     /// Of every convolution that it can compute; `None` leaves it to each one's shape.
     pub conv: Option<ConvKernel>,
     pub low_rank: LowRankKernel,
-    /// The subgroup size where feature maps and frozen weights live in textures and kernels share
-    /// operands by subgroup broadcasts; `None` where they live in buffers.
-    pub lanes: Option<u32>,
+    /// Where feature maps and frozen weights live in textures and kernels share operands by subgroup
+    /// broadcasts; `None` where they live in buffers.
+    pub textures: Option<Textures>,
     /// Whether convolutions may round what they multiply to f16.
     pub halves: bool,
 }
@@ -65,7 +66,7 @@ impl KernelChoice {
     pub const PLAIN: Self = Self {
         conv: Some(ConvKernel::Direct(ProductKernel::Plain)),
         low_rank: LowRankKernel::Plain,
-        lanes: None,
+        textures: None,
         halves: false,
     };
 
@@ -73,7 +74,7 @@ impl KernelChoice {
     pub const TILED: Self = Self {
         conv: None,
         low_rank: LowRankKernel::Tiled,
-        lanes: None,
+        textures: None,
         halves: false,
     };
 
@@ -114,7 +115,7 @@ impl KernelChoice {
         can_texture(gpu).then_some(Self {
             conv: None,
             low_rank: LowRankKernel::Broadcast,
-            lanes: Some(lanes),
+            textures: Some(Textures::new(gpu, lanes)),
             halves: false,
         })
     }
@@ -132,9 +133,14 @@ impl KernelChoice {
         }
     }
 
+    /// The subgroup size that kernels over textures are made for.
+    pub fn lanes(&self) -> Option<u32> {
+        self.textures.map(|textures| textures.lanes)
+    }
+
     /// Whether feature maps and frozen weights live in textures.
     pub fn textured(&self) -> bool {
-        self.lanes.is_some()
+        self.textures.is_some()
     }
 
     /// A feature map's content, in the memory that kernels want it in.
@@ -166,9 +172,13 @@ impl KernelChoice {
         }
     }
 
-    /// What has been found fastest, or is found now where the device tunes.
+    /// What has been found fastest, or is found now where the device tunes. Kernels over textures, which software
+    /// adapters compile slowly, are measured once for all shapes that are alike.
     fn measured(&self, gpu: &Gpu, subject: &str, shape: &ConvShape) -> ConvKernel {
         let known = gpu.choices().get(subject);
+        let alike = self.textured().then(|| shape.alike());
+        let known = known.or_else(|| gpu.choices().get(alike.as_deref()?));
+        let subject = alike.as_deref().unwrap_or(subject);
         // Another device may have made the choice.
         if let Some(kernel) = known.and_then(|name| name.parse().ok())
             && self.candidates(gpu, shape).contains(&kernel)
@@ -203,6 +213,16 @@ impl KernelChoice {
             .collect()
     }
 
+    /// Those of the candidates that are worth measuring: of kernels over textures the tiles that have won somewhere.
+    pub(super) fn contenders(&self, gpu: &Gpu, shape: &ConvShape) -> Vec<ConvKernel> {
+        let contends = |kernel: &ConvKernel| match kernel {
+            ConvKernel::Direct(product) => product.contends(shape.rows),
+            ConvKernel::Winograd(product) => !matches!(product, ProductKernel::Texture { .. }),
+        };
+        let candidates = self.candidates(gpu, shape).into_iter();
+        candidates.filter(contends).collect()
+    }
+
     /// What is likely to be fast.
     fn unmeasured(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
         let (out, depth) = (shape.out_map(), shape.input[2].div_ceil(4));
@@ -219,20 +239,13 @@ impl KernelChoice {
     /// How a product of these outputs, sums of `depth` quads a tap, runs in f32, unmeasured.
     pub(super) fn product(&self, out: Map, rows: usize, depth: usize) -> ProductKernel {
         let cols = out.quads();
-        let Some(lanes) = self.lanes else {
+        let Some(textures) = self.textures else {
             let chosen = self.conv.map(ConvKernel::product);
             return chosen
                 .filter(|product| product.roundoff().is_none())
                 .unwrap_or_else(|| ProductKernel::unmeasured(out.positions() * rows, cols, depth));
         };
-        let rows = match rows {
-            0..=8 => 8,
-            9..=16 => 16,
-            _ => 32,
-        };
-        // Two vec4s a lane halve the throughput where there are too few columns.
-        let vecs = if cols > lanes as usize { 2 } else { 1 };
-        ProductKernel::Texture { rows, vecs }
+        textures.tile(rows, cols).into()
     }
 
     /// The unit roundoff of what a convolution kernel chosen for all multiplies, where it rounds it.
@@ -251,7 +264,7 @@ impl KernelChoice {
     /// As stored with a run and shown by `devices`.
     pub fn describe(&self) -> [(&'static str, String); 2] {
         let lanes = self
-            .lanes
+            .lanes()
             .map_or(String::new(), |lanes| format!(", {lanes} lanes"));
         let conv = match (self.conv, self.textured()) {
             (Some(kernel), _) => kernel.to_string(),

@@ -18,7 +18,7 @@ const RANK: usize = 8;
 /// Random numbers before they repeat; a prime, so that no two rows of a map begin alike.
 const BLOCK: usize = 1_048_573;
 
-/// The kernels that can compute a shape and give the plain one's result, with their seconds per run,
+/// The kernels that may be fastest for a shape and give the plain one's result, with their seconds per run,
 /// fastest first.
 ///
 /// # Errors
@@ -43,7 +43,7 @@ pub fn rank_kernels(
             tolerance: kernel.tolerance(),
         })
     };
-    let candidates = kernels.candidates(gpu, shape).into_iter().map(candidate);
+    let candidates = kernels.contenders(gpu, shape).into_iter().map(candidate);
     ranked(gpu, &expected, candidates.collect::<Result<_, _>>()?)
 }
 

@@ -449,16 +449,20 @@ pub fn every_variant(case: &str, fold: u32, record: impl Fn(&mut Bench)) {
 /// Every candidate of the tuner on the default device.
 pub fn every_candidate(case: &str, lines: usize, cols: usize, record: impl Fn(&mut Bench)) {
     let gpu = default_gpu();
-    let setup = |kernel: ProductKernel| Setup {
+    let setup = |(kernels, kernel): (KernelChoice, ProductKernel)| Setup {
         name: kernel.to_string(),
         gpu: gpu.clone(),
         kernels: KernelChoice {
             conv: Some(ConvKernel::Direct(kernel)),
-            ..KernelChoice::PLAIN
+            ..kernels
         },
     };
-    let candidates = ProductKernel::candidates(&gpu, false, lines, cols);
-    let setups: Vec<_> = candidates.into_iter().map(setup).collect();
+    let of = |kernels: KernelChoice| {
+        let candidates = ProductKernel::candidates(&gpu, kernels.textured(), lines, cols);
+        candidates.into_iter().map(move |kernel| (kernels, kernel))
+    };
+    let all = common::kernel_choices(&gpu).into_iter().flat_map(of);
+    let setups: Vec<_> = all.map(setup).collect();
     on(&setups, case, record);
 }
 

@@ -93,7 +93,7 @@ impl Graph {
                 (positions * x.rows * map.quads()).div_ceil(64),
             ),
             LowRankKernel::Broadcast => {
-                let lanes = self.kernels.lanes.expect("broadcasts need it") as usize;
+                let lanes = self.kernels.lanes().expect("broadcasts need it") as usize;
                 let rows = if x.rows > lanes { 2 } else { 1 };
                 variables.extend([("lanes", lanes as u32), ("rows", rows as u32)]);
                 let tiles = positions * x.rows.div_ceil(rows * lanes) * rank.div_ceil(8);
@@ -144,7 +144,7 @@ impl Graph {
                 positions,
             ),
             LowRankKernel::Broadcast => {
-                let lanes = self.kernels.lanes.expect("broadcasts need it") as usize;
+                let lanes = self.kernels.lanes().expect("broadcasts need it") as usize;
                 variables.push(("lanes", lanes as u32));
                 let tiles = kernel * kernel * quads.div_ceil(lanes) * rank.div_ceil(8);
                 ("adapter/outer_broadcast", tiles, BROADCAST_TILES, positions)

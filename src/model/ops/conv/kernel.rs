@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::tile::{Area, DEPTH, MATRIX_DEPTH, MatrixTile, Tile};
 use crate::gpu::Gpu;
 use crate::model::frozen::WeightStorage;
+use crate::model::textures::RegisterTile;
 
 /// How products are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,12 @@ impl FromStr for ProductKernel {
         all.into_iter()
             .find(|kernel| kernel.to_string() == text)
             .ok_or(())
+    }
+}
+
+impl From<RegisterTile> for ProductKernel {
+    fn from(RegisterTile { rows, vecs }: RegisterTile) -> Self {
+        Self::Texture { rows, vecs }
     }
 }
 
@@ -95,6 +102,16 @@ impl ProductKernel {
         });
         let exact = [Self::Plain].into_iter().chain(tiled);
         exact.chain(halves).chain(matrices).collect()
+    }
+
+    /// Whether a product of `rows` rows should be measured with it. Taller tiles than 32 rows have won nowhere, nor
+    /// have those of 8 rows where there are more.
+    pub(in crate::low_level::model) fn contends(self, rows: usize) -> bool {
+        match self {
+            Self::Texture { rows: tall, .. } if rows > 16 => (16..=32).contains(&tall),
+            Self::Texture { rows: tall, .. } => tall as usize <= rows.next_multiple_of(8),
+            _ => true,
+        }
     }
 
     /// What suits a GPU, unmeasured, for sums of `depth` quads a tap: the largest tile that gives it
@@ -161,7 +178,8 @@ impl ProductKernel {
 const F16_ROUNDOFF: f64 = 1.0 / 2048.0;
 
 /// Rows and vec4s a lane of register tiles.
-const TEXTURE_TILES: [(u32, u32); 5] = [(8, 1), (16, 1), (32, 1), (32, 2), (64, 1)];
+const TEXTURE_TILES: [(u32, u32); 7] =
+    [(8, 1), (8, 2), (16, 1), (16, 2), (32, 1), (32, 2), (64, 1)];
 
 /// What fills half of the smallest tile: lines, quads of columns, quads staged at once.
 const TILED_LINES: usize = 16;

@@ -180,7 +180,7 @@ impl Graph {
                 ("conv/plain", items.div_ceil(64))
             }
             ProductKernel::Texture { rows: tall, vecs } => {
-                let lanes = self.kernels.lanes.expect("maps live in textures");
+                let lanes = self.kernels.lanes().expect("maps live in textures");
                 variables.extend([("lanes", lanes), ("rows", tall), ("vecs", vecs)]);
                 if let Start::Weighted { input, .. } = start {
                     let channels = input.map.channels as u32;

@@ -33,6 +33,12 @@ impl ConvShape {
         }
     }
 
+    /// What decides which register tile is fastest.
+    pub(in crate::low_level::model) fn alike(&self) -> String {
+        let (kernel, [.., channels], rows) = (self.kernel, self.output, self.rows);
+        format!("convolutions {kernel}x{kernel} to {channels} channels, {rows} rows")
+    }
+
     /// 3x3, stride 1, padding 1: what F(2x2, 3x3) is for.
     pub(in crate::low_level::model) fn suits_winograd(&self) -> bool {
         (self.kernel, self.stride, self.pad) == (3, 1, 1)
