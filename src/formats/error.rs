@@ -20,9 +20,8 @@ pub enum FormatError {
 
     /// A file that comes with the program is not where it is looked for.
     #[error(
-        "`{file}` is neither inside this program nor in {directories}: copy it there from `assets` in the repository \
-         ({}), or build in a clone of it, with the feature `embedded` to have it inside",
-        env!("CARGO_PKG_REPOSITORY")
+        "`{file}` is neither inside this program nor in {directories}: copy it there from `assets` in the repository, \
+         or build in a clone of it, with the feature `embedded` to have it inside"
     )]
     NoAsset {
         file: &'static str,

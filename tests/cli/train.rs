@@ -179,7 +179,8 @@ fn bad_input_is_named() {
         "--data sample --targets layer9",
         &["--targets", "layer9", "layer4.1.conv2"],
     );
-    refuses("--data sample --rank 0", &["--rank", "1 to 512"]);
+    refuses("--data sample --rank 0", &["--rank", "at least 1"]);
+    refuses("--data sample --rank 513", &["--rank", "0 to 512"]);
     refuses(
         "--data sample --rank 4 --min-rank 5",
         &["--min-rank is 5", "--rank (4)"],

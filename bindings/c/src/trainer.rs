@@ -125,6 +125,8 @@ fn observer(progress: bl_progress, user: *mut c_void) -> impl FnMut(Progress) ->
             Progress::Caching { done, total } => (bl_phase::BL_CACHING, done, total),
             Progress::Training { step, steps, .. } => (bl_phase::BL_TRAINING, step, steps),
             Progress::Evaluating { done, total } => (bl_phase::BL_EVALUATING, done, total),
+            // What later versions tell besides has no name here yet.
+            _ => return ControlFlow::Continue(()),
         };
         // SAFETY: the header asks for a function that takes this, and does not unwind.
         let stops = progress
