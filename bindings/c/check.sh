@@ -24,9 +24,11 @@ c++ -std=c++17 -Wall -Wextra -Werror -Iinclude examples/predict.cpp -L"$target" 
 
 # What the Vulkan loader and the drivers never give back is not ours.
 printf 'leak:%s\n' libvulkan libLLVM libstdc++ libdrm libX11 libxcb >"$out/suppressions"
-export LSAN_OPTIONS=suppressions=$out/suppressions:print_suppressions=0 ASAN_OPTIONS=detect_leaks=1
-"$out/errors"
-"$out/train_predict" "$out"
+export LSAN_OPTIONS=suppressions=$out/suppressions:print_suppressions=0 ASAN_OPTIONS=detect_leaks=1:verify_asan_link_order=0
+# A driver that was unloaded has no name to be known by.
+driver=$(sed -n 's/.*"library_path": *"\([^"]*\)".*/\1/p' /usr/share/vulkan/icd.d/lvp*.json 2>/dev/null | head -1)
+LD_PRELOAD=$driver "$out/errors"
+LD_PRELOAD=$driver "$out/train_predict" "$out"
 if [ $# -ge 2 ]; then
     LD_LIBRARY_PATH=$target "$out/predict" "$@"
 fi

@@ -53,6 +53,16 @@ typedef enum bl_outcome {
   BL_FINISHED = 2,
 } bl_outcome;
 
+// How the bytes of a bl_image are to be read.
+typedef enum bl_format {
+  // 3 bytes a pixel, sRGB, row by row.
+  BL_RGB = 0,
+  // 4 bytes a pixel, sRGB and alpha, not premultiplied.
+  BL_RGBA = 1,
+  // The bytes of a PNG, JPEG, WebP, BMP, TIFF or GIF file.
+  BL_ENCODED = 2,
+} bl_format;
+
 // A device of the library's own.
 typedef struct bl_gpu bl_gpu;
 
