@@ -186,7 +186,7 @@ const RANGES: &[(&str, Range)] = &[
         "resolution",
         Whole {
             low: 32,
-            high: 4_096,
+            high: LARGEST_RESOLUTION,
         },
     ),
     (
@@ -254,6 +254,9 @@ const RANK: u64 = MAX_RANK as u64;
 
 /// Images and classes are counted in 32 bits on the GPU.
 const COUNT: u64 = u32::MAX as u64;
+
+/// The widest input of a network, in pixels.
+pub const LARGEST_RESOLUTION: u64 = 4_096;
 
 /// The longest span of training, in epochs.
 pub const LONGEST_SPAN: f64 = 1e6;

@@ -80,7 +80,11 @@ pub fn train(
             print_kept(&trainer)?;
         }
     }
-    let ensemble = Ensemble::new(gpu, backbone, &adapters(&run, members.len())?)?;
+    let ensemble = Ensemble::new(
+        gpu,
+        backbone,
+        &adapters(&run, members.len(), config.resolution)?,
+    )?;
     let source = Source::images(test, config.resolution);
     let (bar, total) = (Bar::default(), source.dataset.len());
     let mut progress = |done| bar.show("evaluating", done, total);
@@ -112,10 +116,10 @@ pub fn train(
 }
 
 /// The members' adapters, as far as they were trained.
-pub fn adapters(run: &RunDir, members: usize) -> Result<Vec<Adapter>> {
+pub fn adapters(run: &RunDir, members: usize, resolution: usize) -> Result<Vec<Adapter>> {
     let load = |number| {
         let member = RunDir::open(run.member_dir(number)).context("--run")?;
-        Ok(Adapter::load_peft(member.adapter_dir())?)
+        member.read_adapter(resolution).context("--run")
     };
     (0..members).map(load).collect()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::data::reuse::match_classes;
-use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, LayerAdapter, RunDir};
+use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, RunDir};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::Samples;
 use bayeslora::low_level::train::kl::soft_effective_rank;
@@ -61,24 +61,15 @@ pub fn open(path: &PathBuf, backbone: Option<&Location>) -> Result<Run> {
     let table: Table = dir.read_config()?.parse().with_context(|| source.clone())?;
     let (inputs, config) = parse_config(table, &source)?;
     let members = match config.method {
-        Method::Ensemble => ensemble::adapters(&dir, config.members.unwrap_or(MEMBERS))?,
+        Method::Ensemble => {
+            ensemble::adapters(&dir, config.members.unwrap_or(MEMBERS), config.resolution)?
+        }
         _ => Vec::new(),
     };
-    let mut adapter = match members.first() {
+    let adapter = match members.first() {
         Some(first) => first.clone(),
-        None => {
-            ensure!(
-                dir.adapter_dir().exists(),
-                "--run {}: no adapter in it yet; `bayeslora train` writes one after each epoch",
-                path.display()
-            );
-            Adapter::load_peft(dir.adapter_dir()).context("--run")?
-        }
+        None => dir.read_adapter(config.resolution).context("--run")?,
     };
-    if adapter.resolution == 0 {
-        // Other programs' adapters do not say.
-        adapter.resolution = config.resolution;
-    }
     let backbone = match backbone {
         Some(path) => context::backbone(path)?,
         None => Backbone::load(&inputs.backbone).with_context(|| {
@@ -184,8 +175,7 @@ impl Run {
 
     /// The samples that were asked for; the mean weights where nothing is drawn, as by an ensemble's members.
     pub fn samples(&self, asked: Samples) -> Samples {
-        let drawn = |layer: &LayerAdapter| layer.log_alpha.is_some() && layer.rank() > 0;
-        match self.members.is_empty() && self.adapter.layers.iter().any(drawn) {
+        match self.members.is_empty() && self.adapter.draws() {
             true => asked,
             false => Samples::MEAN,
         }

@@ -76,7 +76,7 @@ impl Dataset {
         pictures: &[(Picture, u32)],
         classes: Arc<[String]>,
     ) -> Result<Self, DataError> {
-        let mut pixels = Vec::with_capacity(pictures.len() * side * side * 3);
+        let mut pixels = Vec::new();
         for (image, (picture, label)) in pictures.iter().enumerate() {
             if *label as usize >= classes.len() {
                 return Err(DataError::NoClass {

@@ -4,6 +4,7 @@ use image::{DynamicImage, RgbImage, RgbaImage};
 
 use super::DataError;
 use super::image::{MAX_FILE_BYTES, MAX_IMAGE_PIXELS, decode, middle, on_white, resized};
+use crate::ranges::LARGEST_RESOLUTION;
 
 /// A picture as an application has it, of any size. It is brought to the network's input as
 /// [`decode_image`](super::decode_image) brings a file: transparency on white, the middle square, an antialiasing filter.
@@ -35,13 +36,18 @@ impl Picture<'_> {
     /// `[side, side, 3]`
     ///
     /// # Errors
-    /// [`DataError::BadPicture`] where there are not as many bytes as pixels need, no pixels or too many, or where a file
+    /// [`DataError::BadPicture`] where `side` is above 4,096, there are not as many bytes as pixels need, no pixels or too many, or where a file
     /// does not decode; [`DataError::Zero`] for `side = 0`.
     pub fn square(&self, side: usize) -> Result<Vec<u8>, DataError> {
         if side == 0 {
             return Err(DataError::Zero { option: "side" });
         }
         let bad = |reason: String| DataError::BadPicture { reason };
+        if side as u64 > LARGEST_RESOLUTION {
+            return Err(bad(format!(
+                "it is to be {side} pixels wide, the limit is {LARGEST_RESOLUTION}"
+            )));
+        }
         match *self {
             Self::Encoded(bytes) if bytes.len() as u64 > MAX_FILE_BYTES => Err(bad(format!(
                 "{} bytes, the limit is {} MiB",

@@ -162,6 +162,12 @@ impl Adapter {
         self.lora_alpha / self.initial_rank as f32
     }
 
+    /// Whether there is anything to draw, gates or weights: if not, every sample is the mean.
+    pub fn draws(&self) -> bool {
+        let drawn = |layer: &LayerAdapter| layer.log_alpha.is_some() && layer.rank() > 0;
+        self.layers.iter().any(drawn)
+    }
+
     /// The trained numbers of all layers: A, B and learnt noise, and what mixes gates.
     pub fn scalars(&self) -> usize {
         let layer = |layer: &LayerAdapter| {

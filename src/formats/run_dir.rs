@@ -180,6 +180,24 @@ impl RunDir {
         self.path.join(ADAPTER)
     }
 
+    /// The newest adapter; where its file does not say at which resolution it was trained, as those of other programs, it
+    /// gets this one.
+    ///
+    /// # Errors
+    /// There is none yet, or its files are damaged.
+    pub fn read_adapter(&self, resolution: usize) -> Result<Adapter, FormatError> {
+        let path = self.adapter_dir();
+        if !path.exists() {
+            let expected = "an adapter, which training writes after each epoch";
+            return Err(FormatError::NotFound { path, expected });
+        }
+        let mut adapter = Adapter::load_peft(path)?;
+        if adapter.resolution == 0 {
+            adapter.resolution = resolution;
+        }
+        Ok(adapter)
+    }
+
     /// Puts an adapter in the place of the one from before, in one step.
     ///
     /// # Errors

@@ -51,24 +51,7 @@ impl Ensemble {
             &Source::images(dataset, self.members[0].size()),
             &mut |_| (),
         )?;
-        let log_probs = self.log_probs(&source, samples, &mut |_| ())?;
-        let answer = Prediction::new(&log_probs, self.draws(samples), self.classes())?;
-        let covariance_trace = trace.then(|| self.covariance_trace(&source)).transpose()?;
-        Ok(Prediction {
-            covariance_trace,
-            ..answer
-        })
-    }
-
-    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
-        let count = self.members.len() as f32;
-        let mut mean = vec![0.0; source.dataset.len()];
-        for member in &self.members {
-            let of_member = member.covariance_trace(source)?;
-            let pairs = mean.iter_mut().zip(of_member);
-            pairs.for_each(|(sum, value)| *sum += value / count);
-        }
-        Ok(mean)
+        Prediction::by(self, &source, samples, trace)
     }
 
     /// The same images with what lies below all adapters computed once for all members.
@@ -114,6 +97,17 @@ impl Predictive for Ensemble {
             all.extend(member.log_probs(&source, samples, &mut advance)?);
         }
         Ok(all)
+    }
+
+    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
+        let count = self.members.len() as f32;
+        let mut mean = vec![0.0; source.dataset.len()];
+        for member in &self.members {
+            let of_member = member.covariance_trace(source)?;
+            let pairs = mean.iter_mut().zip(of_member);
+            pairs.for_each(|(sum, value)| *sum += value / count);
+        }
+        Ok(mean)
     }
 
     fn draws(&self, samples: Samples) -> usize {

@@ -38,7 +38,7 @@ pub enum PredictError {
     Option {
         option: &'static str,
         found: String,
-        expected: &'static str,
+        expected: String,
     },
     #[error(transparent)]
     Run(#[from] RunError),
@@ -140,6 +140,22 @@ impl Prediction {
 }
 
 impl Prediction {
+    /// What a predictive says of a set.
+    pub(super) fn by(
+        predictive: &impl Predictive,
+        source: &Source,
+        samples: Samples,
+        trace: bool,
+    ) -> Result<Self, PredictError> {
+        let log_probs = predictive.log_probs(source, samples, &mut |_| ())?;
+        let answer = Self::new(&log_probs, predictive.draws(samples), predictive.classes())?;
+        let trace = trace.then(|| predictive.covariance_trace(source));
+        Ok(Self {
+            covariance_trace: trace.transpose()?,
+            ..answer
+        })
+    }
+
     /// From log probabilities of every draw, `[draws, n, classes]`.
     ///
     /// # Errors
@@ -174,6 +190,12 @@ pub trait Predictive {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<f32>, PredictError>;
 
+    /// The trace of equation (16) of every image, `[n]`.
+    ///
+    /// # Errors
+    /// As [`log_probs`](Self::log_probs).
+    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError>;
+
     /// Draws of an answer with this many gate samples.
     fn draws(&self, samples: Samples) -> usize;
 
@@ -197,6 +219,10 @@ impl Predictive for Predictor {
         Predictor::log_probs(self, source, samples, progress)
     }
 
+    fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
+        Predictor::covariance_trace(self, source)
+    }
+
     fn draws(&self, samples: Samples) -> usize {
         samples.count.max(1)
     }
@@ -217,19 +243,53 @@ impl Predictive for Predictor {
 /// A batch's log probabilities on their way, its images, and the first of its samples.
 type Answer<'a> = (Reading<f32>, &'a [usize], usize);
 
-/// Zeros in host memory, or the error that there is not as much.
-fn zeros(what: &'static str, shape: [usize; 3]) -> Result<Vec<f32>, PredictError> {
-    let len = shape.into_iter().try_fold(1usize, usize::checked_mul);
-    let mut values = Vec::new();
-    match len.filter(|len| values.try_reserve_exact(*len).is_ok()) {
-        Some(len) => {
-            values.resize(len, 0.0);
-            Ok(values)
+/// Log probabilities `[draws, n, classes]` as they come in.
+pub(super) struct Draws {
+    pub log_probs: Vec<f32>,
+    draws: usize,
+    n: usize,
+    classes: usize,
+    /// Draws of one pass.
+    at_once: usize,
+}
+
+impl Draws {
+    /// # Errors
+    /// There is not as much host memory.
+    pub fn new(
+        draws: usize,
+        n: usize,
+        classes: usize,
+        at_once: usize,
+    ) -> Result<Self, PredictError> {
+        let shape = [draws, n, classes].into_iter();
+        let len = shape.clone().try_fold(1usize, usize::checked_mul);
+        let mut log_probs = Vec::new();
+        let Some(len) = len.filter(|len| log_probs.try_reserve_exact(*len).is_ok()) else {
+            return Err(PredictError::HostMemory {
+                what: "the samples' probabilities",
+                bytes: len.unwrap_or(usize::MAX).saturating_mul(4),
+            });
+        };
+        log_probs.resize(len, 0.0);
+        Ok(Self {
+            log_probs,
+            draws,
+            n,
+            classes,
+            at_once,
+        })
+    }
+
+    /// Takes what a pass over some images found, `[images, draws of a pass, classes]`, from draw `first` on.
+    pub fn take(&mut self, found: &[f32], images: &[usize], first: usize) {
+        for (row, values) in found.chunks_exact(self.classes).enumerate() {
+            let (image, draw) = (images[row / self.at_once], first + row % self.at_once);
+            if draw < self.draws {
+                let place = (draw * self.n + image) * self.classes;
+                self.log_probs[place..place + self.classes].copy_from_slice(values);
+            }
         }
-        None => Err(PredictError::HostMemory {
-            what,
-            bytes: len.unwrap_or(usize::MAX).saturating_mul(4),
-        }),
     }
 }
 
@@ -412,8 +472,8 @@ impl Predictor {
             return Err(PredictError::Empty);
         }
         let count = samples.count.max(1);
-        let mut all = zeros("the samples' probabilities", [count, n, classes])?;
         let at_once = self.draws_at_once(count);
+        let mut draws = Draws::new(count, n, classes, at_once)?;
         let most = (self.rows() / at_once).clamp(1, n);
         let plan = |examples| self.plan(self.spec(source, examples, at_once));
         let (examples, plan) = largest_that_fits(most, plan)?;
@@ -425,14 +485,7 @@ impl Predictor {
         let indices: Vec<usize> = (0..n).collect();
         let batches: Vec<&[usize]> = indices.chunks(examples).collect();
         let mut collect = |(reading, batch, first): Answer| -> Result<(), GpuError> {
-            let found = reading.wait()?;
-            for (row, values) in found.chunks_exact(classes).enumerate() {
-                let (example, sample) = (batch[row / at_once], first + row % at_once);
-                if sample < count {
-                    let place = (sample * n + example) * classes;
-                    all[place..place + classes].copy_from_slice(values);
-                }
-            }
+            draws.take(&reading.wait()?, batch, first);
             if first + at_once >= count {
                 progress(batch[batch.len() - 1] + 1);
             }
@@ -456,7 +509,7 @@ impl Predictor {
             last.map_or(Ok(()), &mut collect)?;
             Ok::<_, PredictError>(())
         })?;
-        Ok(all)
+        Ok(draws.log_probs)
     }
 
     /// The predictive and its uncertainty for square u8 images of any side (`dataset.side`); the trace of equation (16) too
@@ -470,14 +523,7 @@ impl Predictor {
         samples: Samples,
         trace: bool,
     ) -> Result<Prediction, PredictError> {
-        let source = Source::images(dataset, self.size);
-        let log_probs = self.log_probs(&source, samples, &mut |_| ())?;
-        let answer = Prediction::new(&log_probs, self.draws(samples), self.classes())?;
-        let covariance_trace = trace.then(|| self.covariance_trace(&source)).transpose()?;
-        Ok(Prediction {
-            covariance_trace,
-            ..answer
-        })
+        Prediction::by(self, &Source::images(dataset, self.size), samples, trace)
     }
 
     /// The trace of equation (16) of every image, `[n]`: how much the adapters' outputs vary. NaN where weights are

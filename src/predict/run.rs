@@ -22,8 +22,6 @@ pub enum RunError {
     },
     #[error("{config}: {reason}")]
     Config { config: String, reason: String },
-    #[error("{}: no adapter in it yet; training writes one after each epoch", .0.display())]
-    NoAdapter(PathBuf),
     #[error(
         "{}: an ensemble; open its members, such as {}, or take `Ensemble`",
         .path.display(), .member.display()
@@ -81,14 +79,7 @@ impl Run {
                 member: dir.member_dir(0),
             });
         }
-        if !dir.adapter_dir().exists() {
-            return Err(RunError::NoAdapter(dir.path().to_owned()));
-        }
-        let mut adapter = Adapter::load_peft(dir.adapter_dir())?;
-        if adapter.resolution == 0 {
-            // Other programs' adapters do not say.
-            adapter.resolution = config.resolution;
-        }
+        let adapter = dir.read_adapter(config.resolution)?;
         let load = || {
             Backbone::load(&config.backbone).map_err(|source| {
                 let config = name.clone();
@@ -108,8 +99,10 @@ impl Run {
         })
     }
 
-    /// The temperature that was fitted to the predictive with this many samples, if one was.
+    /// The temperature that was fitted to the predictive with this many samples, if one was; with the mean weights where
+    /// nothing is drawn.
     pub fn temperature(&self, samples: usize) -> Option<f64> {
+        let samples = if self.adapter.draws() { samples } else { 0 };
         let mut all = self.temperatures.iter();
         let fitted = all.find(|fitted| fitted.samples == samples);
         fitted.map(|fitted| fitted.temperature)

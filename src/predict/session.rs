@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::predictor::Draws;
 use super::{ForwardPlan, PredictError, Prediction, Predictor, Run};
 use crate::data::Picture;
 use crate::formats::Adapter;
 use crate::gpu::Gpu;
 use crate::model::{Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues};
+use crate::ranges;
 
 /// How a [`Session`] answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,8 +19,9 @@ pub struct SessionOptions {
     pub samples: usize,
     /// The same seed gives the same draws.
     pub seed: u64,
-    /// The logits of the predictive are divided by it.
-    pub temperature: f64,
+    /// The logits of the predictive are divided by it; `None` takes the temperature that was fitted to a run for as many
+    /// samples, and divides by nothing where none was.
+    pub temperature: Option<f64>,
     /// An answer less probable than this is none: the session abstains.
     pub threshold: f32,
     /// Pictures that are computed at a time; more take turns.
@@ -31,7 +34,7 @@ impl Default for SessionOptions {
         Self {
             samples: 8,
             seed: 1,
-            temperature: 1.0,
+            temperature: None,
             threshold: 0.0,
             batch: 16,
         }
@@ -79,21 +82,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// Takes a run from its directory, with the temperature that was fitted to it for this number of samples, if there is one.
+    /// Takes a run from its directory.
     ///
     /// # Errors
-    /// The directory holds no adapter, or something that does not fit together; the GPU fails.
+    /// The directory holds no adapter, or something that does not fit together; an option is out of range; the GPU fails.
     pub fn open(
         gpu: &Gpu,
         run: impl AsRef<std::path::Path>,
         options: SessionOptions,
     ) -> Result<Self, PredictError> {
         let run = Run::open(run)?;
-        let temperature = run
-            .temperature(options.samples)
-            .unwrap_or(options.temperature);
+        let fitted = run.temperature(options.samples);
         let options = SessionOptions {
-            temperature,
+            temperature: options.temperature.or(fitted),
             ..options
         };
         Self::new(gpu, &run.backbone, &run.adapter, options)
@@ -111,6 +112,11 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Self, PredictError> {
         check(&options)?;
+        let options = SessionOptions {
+            // Nothing drawn, every sample is the mean.
+            samples: if adapter.draws() { options.samples } else { 0 },
+            ..options
+        };
         if adapter.resolution == 0 {
             return Err(PredictError::NoResolution);
         }
@@ -174,23 +180,17 @@ impl Session {
         let plan = self.plan(size)?;
         plan.batch.write_images(pixels, &vec![PLAIN_VIEW; n]);
         // Shared draws are keyed by none.
-        let examples = vec![0; n];
+        let (examples, images) = (vec![0; n], (0..n).collect::<Vec<_>>());
         let at_once = plan.spec().samples;
-        let mut log_probs = vec![0.0; draws * n * classes];
+        let mut found = Draws::new(draws, n, classes, at_once)?;
         for first in (0..draws).step_by(at_once) {
             let values = StepValues::prediction(options.seed, first as u32, mode);
-            let found = plan.run(&examples, &values)?;
-            for (row, values) in found.chunks_exact(classes).enumerate() {
-                let (example, draw) = (row / at_once, first + row % at_once);
-                if draw < draws {
-                    log_probs[(draw * n + example) * classes..][..classes].copy_from_slice(values);
-                }
-            }
+            found.take(&plan.run(&examples, &values)?, &images, first);
         }
-        let prediction = Prediction::new(&log_probs, draws, classes)?;
-        Ok(match options.temperature == 1.0 {
-            true => prediction,
-            false => prediction.at_temperature(options.temperature),
+        let prediction = Prediction::new(&found.log_probs, draws, classes)?;
+        Ok(match options.temperature {
+            None => prediction,
+            Some(temperature) => prediction.at_temperature(temperature),
         })
     }
 
@@ -234,21 +234,30 @@ impl Session {
 }
 
 fn check(options: &SessionOptions) -> Result<(), PredictError> {
-    let wrong = |option, found: String, expected| PredictError::Option {
-        option,
-        found,
-        expected,
+    let wrong = |option, found: String, expected: &str| {
+        Err(PredictError::Option {
+            option,
+            found,
+            expected: expected.to_owned(),
+        })
     };
-    if !(options.temperature > 0.0 && options.temperature.is_finite()) {
-        let found = options.temperature.to_string();
-        return Err(wrong("temperature", found, "a finite number above 0"));
+    if let Some(temperature) = options.temperature
+        && !(temperature > 0.0 && temperature.is_finite())
+    {
+        let found = temperature.to_string();
+        return wrong("temperature", found, "a finite number above 0");
     }
     if !(0.0..=1.0).contains(&options.threshold) {
         let found = options.threshold.to_string();
-        return Err(wrong("threshold", found, "a probability from 0 to 1"));
+        return wrong("threshold", found, "a probability from 0 to 1");
     }
     if options.batch == 0 {
-        return Err(wrong("batch", "0".into(), "at least 1"));
+        return wrong("batch", "0".into(), "at least 1");
     }
-    Ok(())
+    match ranges::of_command("predict", "samples") {
+        Some(range) if !range.has_whole(options.samples as u64) => {
+            wrong("samples", options.samples.to_string(), &range.to_string())
+        }
+        _ => Ok(()),
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use assert_cmd::Command;
 use bayeslora::low_level::formats::{Adapter, RunDir};
+use bayeslora::{Gpu, GpuOptions, Picture, Session, SessionOptions};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -307,6 +308,36 @@ fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
     let information = |answer: &Value| answer["images"][0]["mutual_information"].clone();
     assert_eq!(information(&before), information(&after));
 
+    // An application's session says the same of the run, with the temperature unless it names one itself.
+    let bytes = fs::read(&image).unwrap();
+    let session = |temperature| {
+        let options = SessionOptions {
+            samples: 3,
+            temperature,
+            ..Default::default()
+        };
+        let gpu = Gpu::open(GpuOptions::default()).unwrap();
+        let mut session = Session::open(&gpu, &path, options).unwrap();
+        let answer = session
+            .predict(&[Picture::Encoded(&bytes)])
+            .unwrap()
+            .remove(0);
+        let mut classes = answer.classes;
+        classes.sort_by(|a, b| a.class.cmp(&b.class));
+        classes
+            .iter()
+            .map(|class| f64::from(class.probability))
+            .collect::<Vec<_>>()
+    };
+    for (temperature, expected) in [(None, &q), (Some(1.0), &p)] {
+        let found = session(temperature);
+        let close = found
+            .iter()
+            .zip(expected)
+            .all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(close, "{temperature:?}: {found:?} {expected:?}");
+    }
+
     // Another number of samples has another temperature; both are kept.
     refuses(&mut predict("--temperature"), &["--samples 3, not for 8"]);
     let text = on(
@@ -397,7 +428,7 @@ fn a_run_that_is_none_is_named() {
     fs::remove_dir_all(path.join("adapter")).unwrap();
     refuses(
         &mut on(&path, "eval --data sample"),
-        &["no adapter in it yet"],
+        &["--run", "adapter` does not exist", "after each epoch"],
     );
     fs::remove_file(path.join("config.toml")).unwrap();
     refuses(

@@ -92,5 +92,7 @@ fn what_is_no_picture_is_refused() {
     refuses(rgba, "which take 400");
     refuses(Picture::Encoded(b"no picture"), "picture");
     let whole = rgb(10, 10, &pixels);
+    let huge = whole.square(u32::MAX as usize).unwrap_err();
+    assert!(huge.to_string().contains("the limit is 4096"), "{huge}");
     assert!(matches!(whole.square(0), Err(DataError::Zero { .. })));
 }

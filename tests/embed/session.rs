@@ -108,7 +108,7 @@ fn thresholds_and_temperatures_are_kept_to() {
         assert_eq!(answer.abstains, answer.classes[0].probability < threshold);
     }
     let warm = SessionOptions {
-        temperature: 3.0,
+        temperature: Some(3.0),
         ..Default::default()
     };
     for (cold, warm) in sure.iter().zip(session(warm).predict(&all).unwrap()) {
@@ -119,6 +119,22 @@ fn thresholds_and_temperatures_are_kept_to() {
     }
 }
 
+/// Samples of an adapter without gates would all be the same.
+#[test]
+fn where_nothing_is_drawn_the_mean_answers() {
+    let mut plain = ADAPTER.clone();
+    plain
+        .layers
+        .iter_mut()
+        .for_each(|layer| layer.log_alpha = None);
+    let session = Session::new(&GPU, &tiny_backbone(), &plain, SessionOptions::default()).unwrap();
+    assert_eq!(session.options().samples, 0);
+    assert_eq!(
+        self::session(SessionOptions::default()).options().samples,
+        8
+    );
+}
+
 #[test]
 fn what_cannot_be_answered_is_refused() {
     let with = |change: &dyn Fn(&mut SessionOptions)| {
@@ -127,10 +143,14 @@ fn what_cannot_be_answered_is_refused() {
         Session::new(&GPU, &tiny_backbone(), &ADAPTER, options).err()
     };
     for (option, error) in [
-        ("temperature", with(&|options| options.temperature = 0.0)),
+        (
+            "temperature",
+            with(&|options| options.temperature = Some(0.0)),
+        ),
         ("threshold", with(&|options| options.threshold = 1.5)),
         ("threshold", with(&|options| options.threshold = f32::NAN)),
         ("batch", with(&|options| options.batch = 0)),
+        ("samples", with(&|options| options.samples = 10_001)),
     ] {
         let error = error.expect(option).to_string();
         assert!(error.starts_with(option), "{error}");

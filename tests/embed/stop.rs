@@ -50,6 +50,28 @@ fn a_stopped_epoch_is_trained_again_to_the_same_bits() {
 }
 
 #[test]
+fn a_failed_epoch_is_not_gone_on_from() {
+    let wild = TrainConfig {
+        lr: 1e3,
+        ..config()
+    };
+    let mut trainer = trainer(&GPU, wild);
+    let checkpoint = trainer.checkpoint().unwrap();
+    let failed = trainer.next_epoch(&mut go_on).err();
+    assert!(
+        matches!(
+            failed,
+            Some(TrainError::Diverged { .. } | TrainError::NotFinite { .. })
+        ),
+        "{failed:?}"
+    );
+    let refused = trainer.next_epoch(&mut go_on).err();
+    assert!(matches!(refused, Some(TrainError::BetweenEpochs)));
+    trainer.restore(&checkpoint).unwrap();
+    assert!(trainer.checkpoint().is_ok());
+}
+
+#[test]
 fn caching_and_prediction_end_where_they_are_asked_to() {
     let stop = StopHandle::new();
     let gpu = GPU.stopped_by(&stop);

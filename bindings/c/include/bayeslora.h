@@ -94,7 +94,7 @@ typedef struct bl_session_options {
   // Draws of the gates, the same for every picture; 0 for the mean weights.
   uint32_t samples;
   uint64_t seed;
-  // What logits are divided by. bl_session_open takes the one that was fitted for as many samples, if there is one.
+  // What logits are divided by; 0 for the temperature that was fitted to a run for as many samples, if there is one.
   double temperature;
   // An answer less probable than this counts as none.
   float threshold;

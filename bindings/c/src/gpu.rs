@@ -6,6 +6,7 @@ use std::mem::size_of;
 use bayeslora::{AdapterChoice, Gpu, GpuOptions, Precision};
 
 use crate::status::{Failure, bl_status, exclusive, free, give, guard, shared, writable};
+use crate::stop::bl_stop;
 use crate::text;
 
 /// A device of the library's own.
@@ -29,32 +30,32 @@ pub struct bl_gpu_options {
 }
 
 /// The options of the caller as far as its version of the structure reaches, the defaults behind.
-pub(crate) fn sized<T: Copy>(
-    given: *const T,
-    defaults: T,
-    size: impl Fn(&T) -> usize,
-) -> Result<T, Failure> {
+pub(crate) fn sized<T: Copy>(given: *const T, defaults: T) -> Result<T, Failure> {
     if given.is_null() {
         return Ok(defaults);
     }
     // SAFETY: every structure begins with its size, which the header asks for.
     let claimed = unsafe { given.cast::<usize>().read() };
-    if claimed < size_of::<usize>() || claimed > 1 << 16 {
+    if claimed < size_of::<usize>() || claimed > size_of::<T>() {
         return Err(Failure::invalid(
-            "the options' size is not set: call the _default function first",
+            "the options' size is none that this version knows: call the _default function first, and use the library \
+             that the header belongs to, or a later one",
         ));
     }
     let mut options = defaults;
     // SAFETY: both have as many bytes; every field is a plain value of C.
     unsafe {
-        std::ptr::copy_nonoverlapping(
-            given.cast::<u8>(),
-            (&raw mut options).cast::<u8>(),
-            claimed.min(size_of::<T>()),
-        );
+        std::ptr::copy_nonoverlapping(given.cast::<u8>(), (&raw mut options).cast::<u8>(), claimed);
     }
-    debug_assert!(size(&options) == claimed);
     Ok(options)
+}
+
+/// The device, for work that a handle may stop.
+pub(crate) fn stopped_by(gpu: &bl_gpu, stop: *const bl_stop) -> Gpu {
+    match shared(stop, "stop") {
+        Ok(stop) => gpu.gpu.stopped_by(&stop.0),
+        Err(_) => gpu.gpu.clone(),
+    }
 }
 
 const DEFAULTS: bl_gpu_options = bl_gpu_options {
@@ -77,7 +78,7 @@ pub extern "C" fn bl_gpu_options_default(options: *mut bl_gpu_options) -> bl_sta
 pub extern "C" fn bl_gpu_open(options: *const bl_gpu_options, out: *mut *mut bl_gpu) -> bl_status {
     guard(|| {
         writable(out)?;
-        let options = sized(options, DEFAULTS, |options| options.size)?;
+        let options = sized(options, DEFAULTS)?;
         let adapter: AdapterChoice = match text::optional(options.adapter, "adapter")? {
             None => AdapterChoice::Best,
             Some(text) => text.parse().expect("any text names an adapter"),

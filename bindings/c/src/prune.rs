@@ -29,7 +29,7 @@ pub extern "C" fn bl_prune(
         let backbone = Backbone::load(Path::new(text::required(backbone, "backbone")?))?;
         let adapter = Adapter::load_peft(text::path(adapter_dir, "adapter_dir")?)?;
         let out_dir = text::path(out_dir, "out_dir")?;
-        let gated = adapter.layers.iter().any(|layer| layer.log_alpha.is_some());
+        let gated = adapter.draws();
         let ways = (PruneGauge::Svd, gated.then_some(Posterior::Mixed));
         let config = TrainConfig::default();
         let ranks = Ranks::new(&backbone, &adapter, &config, ways, None)?;

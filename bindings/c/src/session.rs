@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bayeslora::{Adapter, Backbone, Session, SessionOptions};
 
-use crate::gpu::{bl_gpu, sized};
+use crate::gpu::{bl_gpu, sized, stopped_by};
 use crate::image::{bl_image, pictures};
 use crate::status::{Failure, bl_status, exclusive, free, give, guard, shared, writable};
 use crate::stop::bl_stop;
@@ -27,7 +27,7 @@ pub struct bl_session_options {
     /// Draws of the gates, the same for every picture; 0 for the mean weights.
     pub samples: u32,
     pub seed: u64,
-    /// What logits are divided by. bl_session_open takes the one that was fitted for as many samples, if there is one.
+    /// What logits are divided by; 0 for the temperature that was fitted to a run for as many samples, if there is one.
     pub temperature: f64,
     /// An answer less probable than this counts as none.
     pub threshold: f32,
@@ -43,7 +43,7 @@ fn defaults() -> bl_session_options {
         size: size_of::<bl_session_options>(),
         samples: options.samples as u32,
         seed: options.seed,
-        temperature: options.temperature,
+        temperature: options.temperature.unwrap_or_default(),
         threshold: options.threshold,
         batch: options.batch as u32,
         stop: std::ptr::null(),
@@ -55,7 +55,7 @@ impl bl_session_options {
         SessionOptions {
             samples: self.samples as usize,
             seed: self.seed,
-            temperature: self.temperature,
+            temperature: (self.temperature != 0.0).then_some(self.temperature),
             threshold: self.threshold,
             batch: self.batch as usize,
         }
@@ -98,8 +98,8 @@ pub extern "C" fn bl_session_open(
         writable(out)?;
         let gpu = shared(gpu, "gpu")?;
         let run_dir = text::path(run_dir, "run_dir")?;
-        let options = sized(options, defaults(), |options| options.size)?;
-        let gpu = stoppable(gpu, options.stop);
+        let options = sized(options, defaults())?;
+        let gpu = stopped_by(gpu, options.stop);
         give_session(Session::open(&gpu, run_dir, options.options())?, out)
     })
 }
@@ -129,19 +129,12 @@ pub(crate) fn open(
     options: *const bl_session_options,
     out: *mut *mut bl_session,
 ) -> Result<(), Failure> {
-    let options = sized(options, defaults(), |options| options.size)?;
-    let gpu = stoppable(gpu, options.stop);
+    let options = sized(options, defaults())?;
+    let gpu = stopped_by(gpu, options.stop);
     give_session(
         Session::new(&gpu, backbone, adapter, options.options())?,
         out,
     )
-}
-
-fn stoppable(gpu: &bl_gpu, stop: *const bl_stop) -> bayeslora::Gpu {
-    match shared(stop, "stop") {
-        Ok(stop) => gpu.gpu.stopped_by(&stop.0),
-        Err(_) => gpu.gpu.clone(),
-    }
 }
 
 fn give_session(session: Session, out: *mut *mut bl_session) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bayeslora::Checkpoint;
 use bayeslora::{Backbone, Dataset, EpochOutcome, Method, Progress, TrainConfig, Trainer};
 
-use crate::gpu::{bl_gpu, sized};
+use crate::gpu::{bl_gpu, sized, stopped_by};
 use crate::image::{array, bl_image, pictures};
 use crate::status::{bl_status, exclusive, free, give, guard, shared, writable};
 use crate::stop::bl_stop;
@@ -161,7 +161,7 @@ pub extern "C" fn bl_trainer_new(
     guard(|| {
         writable(out)?;
         let gpu = shared(gpu, "gpu")?;
-        let options = sized(options, defaults(), |options| options.size)?;
+        let options = sized(options, defaults())?;
         let names = array(class_names, classes, "class_names")?.iter();
         let names = names.map(|name| text::required(*name, "a class name").map(str::to_owned));
         let names: Arc<[String]> = names.collect::<Result<Vec<_>, _>>()?.into();
@@ -196,10 +196,7 @@ pub extern "C" fn bl_trainer_new(
         if options.learning_rate != 0.0 {
             config.lr = options.learning_rate;
         }
-        let gpu = match shared(options.stop, "stop") {
-            Ok(stop) => gpu.gpu.stopped_by(&stop.0),
-            Err(_) => gpu.gpu.clone(),
-        };
+        let gpu = stopped_by(gpu, options.stop);
         let (progress, user) = (options.progress, options.user);
         let mut observe = observer(progress, user);
         let trainer = Trainer::new(&gpu, &backbone, config, set, held_out, &mut observe)?;

@@ -56,6 +56,8 @@ int main(void) {
     REFUSED(bl_gpu_open(&gpu_options, &gpu), "UTF-8");
     memset(&gpu_options, 0, sizeof gpu_options);
     REFUSED(bl_gpu_open(&gpu_options, &gpu), "_default");
+    gpu_options.size = sizeof gpu_options + 8; /* of a later header */
+    REFUSED(bl_gpu_open(&gpu_options, &gpu), "_default");
     EXPECT(bl_gpu_open(NULL, &gpu) == BL_OK && strlen(bl_gpu_name(gpu)) > 0);
 
     /* Runs, adapters and backbones that are not there. */
@@ -85,6 +87,9 @@ int main(void) {
     images[1].format = 7;
     REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "7");
     images[1].format = BL_RGB;
+    options.resolution = 0xffffffff;
+    REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "4096");
+    options.resolution = 32;
     options.epochs = 0;
     REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "epochs");
     options.epochs = 1;

@@ -43,6 +43,10 @@ pub enum GaugeError {
         "its config.toml lacks `kl-multiplicity`, by which a posterior is set anew; take `mixed` or `mean` for it"
     )]
     NoKappa,
+    #[error(
+        "its noise is on weights, not on gates, and does not turn with the ranks; keep the mean weights alone"
+    )]
+    DrawsWeights,
     #[error(transparent)]
     Predict(#[from] PredictError),
 }

@@ -6,7 +6,7 @@ use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, GateGradients, GaugeError, Turn};
-use crate::formats::{Adapter, LayerAdapter};
+use crate::formats::{Adapter, GateDistribution, LayerAdapter};
 use crate::model::exchange;
 use crate::model::{AdapterLayout, AdapterState, Backbone, LayoutLayer};
 use crate::predict::fitted;
@@ -104,7 +104,8 @@ impl<'a> Ranks<'a> {
     /// than its own.
     ///
     /// # Errors
-    /// The adapter does not fit the backbone or holds values that are not finite; there is no evidence where the basis or the
+    /// The adapter does not fit the backbone or holds values that are not finite; its noise is on weights, which does not
+    /// turn with the ranks, and is to be kept; there is no evidence where the basis or the
     /// posterior needs it, or no kappa for a posterior set anew.
     pub fn new(
         backbone: &'a Backbone,
@@ -113,6 +114,10 @@ impl<'a> Ranks<'a> {
         (gauge, posterior): (PruneGauge, Option<Posterior>),
         evidence: Option<&Evidence>,
     ) -> Result<Self, GaugeError> {
+        let keeps_noise = !matches!(posterior, None | Some(Posterior::Mean));
+        if keeps_noise && from.gates == GateDistribution::Weights {
+            return Err(GaugeError::DrawsWeights);
+        }
         let before = fitted(backbone, from)?;
         let (layout, state) = &before;
         let (turns, values) = turns(from, gauge, &before, evidence)?;

@@ -13,7 +13,7 @@ impl Trainer {
     /// Everything that a resumed run needs.
     ///
     /// # Errors
-    /// The GPU fails, or the last epoch was stopped on its way.
+    /// The GPU fails, or the last epoch did not come to its end.
     pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
         self.check_whole()?;
         let state = self.trainable.read(&self.gpu)?;

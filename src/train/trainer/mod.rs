@@ -31,7 +31,7 @@ pub struct Trainer {
     train: Source,
     validation: Option<Source>,
     epoch: usize,
-    /// Whether the last epoch was stopped on its way, so that the parameters belong to no epoch.
+    /// Whether the last epoch was stopped on its way or failed, so that the parameters belong to no epoch.
     is_between: bool,
     /// Of the epochs so far, with early stopping.
     kept: Option<Kept>,
@@ -192,11 +192,11 @@ impl Trainer {
     }
 
     /// Trains one more epoch, prunes if it is time, evaluates on the validation split. After it was stopped on the way, by
-    /// the observer or the [handle](crate::gpu::StopHandle) of the `Gpu`, a checkpoint must be restored before training goes
-    /// on.
+    /// the observer or the [handle](crate::gpu::StopHandle) of the `Gpu`, or has failed, a checkpoint must be restored before
+    /// training goes on.
     ///
     /// # Errors
-    /// The loss is not finite, the GPU fails, or the last epoch was stopped on its way.
+    /// The loss is not finite, the GPU fails, or the last epoch did not come to its end.
     pub fn next_epoch(&mut self, observe: Observer) -> Result<EpochOutcome, TrainError> {
         self.check_whole()?;
         if self.is_finished() {
@@ -206,12 +206,14 @@ impl Trainer {
             Err(error) if error.is_stop() => Ok(EpochOutcome::Interrupted),
             other => other,
         };
-        self.is_between = matches!(outcome, Ok(EpochOutcome::Interrupted));
+        self.is_between = !matches!(outcome, Ok(EpochOutcome::Done(_)));
         outcome
     }
 
     /// Refuses parameters from the middle of an epoch.
     fn check_whole(&self) -> Result<(), TrainError> {
+        // What has happened to the device says more.
+        self.gpu.check()?;
         match self.is_between {
             true => Err(TrainError::BetweenEpochs),
             false => Ok(()),
