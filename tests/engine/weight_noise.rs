@@ -11,10 +11,11 @@ use bayeslora::low_level::model::{
     Graph, KernelChoice, Map, Prior, Purpose, StepValues, Up,
 };
 use bayeslora::low_level::predict::{Predictor, Samples, Source};
+use bayeslora::low_level::train::gauge::{GaugeError, Posterior, Ranks};
 use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior};
 use bayeslora::low_level::train::{
-    Adam, EpochOutcome, EpochReport, Gates, INITIAL_LOG_VARIANCE, Method, Progress, Span, StepSpec,
-    TrainConfig, TrainStep, Trainable, TrainableState, Trainer, kept_ranks,
+    Adam, EpochOutcome, EpochReport, Gates, INITIAL_LOG_VARIANCE, Method, Progress, PruneGauge,
+    Span, StepSpec, TrainConfig, TrainStep, Trainable, TrainableState, Trainer, kept_ranks,
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -447,6 +448,21 @@ fn it_learns_prunes_and_its_file_predicts_the_same() {
     // Equation (16) is not its covariance.
     let traces = answer.covariance_trace.unwrap();
     assert!(traces.iter().all(|trace| trace.is_nan()));
+
+    // It does not turn with the ranks: with them only the mean weights can be kept.
+    let backbone = tiny_backbone();
+    let turned = |posterior| {
+        let (ways, config) = ((PruneGauge::Svd, posterior), TrainConfig::default());
+        Ranks::new(&backbone, &read, &config, ways, None).err()
+    };
+    for kept in [Posterior::Mixed, Posterior::Refit] {
+        let refused = turned(Some(kept));
+        assert!(
+            matches!(refused, Some(GaugeError::DrawsWeights)),
+            "{kept:?}"
+        );
+    }
+    assert!(turned(Some(Posterior::Mean)).is_none());
 }
 
 /// One draw for the whole batch is what it can do; other priors have no KL of a weight here.
