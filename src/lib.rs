@@ -68,6 +68,10 @@ pub use train::{
     PruneEvent, PruneGauge, Span, TrainConfig, TrainError, Trainer,
 };
 
+// Cutting ranks of what was trained.
+pub use train::gauge::{Order as PruneOrder, Posterior};
+pub use train::{PruneError, PruneImages, PruneOptions, PruneReport, Pruning};
+
 // Prediction.
 pub use predict::{
     Answer, ClassAnswer, Ensemble, PredictError, Prediction, Predictor, Run, RunError, Samples,

@@ -5,6 +5,7 @@ mod properties;
 
 mod embed {
     mod picture;
+    mod pruning;
     mod session;
     mod shared;
     mod stop;

@@ -157,6 +157,7 @@ impl Context {
             match progress {
                 Progress::Caching { done, total } => bar.show("caching", done, total),
                 Progress::Evaluating { done, total } => bar.show("evaluating", done, total),
+                Progress::Weighing { done, total } => bar.show("weighing ranks", done, total),
                 Progress::Training {
                     epoch,
                     step,

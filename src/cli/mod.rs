@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whatever files are called, an error is text.
-            let text = format!("error: {error:#}");
+            let text = format!("error: {}", failure::text(&error, &program()));
             let lines: Vec<_> = text.lines().map(printable).collect();
             output::note(&lines.join("\n"));
             if failure::is_device_lost(&error) {

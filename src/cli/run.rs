@@ -1,6 +1,6 @@
 //! A finished run as the commands open it: configuration, adapter, backbone, images.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
@@ -8,7 +8,7 @@ use bayeslora::low_level::data::reuse::match_classes;
 use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, RunDir};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::Samples;
-use bayeslora::low_level::train::kl::soft_effective_rank;
+use bayeslora::low_level::train::kl::effective_rank;
 use bayeslora::low_level::train::{MEMBERS, Method, TrainConfig};
 use clap::Args;
 use toml::Table;
@@ -44,11 +44,6 @@ pub struct Run {
 }
 
 impl RunArgs {
-    /// The run's directory.
-    pub fn path(&self) -> &Path {
-        &self.run
-    }
-
     pub fn open(&self) -> Result<Run> {
         open(&self.run, self.backbone.as_ref())
     }
@@ -210,17 +205,4 @@ impl Run {
         own.classes = known.as_slice().into();
         Ok(own)
     }
-}
-
-/// sum_i 1/(1 + alpha_i), or the number of ranks where there are no gates.
-pub fn effective_rank(adapter: &Adapter) -> f64 {
-    let mut gates = Vec::new();
-    let mut ungated = 0;
-    for layer in &adapter.layers {
-        match layer.gate_log_variances(adapter.gates) {
-            Some(log_alpha) => gates.extend(log_alpha.into_iter().map(f64::from)),
-            None => ungated += layer.rank(),
-        }
-    }
-    soft_effective_rank(&gates) + ungated as f64
 }

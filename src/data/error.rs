@@ -228,7 +228,7 @@ pub enum DataError {
 
     #[error(
         "{bad} of {total} images cannot be decoded ({listed}); expected readable image files: \
-         repair or remove them, or pass --skip-bad-images to leave them out"
+         repair or remove them, or leave them out by `skip-bad-images`"
     )]
     BadImages {
         bad: usize,

@@ -155,15 +155,14 @@ pub enum FormatError {
 
     /// The start of a run was interrupted.
     #[error(
-        "the run in `{path}` was interrupted before anything was trained: start it again with the same \
-         options, without `--resume`"
+        "the run in `{path}` was interrupted before anything was trained: start it again with the same options"
     )]
     Unstarted { path: PathBuf },
 
     /// What a run needs to go on is missing.
     #[error(
-        "`{path}` does not exist, so the run cannot go on: put it back, or train a new run with \
-         `bayeslora train --config {config} --out DIR` (a pruned run has none)"
+        "`{path}` does not exist, so the run cannot go on: put it back, or train a new run as {config} says (a pruned run has \
+         none)"
     )]
     NoCheckpoint { path: PathBuf, config: PathBuf },
 
@@ -177,7 +176,7 @@ pub enum FormatError {
     /// A new run would mix with what is there.
     #[error(
         "`{path}` already holds `{first}` ({count} entries in all), expected an empty directory: \
-         continue that run with `--resume` or choose another `--out`"
+         continue that run or choose another directory"
     )]
     NotEmpty {
         path: PathBuf,

@@ -39,7 +39,7 @@ const STARTED: [&str; 9] = [
     "adapter.partial",
 ];
 
-const NEW_RUN: &str = "start a new run with `bayeslora train --config FILE --out DIR`";
+const NEW_RUN: &str = "train a new run";
 
 /// What a run leaves on the disk: its configuration, environment, metrics, two newest checkpoints, adapter
 /// and results.

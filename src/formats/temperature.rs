@@ -8,7 +8,7 @@ use super::{FormatError, checksum};
 
 pub(super) const TEMPERATURES: &str = "temperature.json";
 
-const WAY_OUT: &str = "fit it again with `bayeslora eval --temperature`";
+const WAY_OUT: &str = "fit it again";
 
 /// A temperature T: probabilities proportional to p^(1/T), fitted to held-out images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use super::GpuError;
 #[cfg(target_arch = "x86_64")]
 use super::lavapipe;
 
-/// How the user names an adapter: `--adapter NAME|INDEX|cpu|gpu` or `BAYESLORA_ADAPTER`.
+/// How the user names an adapter: a part of its name, its number, `cpu` or `gpu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdapterChoice {
     /// The fastest kind there is: discrete, integrated, virtual, then software.

@@ -7,7 +7,7 @@
 pub enum GpuError {
     #[error("no GPU adapter was found; {hint}")]
     NoAdapter { hint: String },
-    #[error("no adapter matches --adapter {wanted}; this system has {available}")]
+    #[error("no adapter matches `adapter {wanted}`; this system has {available}")]
     NoSuchAdapter { wanted: String, available: String },
     #[error("the adapter {adapter:?} refused to open a device: {reason}")]
     Device { adapter: String, reason: String },

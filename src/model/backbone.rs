@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ResNet;
 use crate::formats::{Asset, BackboneFile, EPSILON, FormatError};
 
-/// What `--backbone` calls the embedded one.
+/// What stands in the place of a path for the embedded one.
 const EMBEDDED_NAME: &str = "embedded";
 
 /// Why a backbone was refused.

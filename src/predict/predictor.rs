@@ -50,7 +50,7 @@ pub enum PredictError {
     Predictions(#[from] PredictionsError),
     #[error(
         "the adapter was trained on a backbone with SHA-256 {expected:.12}..., this one has \
-         {found:.12}...; give the backbone of the run with --backbone"
+         {found:.12}...; give the run's own by `backbone`"
     )]
     Backbone { expected: String, found: String },
 }

@@ -356,7 +356,7 @@ impl Default for TrainConfig {
 
 /// An option that cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq)]
-#[error("--{option} is {found}, expected {expected}")]
+#[error("`{option}` is {found}, expected {expected}")]
 pub struct ConfigError {
     /// As the command line names it.
     pub option: &'static str,
@@ -481,17 +481,17 @@ impl TrainConfig {
         }
         match self.dropout {
             Some(found) if self.method != Method::McDropout => {
-                return wrong("dropout", &found, "nothing without --method mc-dropout");
+                return wrong("dropout", &found, "nothing without `method mc-dropout`");
             }
             Some(found) if ranges::of("dropout").is_some_and(|range| !range.has(found)) => {
-                let expected = "a probability from 0.001 to 0.99 (--method lora drops nothing)";
+                let expected = "a probability from 0.001 to 0.99 (`method lora` drops nothing)";
                 return wrong("dropout", &found, expected);
             }
             _ => {}
         }
         if let Some(members) = self.members {
             if self.method != Method::Ensemble {
-                return wrong("members", &members, "nothing without --method ensemble");
+                return wrong("members", &members, "nothing without `method ensemble`");
             }
             let largest = i64::MAX as u64 - members as u64;
             if self.seed > largest {
@@ -501,18 +501,18 @@ impl TrainConfig {
         }
         if self.method == Method::WeightNoise && self.kl_prior != KlPrior::Molchanov {
             let expected =
-                "molchanov with --method weight-noise, whose KL is a weight's, not a gate's";
+                "molchanov with `method weight-noise`, whose KL is a weight's, not a gate's";
             return wrong("kl-prior", &self.kl_prior, expected);
         }
         if self.targets.is_empty() {
             return wrong("targets", &"empty", "layers to adapt, as in layer3,layer4");
         }
         if self.rank == 0 && (self.method != Method::Lora || self.auto_rank) {
-            let expected = "at least 1; 0, which trains the head alone, goes with --method lora";
+            let expected = "at least 1; 0, which trains the head alone, goes with `method lora`";
             return wrong("rank", &self.rank, expected);
         }
         if self.min_rank > self.rank {
-            let expected = format!("at most --rank ({})", self.rank);
+            let expected = format!("at most `rank` ({})", self.rank);
             return wrong("min-rank", &self.min_rank, &expected);
         }
         self.check_gauge()?;
@@ -537,17 +537,17 @@ impl TrainConfig {
         if self.auto_rank {
             if !matches!(self.method, Method::Lora | Method::BayesLora) {
                 let expected = format!(
-                    "a number with --method {method}: auto turns ranks, which lora and bayeslora alone can do"
+                    "a number with `method {method}`: auto turns ranks, which lora and bayeslora alone can do"
                 );
                 return wrong("rank", "auto", expected);
             }
             if self.threshold != Self::default().threshold {
                 let expected =
-                    "left out with --rank auto, which cuts by held-out NLL, not by alpha";
+                    "left out with `rank auto`, which cuts by held-out NLL, not by alpha";
                 return wrong("threshold", &self.threshold.to_string(), expected.into());
             }
             if self.validation == 0.0 {
-                let expected = "more than 0 with --rank auto, which chooses on held-out images";
+                let expected = "more than 0 with `rank auto`, which chooses on held-out images";
                 return wrong("validation", "0", expected.into());
             }
         }
@@ -555,7 +555,7 @@ impl TrainConfig {
             Some(PruneGauge::None) if self.auto_rank => wrong(
                 "prune-gauge",
                 "none",
-                "svd or evidence with --rank auto".into(),
+                "svd or evidence with `rank auto`".into(),
             ),
             Some(gauge)
                 if gauge != PruneGauge::None
@@ -564,10 +564,10 @@ impl TrainConfig {
             {
                 let expected = match self.method.learns_noise() {
                     true => format!(
-                        "none with --method {method}, whose noise on weights does not turn with the ranks"
+                        "none with `method {method}`, whose noise on weights does not turn with the ranks"
                     ),
                     false => format!(
-                        "none with --method {method}, which cuts no ranks unless --rank is auto"
+                        "none with `method {method}`, which cuts no ranks unless `rank` is auto"
                     ),
                 };
                 wrong("prune-gauge", gauge.name(), expected)
@@ -589,12 +589,12 @@ impl TrainConfig {
             })
         };
         if self.validation == 0.0 {
-            let expected = "more than 0 with --patience, which compares epochs on held-out images";
+            let expected = "more than 0 with `patience`, which compares epochs on held-out images";
             return wrong("validation", "0".into(), expected);
         }
         if self.auto_rank {
             let expected =
-                "nothing with --rank auto: the epoch that it keeps may come before the cuts";
+                "nothing with `rank auto`: the epoch that it keeps may come before the cuts";
             return wrong("patience", patience.to_string(), expected);
         }
         Ok(())

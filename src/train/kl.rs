@@ -13,6 +13,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::formats::Adapter;
+
 /// Molchanov, Ashukha and Vetrov (2017), equation (14).
 const K1: f64 = 0.63576;
 const K2: f64 = 1.87320;
@@ -243,4 +245,17 @@ impl From<KlMultiplicity> for MultiplicityText {
 pub fn soft_effective_rank(log_alpha: &[f64]) -> f64 {
     // Not `sum`, which gives -0 for no ranks at all.
     log_alpha.iter().fold(0.0, |sum, &t| sum + sigmoid(-t))
+}
+
+/// [`soft_effective_rank`] of an adapter's gates, and the number of its ranks that have none.
+pub fn effective_rank(adapter: &Adapter) -> f64 {
+    let mut gates = Vec::new();
+    let mut ungated = 0;
+    for layer in &adapter.layers {
+        match layer.gate_log_variances(adapter.gates) {
+            Some(log_alpha) => gates.extend(log_alpha.into_iter().map(f64::from)),
+            None => ungated += layer.rank(),
+        }
+    }
+    soft_effective_rank(&gates) + ungated as f64
 }

@@ -10,6 +10,7 @@ mod init;
 mod kept;
 pub mod kl;
 mod prune;
+mod pruning;
 mod report;
 #[allow(missing_docs)]
 mod schedule;
@@ -29,6 +30,10 @@ pub use config::{
 pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_state};
 pub use prune::{
     HeldOut, PruneEvent, farthest, kept_ranks, kept_without, magnitudes, noisiest, weakest,
+};
+pub use pruning::{
+    CurvePoint, LayerReport, PruneError, PruneImages, PruneOptions, PruneReport, Pruning,
+    ScoredRank, Way,
 };
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};

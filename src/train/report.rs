@@ -24,11 +24,11 @@ pub enum TrainError {
     Predict(#[from] PredictError),
     #[error(transparent)]
     Gauge(#[from] GaugeError),
-    #[error("--targets: {0}")]
+    #[error("`targets`: {0}")]
     Targets(String),
     #[error(
-        "--batch-size {batch} does not fit: {reason}; --batch-size {fits} would{}",
-        if *.resident { ", and --resident-images 0 keeps the images off the GPU" } else { "" }
+        "`batch-size {batch}` does not fit: {reason}; `batch-size {fits}` would{}",
+        if *.resident { ", and `resident-images 0` keeps the images off the GPU" } else { "" }
     )]
     BatchTooLarge {
         batch: usize,
@@ -37,20 +37,20 @@ pub enum TrainError {
         resident: bool,
         reason: GpuError,
     },
-    #[error("--resolution {resolution} does not fit: {reason}; --resolution {fits} would")]
+    #[error("`resolution {resolution}` does not fit: {reason}; `resolution {fits}` would")]
     ResolutionTooLarge {
         resolution: usize,
         fits: usize,
         reason: GpuError,
     },
     #[error(
-        "the loss is {loss} at step {step}: training diverged; lower --lr (now {lr}) or \
-         --lr-log-alpha"
+        "the loss is {loss} at step {step}: training diverged; lower `lr` (now {lr}) or \
+         `lr-log-alpha`"
     )]
     Diverged { step: u64, loss: f32, lr: f64 },
     #[error(
-        "{what} is no finite number at step {step}: training diverged; lower --lr (now {lr}) or \
-         --lr-log-alpha"
+        "{what} is no finite number at step {step}: training diverged; lower `lr` (now {lr}) or \
+         `lr-log-alpha`"
     )]
     NotFinite { step: u64, what: String, lr: f64 },
     #[error("the {set} set has no images")]
@@ -66,7 +66,7 @@ pub enum TrainError {
         "training was stopped in the middle of an epoch; restore the checkpoint of the last one"
     )]
     BetweenEpochs,
-    #[error("the checkpoint is damaged: {0}; train again without --resume")]
+    #[error("the checkpoint is damaged: {0}; train again without `resume`")]
     Damaged(String),
     #[error("an ensemble is trained member by member: see `TrainConfig::members`")]
     Members,
@@ -105,6 +105,9 @@ pub enum Progress {
     /// Held-out images are done, of how many.
     #[expect(missing_docs)]
     Evaluating { done: usize, total: usize },
+    /// Images have said what ranks are worth, of how many; for each set anew.
+    #[expect(missing_docs)]
+    Weighing { done: usize, total: usize },
 }
 
 /// Called with progress; `Break` stops training before the next step.
@@ -136,7 +139,7 @@ pub struct EpochReport {
     pub nll: Option<f64>,
     /// With 15 bins.
     pub ece: Option<f64>,
-    /// The NLL at the temperature that suits the validation images best; only with `--patience`.
+    /// The NLL at the temperature that suits the validation images best; only with [`TrainConfig::patience`](super::TrainConfig::patience).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tempered_nll: Option<f64>,
     /// The epoch with the lowest so far, whose adapter is the run's.

@@ -82,7 +82,7 @@ fn a_new_run_needs_an_empty_directory() {
     });
     let run = run.unwrap();
 
-    let says = ["a/b`", "`config.toml`", "2 entries", "--resume", "--out"];
+    let says = ["a/b`", "`config.toml`", "2 entries", "another directory"];
     assert_says(RunDir::require_new(run.path()), &says);
     let file = run.path().join("config.toml");
     assert_says(
@@ -130,7 +130,7 @@ fn a_start_that_was_interrupted_is_made_again() {
             Err(FormatError::Gone { path: "cut".into() })
         });
         assert_says(failed, &["cut"]);
-        let says = ["interrupted before", "start it again", "without `--resume`"];
+        let says = ["interrupted before", "start it again with the same options"];
         assert_says(RunDir::open(&path), &says);
     }
     // Somebody else's file is not removed.
@@ -189,7 +189,7 @@ fn a_changed_configuration_is_told() {
         String::new(),
     ] {
         fs::write(&path, changed).unwrap();
-        let says = ["config.toml", "changed after it was written", "--config"];
+        let says = ["config.toml", "changed after it was written", "train a new run"];
         assert_says(run.read_config(), &says);
     }
 }

@@ -1,26 +1,21 @@
 //! `prune`: cuts ranks of a finished adapter and reports what that costs.
 
-mod bench;
-mod choices;
-mod cuts;
+mod images;
 mod report;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::low_level::formats::{Adapter, LayerAdapter, RunDir};
-use bayeslora::low_level::train::gauge::{Order, Posterior, Ranks};
-use bayeslora::low_level::train::{PruneEvent, PruneGauge, weakest};
+use bayeslora::low_level::formats::{Adapter, RunDir};
+use bayeslora::low_level::train::gauge::{Order, Posterior};
+use bayeslora::low_level::train::{PruneGauge, PruneOptions, Pruning, Way};
 use clap::{ArgGroup, Args};
 
-use self::bench::{Bench, Images};
-use self::choices::Choices;
-use self::cuts::{Cuts, Limits};
-use self::report::{LayerReport, Report, describe};
+use self::report::{Report, describe};
 use super::context::{Bar, Context};
 use super::location::Location;
 use super::output::{self, Unkept};
-use super::run::{self, Run, RunArgs};
+use super::run::{Run, RunArgs};
 use super::train_options::name;
 
 #[derive(Args)]
@@ -84,11 +79,29 @@ pub struct PruneArgs {
     json: bool,
 }
 
+impl PruneArgs {
+    fn options(&self) -> PruneOptions {
+        PruneOptions {
+            gauge: self.gauge,
+            by: self.by,
+            posterior: self.posterior,
+            keep_ranks: self.keep_ranks,
+            keep: self.keep,
+            threshold: self.threshold,
+            max_nll_increase: self.max_nll_increase,
+            max_accuracy_drop: self.max_accuracy_drop,
+            min_rank: self.min_rank,
+            evidence_images: self.evidence_images,
+        }
+    }
+}
+
 pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let run = args.run.open()?;
     run.refuse_ensemble("`prune`")?;
-    let choices = Choices::new(args, &run)?;
-    let left = left(args, &run)?;
+    let options = args.options();
+    let named = || format!("--run {}", run.dir.path().display());
+    let way = Way::new(&options, &run.adapter, &run.config).with_context(named)?;
     // Before anything long starts.
     if let Some(out) = &args.out {
         ensure!(
@@ -97,74 +110,23 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
             out.display()
         );
     }
-    let bar = Bar::default();
-    let images = Images::open(&run, args.data.as_ref(), choices.need_evidence(), &bar)?;
+    let data = args.data.as_ref();
+    let (images, held_out) = images::open(&run, data, way.needs_evidence(), &Bar::default())?;
     let gpu = context.gpu()?;
-    let bench = Bench::new(&gpu, &run, images.held_out, bar)?;
-    let evidence = images
-        .train
-        .map(|train| bench.evidence(&run, train, args.evidence_images));
-    let evidence = evidence.transpose()?;
-    if let Some(found) = &evidence {
-        warn_of_few(found.fisher.images);
+    let mut observe = context.observer();
+    let mut tell = |progress| {
+        let _ = observe(progress);
+    };
+    let subject = (&run.backbone, &run.adapter, &run.config);
+    let mut pruning =
+        Pruning::new(&gpu, subject, &options, images, &mut tell).with_context(named)?;
+    if let Some(images) = pruning.evidence_images() {
+        warn_of_few(images);
     }
-    let ranks = Ranks::new(
-        &run.backbone,
-        &run.adapter,
-        &run.config,
-        (choices.gauge, choices.posterior),
-        evidence.as_ref(),
-    )
-    .with_context(|| format!("--run {}", run.dir.path().display()))?;
-    let scores = ranks.scores(choices.by)?;
-    let order = weakest(&scores, args.min_rank);
-    let candidates = match (left, args.threshold) {
-        (Some(left), _) => ranks.layout.total_rank() - left,
-        (None, None) => order.len(),
-        // They come noisiest first.
-        (None, Some(threshold)) => order
-            .iter()
-            .take_while(|(layer, place)| -scores[*layer][*place] >= threshold)
-            .count(),
-    };
-
-    let mut cuts = Cuts::new(&bench, &ranks, order)?;
-    let limits = Limits {
-        nll_increase: args.max_nll_increase,
-        accuracy_drop: args.max_accuracy_drop,
-    };
-    let count = cuts.within(&limits, candidates)?;
-    let (turned, chosen) = (cuts.cut(0), cuts.cut(count));
-    let curve = cuts.curve()?;
-    let (kl, predicted_nll) = (cuts.kl(count)?, cuts.predicted_nll(count));
-    let predicted_kl = cuts.predicted(count).map(|predicted| predicted.kl);
-    let (before, after) = (cuts.uncut.clone(), cuts.score(count)?);
+    let count = pruning.count(&mut tell)?;
     let mut report = Report {
-        held_out: images.set,
-        gauge: choices.gauge,
-        by: choices.by,
-        posterior: choices.posterior,
-        candidates,
-        event: PruneEvent::new(
-            ranks.layout.total_rank(),
-            chosen.layout.total_rank(),
-            Some(&before),
-            Some(after),
-        ),
-        nll_before: before.scores.nll,
-        nll_after: after.scores.nll,
-        accuracy_before: before.scores.accuracy,
-        accuracy_after: after.scores.accuracy,
-        predicted_nll,
-        kl,
-        predicted_kl,
-        evidence_images: evidence.as_ref().map(|found| found.fisher.images),
-        effective_rank_before: run::effective_rank(&turned.adapter),
-        effective_rank_after: run::effective_rank(&chosen.adapter),
-        scalars_before: run.adapter.scalars(),
-        scalars_after: chosen.adapter.scalars(),
-        layers: LayerReport::all(&ranks, &scores, &chosen.kept, choices.by),
-        curve,
+        held_out,
+        found: pruning.report(count, &mut tell)?,
         written: None,
     };
     let wanted = args.out.is_some() || !args.dry_run && count > 0;
@@ -172,7 +134,7 @@ pub fn run(context: &Context, args: &PruneArgs) -> Result<()> {
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| free_directory(run.dir.path()));
     let written = match wanted {
-        true => write(&run, &chosen.adapter, &out),
+        true => write(&run, &pruning.adapter(count), &out),
         false => Ok(()),
     };
     if wanted && written.is_ok() {
@@ -194,29 +156,6 @@ fn warn_of_few(images: usize) {
              trustworthy to some 10 %"
         ));
     }
-}
-
-/// Ranks to leave, where that was said.
-fn left(args: &PruneArgs, run: &Run) -> Result<Option<usize>> {
-    let ranks = || run.adapter.layers.iter().map(LayerAdapter::rank);
-    let total: usize = ranks().sum();
-    let left = match (args.keep_ranks, args.keep) {
-        (None, None) => return Ok(None),
-        (Some(left), _) => left,
-        (None, Some(share)) => (share * total as f64).round() as usize,
-    };
-    ensure!(
-        left <= total,
-        "--keep-ranks {left}: {} has {total} ranks; take at most as many",
-        args.run.path().display()
-    );
-    let least: usize = ranks().map(|rank| rank.min(args.min_rank)).sum();
-    ensure!(
-        left >= least,
-        "{left} ranks are fewer than the {least} that --min-rank {} keeps; take a smaller one, or more ranks",
-        args.min_rank
-    );
-    Ok(Some(left))
 }
 
 /// The first of `RUN/pruned`, `RUN/pruned-2` and so on that has no run in it.

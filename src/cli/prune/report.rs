@@ -1,14 +1,11 @@
 //! The report of a prune.
 
-use bayeslora::low_level::model::AdapterLayout;
-use bayeslora::low_level::train::gauge::{Order, Posterior, Ranks};
-use bayeslora::low_level::train::{PruneEvent, PruneGauge};
+use bayeslora::low_level::train::gauge::{Order, Posterior};
+use bayeslora::low_level::train::{PruneGauge, PruneReport, ScoredRank};
 use serde::Serialize;
 
 use super::PruneArgs;
-use super::bench::HeldOutSet;
-use super::choices::title;
-use super::cuts::CurvePoint;
+use super::images::HeldOutSet;
 use crate::cli::location::Location;
 use crate::cli::tables;
 
@@ -16,79 +13,10 @@ use crate::cli::tables;
 #[derive(Serialize)]
 pub struct Report {
     pub held_out: HeldOutSet,
-    pub gauge: PruneGauge,
-    pub by: Order,
-    pub posterior: Option<Posterior>,
-    /// Ranks that may go: at or above the threshold (all, without one), as far as --min-rank lets them.
-    pub candidates: usize,
     #[serde(flatten)]
-    pub event: PruneEvent,
-    pub nll_before: f64,
-    pub nll_after: f64,
-    pub accuracy_before: f64,
-    pub accuracy_after: f64,
-    /// As the gates' gradients foretell it: the slope of the NLL on the held-out images, and the KL; null without evidence.
-    pub predicted_nll: Option<f64>,
-    /// KL of the cut model from the uncut one, nats per image.
-    pub kl: f64,
-    /// The same as the gates' gradients foretell it, cross terms included; null without evidence.
-    pub predicted_kl: Option<f64>,
-    /// Training images that the evidence is from; null without.
-    pub evidence_images: Option<usize>,
-    pub effective_rank_before: f64,
-    pub effective_rank_after: f64,
-    /// Numbers that the adapter has.
-    pub scalars_before: usize,
-    pub scalars_after: usize,
-    pub layers: Vec<LayerReport>,
-    pub curve: Vec<CurvePoint>,
+    pub found: PruneReport,
     /// Directory of the pruned run; null where nothing was written.
     pub written: Option<Location>,
-}
-
-#[derive(Serialize)]
-pub struct LayerReport {
-    layer: String,
-    before: usize,
-    after: usize,
-    kept: Vec<Rank>,
-    cut: Vec<Rank>,
-}
-
-#[derive(Serialize)]
-struct Rank {
-    /// Its number in the basis of the cut: where that is the trained one, its number before any pruning.
-    rank: u32,
-    /// What it was chosen by.
-    score: f64,
-}
-
-impl LayerReport {
-    pub fn all(ranks: &Ranks, scores: &[Vec<f64>], kept: &[Vec<usize>], by: Order) -> Vec<Self> {
-        let AdapterLayout { layers, .. } = &ranks.layout;
-        let layers = layers.iter().zip(scores).zip(kept);
-        layers
-            .map(|((layer, scores), kept)| {
-                let all = (0..layer.rank()).map(|place| Rank {
-                    rank: layer.rank_ids[place],
-                    score: match by {
-                        Order::Alpha => -scores[place],
-                        _ => scores[place],
-                    },
-                });
-                let (left, cut): (Vec<_>, Vec<_>) =
-                    all.enumerate().partition(|(place, _)| kept.contains(place));
-                let ranks = |of: Vec<(usize, Rank)>| of.into_iter().map(|(_, rank)| rank).collect();
-                Self {
-                    layer: layer.name.clone(),
-                    before: layer.rank(),
-                    after: kept.len(),
-                    kept: ranks(left),
-                    cut: ranks(cut),
-                }
-            })
-            .collect()
-    }
 }
 
 pub fn describe(report: &Report, args: &PruneArgs) -> String {
@@ -97,22 +25,22 @@ pub fn describe(report: &Report, args: &PruneArgs) -> String {
         split,
         images,
     } = &report.held_out;
-    let changed = match report.event.max_log_prob_change {
+    let changed = match report.found.event.max_log_prob_change {
         Some(change) => format!("largest change of a log probability: {change:.4}\n"),
         None => String::new(),
     };
     format!(
         "{}\n\n{images} {split} images of {data}, mean weights\n{}\n{changed}\n{}\n{}\n\n{}",
-        layer_table(report).trim_fmt(),
-        cost(report).trim_fmt(),
-        basis(report),
-        curve(report).trim_fmt(),
+        layer_table(&report.found).trim_fmt(),
+        cost(&report.found).trim_fmt(),
+        basis(&report.found),
+        curve(&report.found).trim_fmt(),
         outcome(report, args)
     )
 }
 
-fn layer_table(report: &Report) -> comfy_table::Table {
-    let by = title(report.by);
+fn layer_table(report: &PruneReport) -> comfy_table::Table {
+    let by = report.by.title();
     let (left, cut) = (format!("{by} left"), format!("{by} cut"));
     let header = ["layer", "ranks", "left", &left, &cut];
     let mut table = tables::new(&header, &[1, 2]);
@@ -136,7 +64,7 @@ fn layer_table(report: &Report) -> comfy_table::Table {
     table
 }
 
-fn range(ranks: &[Rank], by: Order) -> String {
+fn range(ranks: &[ScoredRank], by: Order) -> String {
     let values = || ranks.iter().map(|rank| rank.score);
     let (low, high) = (
         values().fold(f64::INFINITY, f64::min),
@@ -154,7 +82,7 @@ fn range(ranks: &[Rank], by: Order) -> String {
 }
 
 /// Scores and sizes before and after.
-fn cost(report: &Report) -> comfy_table::Table {
+fn cost(report: &PruneReport) -> comfy_table::Table {
     let mut table = tables::new(&["", "before", "after", "change"], &[1, 2, 3]);
     let mut row = |name: &str, before: f64, after: f64, digits: usize| {
         table.add_row([
@@ -180,7 +108,7 @@ fn cost(report: &Report) -> comfy_table::Table {
     table
 }
 
-fn basis(report: &Report) -> String {
+fn basis(report: &PruneReport) -> String {
     let basis = match report.gauge {
         PruneGauge::None => "in the basis of their training",
         PruneGauge::Svd => "in the singular directions of B A",
@@ -190,10 +118,10 @@ fn basis(report: &Report) -> String {
         Some(images) => format!("; evidence from {images} training images"),
         None => String::new(),
     };
-    format!("cuts {basis}, by {}{images}", title(report.by))
+    format!("cuts {basis}, by {}{images}", report.by.title())
 }
 
-fn curve(report: &Report) -> comfy_table::Table {
+fn curve(report: &PruneReport) -> comfy_table::Table {
     let header = [
         "ranks left",
         "scalars",
@@ -231,13 +159,14 @@ fn curve(report: &Report) -> comfy_table::Table {
 
 /// What was done, in words.
 fn outcome(report: &Report, args: &PruneArgs) -> String {
-    let cut = report.event.ranks_before - report.event.ranks_after;
+    let found = &report.found;
+    let cut = found.event.ranks_before - found.event.ranks_after;
     let ranks = match cut {
         1 => "1 rank".into(),
-        _ if cut == report.event.ranks_before => format!("all {cut} ranks"),
+        _ if cut == found.event.ranks_before => format!("all {cut} ranks"),
         _ => format!("{cut} ranks"),
     };
-    let rest = match report.event.ranks_after {
+    let rest = match found.event.ranks_after {
         0 => "; what is left is the backbone with its new head",
         _ => "",
     };
@@ -248,9 +177,9 @@ fn outcome(report: &Report, args: &PruneArgs) -> String {
             .map(|most| format!("lower the accuracy by over {most}")),
     ];
     let limits: Vec<_> = limits.into_iter().flatten().collect();
-    let limit = match cut < report.candidates && !limits.is_empty() {
+    let limit = match cut < found.candidates && !limits.is_empty() {
         true => {
-            let candidates = report.candidates;
+            let candidates = found.candidates;
             format!(
                 " (of {candidates} candidates; the next would {})",
                 limits.join(" or ")

@@ -55,6 +55,16 @@ impl Order {
             Self::Random { .. } => "random",
         }
     }
+
+    /// In words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Alpha => "log alpha",
+            Self::SingularValue => "singular value",
+            Self::EvidencePerScalar => "evidence per scalar",
+            Self::Magnitude | Self::Evidence | Self::Random { .. } => self.name(),
+        }
+    }
 }
 
 /// An adapter, turned so that ranks can be cut from it.

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
-use bayeslora::low_level::metrics::mean_kl;
-use bayeslora::low_level::predict::Evaluated;
-use bayeslora::low_level::train::farthest;
-use bayeslora::low_level::train::gauge::{Cut, Predicted, Ranks};
-use serde::Serialize;
-
-use super::bench::Bench;
+use super::bench::{Bench, Tell};
+use super::{CurvePoint, PruneError};
+use crate::metrics::mean_kl;
+use crate::predict::Evaluated;
+use crate::train::farthest;
+use crate::train::gauge::{Cut, Predicted, Ranks};
 
 /// Shares of the ranks that the curve leaves.
 const SHARES: [f64; 6] = [1.0, 0.75, 0.5, 0.375, 0.25, 0.125];
@@ -18,47 +16,35 @@ const SHARES: [f64; 6] = [1.0, 0.75, 0.5, 0.375, 0.25, 0.125];
 const ROUNDING: f64 = 1e-6;
 
 /// How much worse a cut may be.
+#[derive(Clone, Copy)]
 pub struct Limits {
     pub nll_increase: Option<f64>,
     pub accuracy_drop: Option<f64>,
 }
 
-/// One cut of the curve. Scores are of the mean weights on the held-out images.
-#[derive(Serialize)]
-pub struct CurvePoint {
-    pub ranks: usize,
-    /// Numbers that the adapter has left.
-    pub scalars: usize,
-    pub nll: f64,
-    pub nll_change: f64,
-    /// Standard error of that change over the images.
-    pub nll_change_se: f64,
-    /// The NLL as the gates' gradients foretell it: its slope and the KL; null without evidence.
-    pub predicted_nll: Option<f64>,
-    /// KL of the cut model from the uncut one, nats per image.
-    pub kl: f64,
-    /// The same as the gates' gradients foretell it, cross terms included; null without evidence.
-    pub predicted_kl: Option<f64>,
-    pub accuracy: f64,
-}
-
 /// Scores cuts of the first ranks of an order, each cut once.
 pub struct Cuts<'a> {
-    bench: &'a Bench,
-    ranks: &'a Ranks<'a>,
+    bench: Bench,
+    pub ranks: Ranks<'a>,
     order: Vec<(usize, usize)>,
     pub uncut: Evaluated,
     scored: BTreeMap<usize, Evaluated>,
 }
 
 impl<'a> Cuts<'a> {
-    pub fn new(bench: &'a Bench, ranks: &'a Ranks, order: Vec<(usize, usize)>) -> Result<Self> {
+    pub fn new(
+        bench: Bench,
+        ranks: Ranks<'a>,
+        order: Vec<(usize, usize)>,
+        tell: Tell,
+    ) -> Result<Self, PruneError> {
         let (layout, state) = &ranks.before;
+        let uncut = bench.score(layout, state, tell)?;
         Ok(Self {
             bench,
             ranks,
             order,
-            uncut: bench.score(layout, state)?,
+            uncut,
             scored: BTreeMap::new(),
         })
     }
@@ -68,20 +54,23 @@ impl<'a> Cuts<'a> {
     }
 
     /// Scores without the first `count` ranks.
-    pub fn score(&mut self, count: usize) -> Result<&Evaluated> {
+    pub fn score(&mut self, count: usize, tell: Tell) -> Result<&Evaluated, PruneError> {
         if !self.scored.contains_key(&count) {
             let cut = self.cut(count);
-            let scores = self.bench.score(&cut.layout, &cut.state)?;
+            let scores = self.bench.score(&cut.layout, &cut.state, tell)?;
             self.scored.insert(count, scores);
         }
         Ok(&self.scored[&count])
     }
 
     /// As many ranks, up to `most`, as stay within the limits, as [`farthest`] finds them.
-    pub fn within(&mut self, limits: &Limits, most: usize) -> Result<usize> {
+    pub fn within(&mut self, limits: Limits, most: usize, tell: Tell) -> Result<usize, PruneError> {
+        if limits.nll_increase.is_none() && limits.accuracy_drop.is_none() {
+            return Ok(most);
+        }
         let (nll, accuracy) = (self.uncut.scores.nll, self.uncut.scores.accuracy);
-        let is_good = |count: usize| -> Result<bool> {
-            let scores = &self.score(count)?.scores;
+        let is_good = |count: usize| -> Result<bool, PruneError> {
+            let scores = &self.score(count, tell)?.scores;
             let rises = limits
                 .nll_increase
                 .is_some_and(|most| scores.nll > nll + most + ROUNDING);
@@ -94,21 +83,25 @@ impl<'a> Cuts<'a> {
     }
 
     /// What cuts to the usual shares cost, as far as ranks may go.
-    pub fn curve(&mut self) -> Result<Vec<CurvePoint>> {
+    pub fn curve(&mut self, tell: Tell) -> Result<Vec<CurvePoint>, PruneError> {
         let total = self.ranks.layout.total_rank();
         let left = SHARES.map(|share| (share * total as f64).round() as usize);
         let mut counts = left
             .map(|left| (total - left).min(self.order.len()))
             .to_vec();
         counts.dedup();
-        counts.into_iter().map(|count| self.point(count)).collect()
+        let mut points = Vec::new();
+        for count in counts {
+            self.score(count, tell)?;
+            points.push(self.point(count));
+        }
+        Ok(points)
     }
 
-    /// KL of the model without the first `count` ranks from the uncut one, nats per image.
-    pub fn kl(&mut self, count: usize) -> Result<f64> {
-        self.score(count)?;
+    /// KL of the model without the first `count` ranks, which were scored, from the uncut one, nats per image.
+    pub fn kl(&self, count: usize) -> f64 {
         let (before, after) = (&self.uncut.log_probs, &self.scored[&count].log_probs);
-        Ok(mean_kl(before, after, self.ranks.layout.classes))
+        mean_kl(before, after, self.ranks.layout.classes)
     }
 
     /// What a cut of the first `count` ranks was foretold to do.
@@ -140,19 +133,19 @@ impl<'a> Cuts<'a> {
         (squares.sum::<f64>() / ((n - 1.0).max(1.0) * n)).sqrt()
     }
 
-    fn point(&mut self, count: usize) -> Result<CurvePoint> {
-        let (cut, kl) = (self.cut(count), self.kl(count)?);
+    fn point(&self, count: usize) -> CurvePoint {
+        let cut = self.cut(count);
         let (scored, uncut) = (&self.scored[&count], &self.uncut);
-        Ok(CurvePoint {
+        CurvePoint {
             ranks: cut.layout.total_rank(),
             scalars: cut.adapter.scalars(),
             nll: scored.scores.nll,
             nll_change: scored.scores.nll - uncut.scores.nll,
             nll_change_se: self.standard_error(count),
             predicted_nll: self.predicted_nll(count),
-            kl,
+            kl: self.kl(count),
             predicted_kl: self.predicted(count).map(|predicted| predicted.kl),
             accuracy: scored.scores.accuracy,
-        })
+        }
     }
 }
