@@ -82,6 +82,7 @@ fn what_is_no_picture_is_refused() {
     };
     refuses(rgb(10, 10, &pixels[..299]), "299 bytes for 10 x 10 pixels");
     refuses(rgb(10, 11, &pixels), "which take 330");
+    refuses(rgb(10, 9, &pixels), "which take 270");
     refuses(rgb(0, 10, &[]), "0 x 10 pixels");
     refuses(rgb(u32::MAX, u32::MAX, &pixels), "million");
     let rgba = Picture::Rgba {
