@@ -1,5 +1,7 @@
 //! `eval`: the scores of a run on a test set.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::data::reuse::Part;
@@ -16,8 +18,8 @@ use super::corruption::{Corrupted, CorruptionArgs};
 use super::output::{self, Unkept};
 use super::run::{Run, RunArgs};
 use super::run_images::Changed;
-use super::tables;
 use super::test_set::{ScoredOn, TestArgs};
+use super::{probs_out, tables};
 
 #[derive(Args)]
 pub struct EvalArgs {
@@ -40,6 +42,11 @@ pub struct EvalArgs {
     /// Keep the temperature even if the validation images are too few for one, or are all classified correctly
     #[arg(long, requires = "temperature")]
     force: bool,
+    /// Also write the class probabilities, without temperature, as a NumPy array [images, classes] of f32: a row for each
+    /// image that is scored in the order of the set (a folder's classes by name, their files by name), a column for each
+    /// class in the order of the run's classes
+    #[arg(long, value_name = "P.npy")]
+    probs_out: Option<PathBuf>,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -76,6 +83,7 @@ struct Tempered {
 }
 
 pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
+    probs_out::check(args.probs_out.as_deref())?;
     if !args.temperature {
         args.test.refuse_run_data("--temperature")?;
     }
@@ -186,6 +194,11 @@ fn report(
             &source.dataset,
             &report,
         )?)?,
+    }
+    if let Some(path) = &args.probs_out {
+        let each = report.evaluated.log_probs.iter().map(|value| value.exp());
+        let classes = source.dataset.classes.len();
+        probs_out::write(Some(path), classes, &each.collect::<Vec<_>>())?;
     }
     saved.context(Unkept("the temperature could not be kept".into()))
 }

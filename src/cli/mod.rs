@@ -5,18 +5,22 @@ mod context;
 mod corruption;
 mod demo;
 mod devices;
+mod earlier;
 mod ensemble;
 mod environment;
 mod epochs;
 mod eval;
+mod export;
 mod failure;
 mod handed_out;
+mod import;
 mod laplace;
 mod location;
 mod output;
 mod pictures;
 mod plan;
 mod predict;
+mod probs_out;
 mod prune;
 mod ranges;
 mod report;
@@ -77,6 +81,10 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Cut ranks of a trained adapter and report what it costs
     Prune(prune::PruneArgs),
+    /// Write a trained adapter for other programs: PEFT, safetensors, a merged backbone, ONNX
+    Export(export::ExportArgs),
+    /// Make a run of an adapter that PEFT has saved
+    Import(import::ImportArgs),
     /// Run the paper's comparison on your images: train, predict, score, report
     Reproduce(reproduce::ReproduceArgs),
     /// Score the predictions of any other program
@@ -147,6 +155,8 @@ fn dispatch(context: &context::Context, command: &Command) -> anyhow::Result<()>
         Command::Laplace(args) => laplace::run(context, args),
         Command::Predict(args) => predict::run(context, args),
         Command::Prune(args) => prune::run(context, args),
+        Command::Export(args) => export::run(args),
+        Command::Import(args) => import::run(args),
         Command::Reproduce(args) => reproduce::run(context, args),
         Command::Score(args) => score::run(args),
         Command::Report(args) => report::run(args),

@@ -13,7 +13,7 @@ use super::context::{self, Context};
 use super::location::Location;
 use super::pictures::Pictures;
 use super::run::{Run, RunArgs};
-use super::{output, tables};
+use super::{output, probs_out, tables};
 
 #[derive(Args)]
 pub struct PredictArgs {
@@ -38,6 +38,10 @@ pub struct PredictArgs {
     /// Leave out images that cannot be decoded instead of stopping; the first are named on standard error, all in --json
     #[arg(long)]
     skip_bad_images: bool,
+    /// Also write the class probabilities as a NumPy array [images, classes] of f32: a row for each image in the order
+    /// of the output, a column for each class in the order of the run's classes
+    #[arg(long, value_name = "P.npy")]
+    probs_out: Option<PathBuf>,
     /// Print one JSON object and nothing else
     #[arg(long)]
     json: bool,
@@ -100,6 +104,8 @@ struct ClassAnswer {
 }
 
 pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
+    let probs_out = args.probs_out.as_deref();
+    probs_out::check(probs_out)?;
     let run = args.run.open()?;
     // Shared gates: what is said of an image does not depend on the images beside it.
     let samples = run.samples(Samples {
@@ -129,7 +135,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     };
     let default = if args.json { classes.len() } else { 3 };
     let top = args.top.map_or(default, |top| top as usize);
-    let mut answers = Vec::new();
+    let (mut answers, mut probabilities) = (Vec::new(), Vec::new());
     for chunk in pictures.chunks() {
         let (files, pixels) = chunk?;
         let images = Dataset::new(
@@ -141,6 +147,9 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         let mut prediction = predict(images)?;
         if let Some(temperature) = temperature {
             prediction = prediction.at_temperature(temperature);
+        }
+        if probs_out.is_some() {
+            probabilities.extend_from_slice(&prediction.mean);
         }
         let numbered = files.iter().enumerate();
         answers.extend(numbered.map(|(i, file)| answer(i, file, &prediction, classes, top)));
@@ -158,9 +167,10 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         images: answers,
     };
     match args.json {
-        true => output::json(&report),
-        false => output::text(&describe(&report, classes.len())),
+        true => output::json(&report)?,
+        false => output::text(&describe(&report, classes.len()))?,
     }
+    probs_out::write(probs_out, classes.len(), &probabilities)
 }
 
 /// The temperature of the predictive with this number of samples.

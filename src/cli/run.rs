@@ -44,6 +44,11 @@ pub struct Run {
 }
 
 impl RunArgs {
+    /// Where the backbone of the run is.
+    pub fn backbone<'a>(&'a self, run: &'a Run) -> &'a Location {
+        self.backbone.as_ref().unwrap_or(&run.inputs.backbone)
+    }
+
     pub fn open(&self) -> Result<Run> {
         open(&self.run, self.backbone.as_ref())
     }

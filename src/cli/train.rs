@@ -15,6 +15,7 @@ use serde::Serialize;
 use toml::Table;
 
 use super::context::{self, Context};
+use super::earlier::Earlier;
 use super::epochs::{
     PLACES, Subject, print_kept, print_test_rows, restore, run_epochs, start, tell,
 };
@@ -37,6 +38,10 @@ pub struct TrainArgs {
     /// Options from a TOML file, by their long names; flags override them
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
+    /// Go on from the adapter of a run, or of a PEFT directory, with a fresh optimiser: layers, ranks and scale are its own,
+    /// and so are its gates and, if the classes are the same, its head
+    #[arg(long, value_name = "RUN|PEFT_DIR", conflicts_with = "resume")]
+    from: Option<PathBuf>,
     /// Continue from the checkpoint in --out
     #[arg(long)]
     resume: bool,
@@ -58,6 +63,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         inputs,
         mut config,
         moved,
+        from,
     } = match args.resume {
         true => resumed(args, &flags)?,
         false => fresh(args, flags)?,
@@ -72,6 +78,9 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let gpu = context.tuned_gpu_at(config.precision)?;
     let backbone = context::backbone(&inputs.backbone)?;
     train::check_fit(&gpu, &backbone, &config)?;
+    if let Some(from) = &from {
+        from.check(&backbone)?;
+    }
     let bar = context::Bar::default();
     let (images, data) = match &run {
         None => {
@@ -132,7 +141,12 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             }
             run
         }
-        None => start(&args.out, subject, &gpu, &trainer)?,
+        None => {
+            if let Some(from) = &from {
+                from.give(&mut trainer)?;
+            }
+            start(&args.out, subject, &gpu, &trainer)?
+        }
     };
     if !args.json {
         output::text(&method_line(&trainer))?;
@@ -169,6 +183,8 @@ struct Started {
     config: TrainConfig,
     /// The images or the backbone are not where the run found them.
     moved: bool,
+    /// What a new one begins with.
+    from: Option<Earlier>,
 }
 
 /// A new run: defaults, then the config file, then the flags.
@@ -183,6 +199,10 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
         table = parse_table(&text).with_context(option)?;
     }
     table.extend(flags);
+    let from = match &args.from {
+        None => None,
+        Some(path) => Some(Earlier::open(path, &mut table)?),
+    };
     let (inputs, config) = parse_config(table, &source)?;
     ensure!(
         !inputs.data.is_empty(),
@@ -195,6 +215,7 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
         inputs: inputs.absolute()?,
         config,
         moved: false,
+        from,
     })
 }
 
@@ -231,6 +252,7 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
         inputs,
         config,
         moved,
+        from: None,
     })
 }
 

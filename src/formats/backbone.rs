@@ -6,7 +6,10 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::architecture::looks_like;
-use super::{FormatError, Tensor, TensorFile};
+use super::{Asset, FormatError, Tensor, TensorFile};
+
+/// What stands for the backbone that comes with the program in the place of a file's path.
+const EMBEDDED: &str = "embedded";
 
 const MODEL: &str = "a ResNet-18";
 
@@ -41,12 +44,23 @@ pub struct BackboneFile {
 }
 
 impl BackboneFile {
-    /// Reads and checks a safetensors file.
+    /// Reads and checks a safetensors file; `embedded` is the one of [`embedded`](Self::embedded).
     ///
     /// # Errors
-    /// As in [`TensorFile::read`] and [`BackboneFile::from_bytes`].
+    /// As in [`TensorFile::read`], [`BackboneFile::from_bytes`] and [`Asset::bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
-        Self::from_tensors(TensorFile::read(path)?)
+        match path.as_ref().as_os_str() == EMBEDDED {
+            true => Self::embedded(),
+            false => Self::from_tensors(TensorFile::read(path)?),
+        }
+    }
+
+    /// The file that comes with the program.
+    ///
+    /// # Errors
+    /// As [`Asset::bytes`].
+    pub fn embedded() -> Result<Self, FormatError> {
+        Self::from_bytes(EMBEDDED, &Asset::Backbone.bytes()?)
     }
 
     /// Reads and checks the bytes of a safetensors file; `source` is what errors call it.
@@ -105,6 +119,10 @@ impl BackboneFile {
     /// A tensor by its torchvision name; `None` for other names and for `fc.*` without a classifier.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
+    }
+
+    pub(super) fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
     }
 
     /// Hex SHA-256 of the content: of every tensor, sorted by name, the length

@@ -173,6 +173,17 @@ pub enum FormatError {
     )]
     Gone { path: PathBuf },
 
+    /// What is handed out would mix with what is there, or replace it.
+    #[error(
+        "`{path}` already holds `{first}` ({count} entries in all), expected a new or an empty folder, or one that an \
+         export has made: choose another"
+    )]
+    Taken {
+        path: PathBuf,
+        first: String,
+        count: usize,
+    },
+
     /// A new run would mix with what is there.
     #[error(
         "`{path}` already holds `{first}` ({count} entries in all), expected an empty directory: \

@@ -4,6 +4,7 @@ mod adapter;
 mod architecture;
 mod asset;
 mod backbone;
+mod bundle;
 mod checkpoint;
 pub(crate) mod checksum;
 #[allow(missing_docs)]
@@ -14,8 +15,11 @@ mod foreign;
 mod lock;
 #[allow(missing_docs)]
 mod manifest;
+mod merge;
 mod mixing;
 pub mod npy;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod peft;
 mod peft_config;
 mod printable;
@@ -29,12 +33,14 @@ pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter, MAX_RANK};
 pub use asset::Asset;
 pub(crate) use backbone::EPSILON;
 pub use backbone::{BackboneFile, Stem};
+pub use bundle::Bundle;
 pub use checkpoint::Checkpoint;
 pub use digest::Digest;
 pub use error::FormatError;
 pub use files::write_atomic;
 pub use lock::{LOCK, Lock};
 pub use manifest::{DataManifest, ManifestFile, ManifestImages};
+pub(crate) use merge::add_product;
 pub use mixing::Mixing;
 pub use printable::printable;
 pub use regular::{open_regular, read_regular};

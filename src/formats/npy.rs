@@ -147,28 +147,42 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u32>, NpyError> {
 /// # Panics
 /// If `values` does not fill `shape`.
 pub fn write_npy(path: impl AsRef<Path>, shape: &[usize], values: &[f32]) -> Result<(), NpyError> {
-    assert_eq!(
-        shape.iter().product::<usize>(),
-        values.len(),
-        "values fill the shape"
-    );
     let path = path.as_ref();
-    let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
     let write = || {
         let mut file = BufWriter::new(File::create(path)?);
-        let mut npy = npyz::WriteOptions::new()
-            .default_dtype()
-            .shape(&shape)
-            .writer(&mut file)
-            .begin_nd()?;
-        npy.extend(values.iter().copied())?;
-        npy.finish()?;
+        encode(&mut file, shape, values)?;
         file.flush()
     };
     write().map_err(|cause| NpyError::Io {
         path: path.to_owned(),
         cause,
     })
+}
+
+/// The bytes of the file that [`write_npy`] writes.
+///
+/// # Panics
+/// If `values` does not fill `shape`.
+pub fn npy_bytes(shape: &[usize], values: &[f32]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes, shape, values).expect("memory can be written");
+    bytes
+}
+
+fn encode(file: &mut impl Write, shape: &[usize], values: &[f32]) -> io::Result<()> {
+    assert_eq!(
+        shape.iter().product::<usize>(),
+        values.len(),
+        "values fill the shape"
+    );
+    let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
+    let mut npy = npyz::WriteOptions::new()
+        .default_dtype()
+        .shape(&shape)
+        .writer(file)
+        .begin_nd()?;
+    npy.extend(values.iter().copied())?;
+    npy.finish()
 }
 
 /// A file whose header has been read, and whose data is known to be all there.

@@ -13,8 +13,8 @@ use super::peft_config::{self, HEAD, PeftConfig};
 use super::publish::Named;
 use super::temperature::TEMPERATURES;
 use super::{
-    Adapter, FormatError, GateDistribution, Head, LayerAdapter, Mixing, TensorFile, checksum,
-    files, publish,
+    Adapter, FormatError, GateDistribution, Head, LayerAdapter, Mixing, TensorFile, add_product,
+    checksum, files, publish,
 };
 
 const CONFIG: &str = "adapter_config.json";
@@ -93,8 +93,22 @@ impl Adapter {
         Ok(checksum::sha256(&bytes))
     }
 
+    /// All its tensors by the layers' names, without PEFT's prefix: `lora_A.weight`, `lora_B.weight`, `rank_ids` and, as far
+    /// as there are gates, `log_alpha`, `gate_left`, `gate_right` and `gate_ids`; `fc.weight` and `fc.bias` of the head.
+    pub fn tensors(&self) -> TensorFile {
+        let mut file = TensorFile::default();
+        put_head(&mut file, "", &self.head);
+        for layer in &self.layers {
+            put_gates(&mut file, layer);
+            if layer.rank() > 0 {
+                put_factors(&mut file, "", layer);
+            }
+        }
+        file
+    }
+
     /// The files of the directory; `name` is what errors call it.
-    fn files(&self, name: &str) -> Result<[Named; 4], FormatError> {
+    pub(super) fn files(&self, name: &str) -> Result<[Named; 4], FormatError> {
         self.check(name)?;
         let (mut weights, mut ours) = (TensorFile::default(), TensorFile::default());
         // torch's own loaders ask for this entry.
@@ -102,14 +116,7 @@ impl Adapter {
         put_head(&mut weights, PEFT_PREFIX, &self.head);
         for layer in &self.layers {
             let name = &layer.name;
-            ours.insert_u32s(format!("{name}.rank_ids"), &layer.rank_ids);
-            if let Some(log_alpha) = &layer.log_alpha {
-                let log_alpha = log_alpha.clone();
-                ours.insert(format!("{name}.log_alpha"), &[log_alpha.len()], log_alpha);
-            }
-            if let Some(mixing) = &layer.mixing {
-                put_mixing(&mut ours, name, layer.rank(), mixing);
-            }
+            put_gates(&mut ours, layer);
             if layer.rank() == 0 {
                 continue;
             }
@@ -145,22 +152,31 @@ impl Adapter {
     /// A file is missing or damaged, the adapter is of another kind than LoRA
     /// without extras, a shape contradicts the configuration, or a value is NaN or infinite.
     pub fn load_peft(dir: impl AsRef<Path>) -> Result<Self, FormatError> {
+        Self::load_peft_over(dir, None)
+    }
+
+    /// The same for an adapter whose classifier is that of its base, with LoRA on it or as it is: where peft has not saved
+    /// `fc` in full, it is this one.
+    ///
+    /// # Errors
+    /// As [`load_peft`](Self::load_peft).
+    pub fn load_peft_over(dir: impl AsRef<Path>, base: Option<&Head>) -> Result<Self, FormatError> {
         let dir = dir.as_ref();
         if dir.is_file() {
             return Err(FormatError::NotADirectory { path: dir.into() });
         }
         for _ in 1..READS {
-            match Self::load_once(&publish::readable(dir)) {
+            match Self::load_once(&publish::readable(dir), base) {
                 Err(FormatError::Changed { .. } | FormatError::NotFound { .. }) => {
                     sleep(BETWEEN_READS);
                 }
                 done => return done,
             }
         }
-        Self::load_once(&publish::readable(dir))
+        Self::load_once(&publish::readable(dir), base)
     }
 
-    fn load_once(dir: &Path) -> Result<Self, FormatError> {
+    fn load_once(dir: &Path, base: Option<&Head>) -> Result<Self, FormatError> {
         let read = |name, expected| files::read(&dir.join(name), expected);
         let config = read(CONFIG, "the configuration of an adapter")?;
         refuse_pickled(dir)?;
@@ -183,7 +199,7 @@ impl Adapter {
         weights.require_finite()?;
         let adapter = match ours {
             Some((ours, tensors)) => Self::from_ours(ours, tensors, config, &mut weights)?,
-            None => Self::from_plain(config, &config_file, &mut weights)?,
+            None => Self::from_plain(config, &config_file, &mut weights, base)?,
         };
         weights.require_empty(MODEL)?;
         adapter.check(&dir.display().to_string())?;
@@ -298,18 +314,24 @@ impl Adapter {
         config: PeftConfig,
         config_file: &str,
         weights: &mut TensorFile,
+        base: Option<&Head>,
     ) -> Result<Self, FormatError> {
-        if !config.saves_head() && !weights.tensors.contains_key(&format!("{HEAD}.weight")) {
-            return Err(FormatError::Value {
-                file: config_file.to_owned(),
-                item: "modules_to_save".to_owned(),
-                found: "empty".to_owned(),
-                expected: format!(
-                    "`{HEAD}`: the classifier has to be trained and saved with the adapter"
-                ),
-            });
-        }
-        let head = take_head(weights)?;
+        let is_saved =
+            config.saves_head() || weights.tensors.contains_key(&format!("{HEAD}.weight"));
+        let head = match (is_saved, base) {
+            (true, _) => take_head(weights)?,
+            (false, Some(base)) => base.clone(),
+            (false, None) => {
+                return Err(FormatError::Value {
+                    file: config_file.to_owned(),
+                    item: "modules_to_save".to_owned(),
+                    found: "empty".to_owned(),
+                    expected: format!(
+                        "`{HEAD}`: the classifier has to be trained and saved with the adapter"
+                    ),
+                });
+            }
+        };
         let scale = config.lora_alpha / config.r as f64;
         let mut initial_rank = config.r;
         let names = weights.tensors.keys();
@@ -352,18 +374,8 @@ impl Adapter {
     /// `W + s B A`: with z = 1 an adapted `fc` is this plain one.
     fn merged_head(&self, layer: &LayerAdapter) -> Head {
         let mut head = self.head.clone();
-        let rank = layer.rank();
-        for (row, b) in head
-            .weight
-            .chunks_mut(head.features)
-            .zip(layer.lora_b.chunks(rank))
-        {
-            for (a, &b) in layer.lora_a.chunks(head.features).zip(b) {
-                for (w, &a) in row.iter_mut().zip(a) {
-                    *w += self.scale() * b * a;
-                }
-            }
-        }
+        let (b, a) = (&layer.lora_b, &layer.lora_a);
+        add_product(&mut head.weight, self.scale(), b, a, layer.rank());
         head
     }
 
@@ -457,6 +469,19 @@ fn take_factors(file: &mut TensorFile, layer: &str) -> Result<LayerAdapter, Form
         mixing: None,
         rank_ids: (0..rank as u32).collect(),
     })
+}
+
+/// What peft has no place for.
+fn put_gates(file: &mut TensorFile, layer: &LayerAdapter) {
+    let name = &layer.name;
+    file.insert_u32s(format!("{name}.rank_ids"), &layer.rank_ids);
+    if let Some(log_alpha) = &layer.log_alpha {
+        let log_alpha = log_alpha.clone();
+        file.insert(format!("{name}.log_alpha"), &[log_alpha.len()], log_alpha);
+    }
+    if let Some(mixing) = &layer.mixing {
+        put_mixing(file, name, layer.rank(), mixing);
+    }
 }
 
 fn put_mixing(file: &mut TensorFile, layer: &str, rank: usize, mixing: &Mixing) {

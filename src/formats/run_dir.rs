@@ -281,6 +281,14 @@ impl RunDir {
         checksum::write_json(&self.path.join(RESULTS), results)
     }
 
+    /// What `results.json` says; nothing if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what was written.
+    pub fn read_results(&self) -> Result<Value, FormatError> {
+        self.read_value(RESULTS, "the results of a run")
+    }
+
     /// Writes `laplace/NAME.json`, atomically; returns where that is.
     ///
     /// # Errors
@@ -324,9 +332,13 @@ impl RunDir {
     /// # Errors
     /// The file cannot be read, or is not what was written.
     pub fn read_environment(&self) -> Result<Value, FormatError> {
-        let path = self.path.join(ENVIRONMENT);
+        self.read_value(ENVIRONMENT, "the environment of a run")
+    }
+
+    fn read_value(&self, name: &str, expected: &'static str) -> Result<Value, FormatError> {
+        let path = self.path.join(name);
         match path.exists() {
-            true => checksum::read_json(&path, "the environment of a run", checksum::PUT_BACK),
+            true => checksum::read_json(&path, expected, checksum::PUT_BACK),
             false => Ok(Value::Null),
         }
     }

@@ -4,10 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ResNet;
-use crate::formats::{Asset, BackboneFile, EPSILON, FormatError};
-
-/// What stands in the place of a path for the embedded one.
-const EMBEDDED_NAME: &str = "embedded";
+use crate::formats::{BackboneFile, EPSILON, FormatError};
 
 /// Why a backbone was refused.
 pub type BackboneError = FormatError;
@@ -46,22 +43,16 @@ impl Backbone {
     /// The file cannot be read, or is not a sound ResNet-18.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, BackboneError> {
         let path = path.as_ref();
-        if path.as_os_str() == EMBEDDED_NAME {
-            return Self::embedded();
-        }
-        Ok(Self::from_file(
-            &path.display().to_string(),
-            &BackboneFile::read(path)?,
-        ))
+        let name = path.display().to_string();
+        Ok(Self::from_file(&name, &BackboneFile::read(path)?))
     }
 
     /// The backbone that comes with the program (CIFAR-100 and Tiny-ImageNet at 64x64).
     ///
     /// # Errors
-    /// It is neither compiled in nor where [`Asset::directories`] says, or has been changed.
+    /// It is neither compiled in nor where [`Asset::directories`](crate::formats::Asset::directories) says, or has been changed.
     pub fn embedded() -> Result<Self, BackboneError> {
-        let file = BackboneFile::from_bytes(EMBEDDED_NAME, &Asset::Backbone.bytes()?)?;
-        Ok(Self::from_file(EMBEDDED_NAME, &file))
+        Ok(Self::from_file("embedded", &BackboneFile::embedded()?))
     }
 
     /// Folds a checked file's BatchNorm into affine maps.

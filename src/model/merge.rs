@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{AdapterLayout, AdapterState, Backbone};
+use crate::formats::add_product;
 
 impl Backbone {
     /// The same backbone with W + s B A in place of W in every adapted convolution: the mean weights
@@ -12,17 +13,8 @@ impl Backbone {
         merged.sha256.clear();
         for (layer, values) in layout.layers.iter().zip(&state.layers) {
             let Some(place) = layer.conv else { continue };
-            let (rank, inputs) = (layer.rank(), layer.in_channels * layer.taps());
             let weight = &mut Arc::make_mut(&mut merged.convs[place]).weight;
-            for (o, row) in weight.chunks_exact_mut(inputs).enumerate() {
-                for i in 0..rank {
-                    let b = scale * values.lora_b[o * rank + i];
-                    let a = &values.lora_a[i * inputs..][..inputs];
-                    for (weight, a) in row.iter_mut().zip(a) {
-                        *weight += b * a;
-                    }
-                }
-            }
+            add_product(weight, scale, &values.lora_b, &values.lora_a, layer.rank());
         }
         merged
     }

@@ -9,6 +9,9 @@ mod frozen;
 mod graph;
 mod kernels;
 mod merge;
+#[cfg(feature = "onnx")]
+#[warn(missing_docs)]
+mod onnx;
 mod ops;
 mod prefix;
 mod resident;
@@ -28,6 +31,8 @@ pub use batch::{Batch, BatchInput, FLIPPED_VIEW, PLAIN_VIEW, View};
 pub use frozen::{FrozenConv, FrozenNetwork};
 pub use graph::{Graph, Map, Tensor, u};
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
+#[cfg(feature = "onnx")]
+pub use onnx::{OnnxError, onnx};
 pub use ops::{
     ConvBackward, ConvForward, ConvShape, GateTable, LowRank, MatrixTile, Outer, Piece, Prior,
     ProductKernel, Tile, Up, WeightTable,

@@ -70,6 +70,8 @@ pub enum TrainError {
     Damaged(String),
     #[error("an ensemble is trained member by member: see `TrainConfig::members`")]
     Members,
+    #[error("training cannot start from the adapter: {0}")]
+    Start(String),
     #[error("the checkpoint does not belong to this run: {0}")]
     Checkpoint(String),
 }

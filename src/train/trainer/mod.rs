@@ -2,6 +2,7 @@
 
 mod answers;
 mod checkpoints;
+mod from;
 mod prunes;
 mod steps;
 

@@ -1,0 +1,154 @@
+//! `train --from`: the adapter that a run begins with.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bayeslora::low_level::formats::{Adapter, FormatError, Head, RunDir};
+use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::predict::fitted;
+use bayeslora::low_level::train::{TrainConfig, Trainer};
+use toml::{Table, Value};
+
+use super::context;
+use super::location::Location;
+use super::output;
+
+/// What the adapter says, so that options cannot.
+const ITS_OWN: [&str; 4] = ["rank", "auto-rank", "lora-alpha", "targets"];
+
+/// What a new run takes over from the options of the one before, unless it is told otherwise: the backbone, and the split,
+/// so that images set aside before stay so.
+const TAKEN_OVER: [&str; 4] = ["backbone", "resolution", "split-seed", "validation"];
+
+/// An adapter to begin with.
+pub struct Earlier {
+    path: PathBuf,
+    adapter: Adapter,
+}
+
+impl Earlier {
+    /// Opens a run's adapter or a PEFT directory, and puts what follows from it into the table of options.
+    pub fn open(path: &Path, options: &mut Table) -> Result<Self> {
+        let option = || format!("--from {}", path.display());
+        if let Some(key) = ITS_OWN.iter().find(|key| options.contains_key(**key)) {
+            let key = key.trim_start_matches("auto-");
+            bail!(
+                "--{key} cannot be used with --from: layers, ranks and scale are those of the adapter in {}; leave it out",
+                path.display()
+            );
+        }
+        let (mut adapter, before) = match path.join("config.toml").exists() {
+            true => {
+                let run = RunDir::open(path).with_context(option)?;
+                let before: Table = run.read_config()?.parse().with_context(option)?;
+                let is_ensemble = before.get("method").and_then(Value::as_str) == Some("ensemble");
+                ensure!(
+                    !is_ensemble,
+                    "--from {}: an ensemble; take one of its members, such as {}",
+                    path.display(),
+                    run.member_dir(0).display()
+                );
+                (run.read_adapter(0).with_context(option)?, before)
+            }
+            false => {
+                let backbone = options.get("backbone").cloned();
+                let backbone = backbone.map(Value::try_into::<Location>).transpose()?;
+                let adapter = open_peft(path, &backbone.unwrap_or("embedded".into()));
+                (adapter.with_context(option)?, Table::new())
+            }
+        };
+        ensure!(
+            !adapter.layers.is_empty(),
+            "--from {}: it has no adapted layer to go on with",
+            path.display()
+        );
+        for key in TAKEN_OVER {
+            if let (Some(value), false) = (before.get(key), options.contains_key(key)) {
+                options.insert(key.into(), value.clone());
+            }
+        }
+        if adapter.resolution > 0 && !options.contains_key("resolution") {
+            options.insert("resolution".into(), (adapter.resolution as i64).into());
+        }
+        // One of another program goes on at the resolution that is trained at.
+        let resolution = options.get("resolution").and_then(Value::as_integer);
+        adapter.resolution = match resolution {
+            Some(resolution) => resolution as usize,
+            None => TrainConfig::default().resolution,
+        };
+        give_method(&adapter, path, options)?;
+        let layers = adapter.layers.iter().map(|layer| layer.name.clone());
+        let targets: Vec<Value> = layers.map(Value::from).collect();
+        options.insert("targets".into(), targets.into());
+        options.insert("rank".into(), (adapter.initial_rank as i64).into());
+        options.insert("lora-alpha".into(), f64::from(adapter.lora_alpha).into());
+        Ok(Self {
+            path: path.to_owned(),
+            adapter,
+        })
+    }
+
+    /// Refuses another backbone than the one it was trained on.
+    pub fn check(&self, backbone: &Backbone) -> Result<()> {
+        fitted(backbone, &self.adapter)
+            .with_context(|| format!("--from {}", self.path.display()))?;
+        context::warn_of_unknown_backbone(&self.adapter, backbone);
+        Ok(())
+    }
+
+    /// Gives its weights to a trainer that has not begun.
+    pub fn give(&self, trainer: &mut Trainer) -> Result<()> {
+        let has_head = trainer
+            .start_from(&self.adapter)
+            .with_context(|| format!("--from {}", self.path.display()))?;
+        if !has_head {
+            output::note(&format!(
+                "note: --from {}: its head tells other classes apart than the images have, so the head is trained from the \
+                 start",
+                self.path.display()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The method is the adapter's, where it has gates; plain ones may get some.
+fn give_method(adapter: &Adapter, path: &Path, options: &mut Table) -> Result<()> {
+    let asked = options.get("method").and_then(Value::as_str);
+    ensure!(
+        asked != Some("ensemble"),
+        "--method ensemble cannot be used with --from, as its members would all begin as the same; take another method"
+    );
+    if !adapter.draws() {
+        return Ok(());
+    }
+    let own = &adapter.method;
+    ensure!(
+        asked.is_none_or(|asked| asked == own),
+        "--method {} cannot be used with --from: the adapter in {} has the gates of {own}; leave it out",
+        asked.unwrap_or_default(),
+        path.display()
+    );
+    options.insert("method".into(), own.clone().into());
+    Ok(())
+}
+
+/// A PEFT directory, with the classifier of the backbone, or one that stands for none, where it was saved without its own:
+/// that one is trained from the start.
+fn open_peft(path: &Path, backbone: &Location) -> Result<Adapter, FormatError> {
+    let backbone = Backbone::load(backbone)?;
+    let features = backbone.resnet.features();
+    let classes = backbone.fc.as_ref().map_or(2, |(_, bias)| bias.len());
+    let (weight, bias) = backbone
+        .fc
+        .unwrap_or_else(|| (vec![0.0; classes * features], vec![0.0; classes]));
+    Adapter::load_peft_over(
+        path,
+        Some(&Head {
+            classes,
+            features,
+            weight,
+            bias,
+        }),
+    )
+}

@@ -1,0 +1,101 @@
+//! Starting from an adapter that was trained before.
+
+use super::Trainer;
+use crate::formats::{Adapter, GateDistribution};
+use crate::model::{AdapterLayout, AdapterState, exchange};
+use crate::train::{TrainError, TrainableState};
+
+impl Trainer {
+    /// Starts from the weights of an adapter, with a fresh optimiser: A and B, the gates where both the adapter and the
+    /// method have them, and the head where the adapter knows all classes of the training set and no others. Returns
+    /// whether that was so; else the head is a new one. The configuration must have the adapter's layers, initial rank and
+    /// scale.
+    ///
+    /// # Errors
+    /// Layers, ranks or scale are not those of the configuration, or the GPU fails.
+    pub fn start_from(&mut self, adapter: &Adapter) -> Result<bool, TrainError> {
+        let resnet = &self.network.resnet;
+        let misfit = |what: String| TrainError::Start(what);
+        let (found, given) =
+            exchange::from_file(resnet, adapter).map_err(|error| misfit(error.to_string()))?;
+        let fresh = &self.trainable.layout;
+        let names = |layout: &AdapterLayout| -> Vec<String> {
+            layout
+                .layers
+                .iter()
+                .map(|layer| layer.name.clone())
+                .collect()
+        };
+        if names(&found) != names(fresh) {
+            return Err(misfit(format!(
+                "it has the layers {}, the configuration {}",
+                names(&found).join(", "),
+                names(fresh).join(", ")
+            )));
+        }
+        let (theirs, ours) = (adapter.scale(), self.config.scale());
+        if (theirs - ours).abs() > 1e-6 * ours || adapter.initial_rank != self.config.rank {
+            return Err(misfit(format!(
+                "it has the rank {} and the scale {theirs}, the configuration {} and {ours}",
+                adapter.initial_rank, self.config.rank
+            )));
+        }
+        // Pruned ranks keep their numbers, in order; turned ones have none of their own.
+        let ids = found.layers.iter().map(|layer| {
+            let ids = &layer.rank_ids;
+            match ids.is_sorted_by(|a, b| a < b) {
+                true => ids.clone(),
+                false => (0..ids.len() as u32).collect(),
+            }
+        });
+        let layout = fresh.with_ranks(resnet, &ids.collect::<Vec<_>>());
+        let state = self.trainable.read_values(&self.gpu)?;
+        let classes = &self.train.dataset.classes;
+        let rows: Option<Vec<usize>> = classes
+            .iter()
+            .map(|class| adapter.classes.iter().position(|known| known == class))
+            .collect();
+        let rows = rows.filter(|rows| rows.len() == adapter.classes.len());
+        let drawn = self.config.method.gates();
+        let begun = given.layers.into_iter().zip(&found.layers);
+        let layers = begun.zip(&state.layers);
+        let layers = layers.map(|((mut given, layer), fresh)| {
+            let stored = adapter
+                .layers
+                .iter()
+                .find(|stored| stored.name == layer.name);
+            let gated = stored.is_some_and(|stored| stored.log_alpha.is_some());
+            if !(gated
+                && drawn == Some(adapter.gates)
+                && drawn != Some(GateDistribution::Bernoulli))
+            {
+                // All start with the same.
+                let first = fresh.log_alpha.first().copied().unwrap_or_default();
+                given.log_alpha.fill(first);
+            }
+            if layer.conv.is_none() {
+                let rank = layer.rank();
+                given.lora_b = match &rows {
+                    Some(rows) => permuted(&given.lora_b, rows, rank),
+                    None => vec![0.0; rank * classes.len()],
+                };
+            }
+            given
+        });
+        let layers = layers.collect();
+        let mut state = AdapterState { layers, ..state };
+        if let Some(rows) = &rows {
+            state.head_weight = permuted(&adapter.head.weight, rows, layout.features);
+            state.head_bias = permuted(&adapter.head.bias, rows, 1);
+        }
+        let state = TrainableState::new(&layout, state);
+        self.replace(layout, &state)?;
+        Ok(rows.is_some())
+    }
+}
+
+/// Rows of that width in another order.
+fn permuted(values: &[f32], rows: &[usize], width: usize) -> Vec<f32> {
+    let row = |&row: &usize| &values[row * width..][..width];
+    rows.iter().flat_map(row).copied().collect()
+}
