@@ -11,7 +11,7 @@
 pub mod bench;
 #[path = "data/mod.rs"]
 pub mod data;
-#[path = "errors.rs"]
+#[path = "errors/mod.rs"]
 pub mod errors;
 #[path = "formats/mod.rs"]
 pub mod formats;

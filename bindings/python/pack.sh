@@ -4,9 +4,11 @@
 #
 #   pack.sh OUT
 set -euo pipefail
+mkdir -p "$1"
+out=$(realpath "$1")
 cd "$(dirname "$0")"
 library=${CARGO_TARGET_DIR:-../../target}/release/deps/libbayeslora_python.so
-[ -f "$library" ] || { echo "pack: no $library: cargo test --release --no-run -p bayeslora-python" >&2; exit 1; }
+[ -f "$library" ] || { echo "pack: no $library: cargo test --release --workspace --no-run" >&2; exit 1; }
 
 wheel=$(mktemp -d)
 trap 'rm -rf "$wheel"' EXIT
@@ -17,4 +19,4 @@ mkdir "$wheel/content"
 cp -r python/bayeslora "$wheel/content"
 rm -rf "$wheel/content/bayeslora/__pycache__"
 cp "$library" "$wheel/content/bayeslora/_native.abi3.so"
-"$wheel/tools/bin/wheel" pack -d "$1" "$wheel/content" >/dev/null
+"$wheel/tools/bin/wheel" pack -d "$out" "$wheel/content" >/dev/null

@@ -11,7 +11,12 @@ fn the_stub_has_every_option_of_training() {
     let taken: BTreeSet<_> = message.split('`').skip(3).step_by(2).collect();
     let stub = include_str!("../python/bayeslora/__init__.pyi");
     let (_, options) = stub.split_once("class _Options(").unwrap();
-    let (options, _) = options.split_once("\n\n\n").or(options.split_once("\ndef ")).unwrap();
-    let listed = options.lines().filter_map(|line| line.trim_start().split_once(": "));
+    let (options, _) = options
+        .split_once("\n\n\n")
+        .or(options.split_once("\ndef "))
+        .unwrap();
+    let listed = options
+        .lines()
+        .filter_map(|line| line.trim_start().split_once(": "));
     assert_eq!(listed.map(|(name, _)| name).collect::<BTreeSet<_>>(), taken);
 }

@@ -103,8 +103,8 @@ def test_control_c(predictor, images):
 
     expected = predictor.predict(images)
     for work in [cached, uncached, predicting]:
-        # A machine that is busy with other things may take its time once.
-        assert min(interrupted(work) for _ in range(3)) < 0.1, work
+        # It is heard within 10 ms; then the step ends and the device is closed, for which a busy machine may take its time.
+        assert min(interrupted(work) for _ in range(3)) < 0.5, work
     np.testing.assert_array_equal(predictor.predict(images).probabilities, expected.probabilities)
 
 

@@ -1,35 +1,10 @@
 //! What an error comes to, whatever module it is from: for programs that turn it into a status or an exception.
 
-use std::error::Error;
+mod chain;
+mod kind;
 
-/// Who can do something about an error. [`GpuError::kind`](crate::GpuError::kind) and those of the other errors say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// An argument is wrong, or a file is not what it should be.
-    Input,
-    /// Something around the program failed: a file, the memory, the driver.
-    System,
-    /// The device is gone; what was made on it is of no use any more.
-    Lost,
-    /// No fault: a [`StopHandle`](crate::StopHandle) was used.
-    Stopped,
-}
-
-/// An error and what it comes from, in one line.
-pub fn in_full(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text += ": ";
-            text += &cause_text;
-        }
-        source = cause.source();
-    }
-    text
-}
+pub use chain::in_full;
+pub use kind::ErrorKind;
 
 #[cfg(test)]
 mod tests {
