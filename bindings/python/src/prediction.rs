@@ -8,13 +8,21 @@ use pyo3::prelude::*;
 /// What a predictor says of `n` images.
 #[pyclass(frozen, get_all, module = "bayeslora")]
 pub struct Prediction {
+    /// float32 [n, classes]: the predictive, which is the mean over the samples, at the temperature.
     probabilities: Py<PyArray2<f32>>,
+    /// float32 [n, classes]: standard deviation of each probability over the samples, before any temperature.
     std: Py<PyArray2<f32>>,
+    /// float32 [n]: of the predictive, in nats.
     entropy: Py<PyArray1<f32>>,
+    /// float32 [n]: the part of the entropy that comes from the samples' disagreement, in nats.
     mutual_information: Py<PyArray1<f32>>,
+    /// bool [n]: whether the most probable class is less so than the threshold.
     abstains: Py<PyArray1<bool>>,
+    /// int64 [n]: the most probable class, abstaining or not.
     labels: Py<PyArray1<i64>>,
+    /// Its name, n of them.
     top: Vec<String>,
+    /// Names of the columns of `probabilities`.
     classes: Vec<String>,
 }
 

@@ -97,7 +97,7 @@ impl Predictor {
 
 #[pymethods]
 impl Predictor {
-    /// Opens a run's directory, an adapter's, or an `Adapter`.
+    /// Opens a run's directory, an adapter's, or an `Adapter`; `backbone` is a safetensors file or "embedded".
     #[new]
     #[pyo3(signature = (source, *, backbone=None, device=None))]
     fn new(
@@ -116,7 +116,12 @@ impl Predictor {
         Ok(py.detach(|| Self::open(opened, device))?)
     }
 
-    /// Answers about one image or several.
+    /// Answers about one image or several: uint8 [n, height, width, 3] (or 4, with alpha), paths, the bytes of files, or a list of
+    /// these.
+    ///
+    /// `samples` are draws of the gates, the same for every image, by `seed`; 0 takes the mean weights. Logits are divided by
+    /// `temperature`; None takes the one that was fitted to the run for as many samples. Where the most probable class is less
+    /// so than `threshold`, the answer abstains. `batch` images are computed at a time.
     #[pyo3(signature = (images, samples=8, temperature=None, *, threshold=0.0, seed=1, batch=16))]
     #[allow(clippy::too_many_arguments, reason = "Python has them by name")]
     fn predict(

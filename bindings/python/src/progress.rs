@@ -60,11 +60,17 @@ impl News {
 /// How far training has come: what its callback gets.
 #[pyclass(frozen, get_all, module = "bayeslora")]
 pub struct Progress {
+    /// "caching", "training", "evaluating" or "epoch", when one is done.
     phase: &'static str,
+    /// Images, steps or epochs done.
     done: usize,
+    /// Of how many.
     total: usize,
+    /// From 1; None while caching and evaluating.
     epoch: Option<usize>,
+    /// In nats, of the last step that is known, or the mean of the epoch.
     loss: Option<f64>,
+    /// Of a whole epoch: "nll" (nats) and "accuracy" on the held-out images, "rank", "kl" and others.
     report: Option<Py<PyAny>>,
 }
 

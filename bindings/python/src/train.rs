@@ -24,7 +24,9 @@ use crate::progress::{News, Progress};
 /// What a training comes to.
 #[pyclass(frozen, get_all, module = "bayeslora")]
 pub struct Training {
+    /// As it is after the last epoch; with `patience`, the best.
     adapter: Py<Adapter>,
+    /// The report of each epoch, as `Progress.report`.
     epochs: Py<PyAny>,
 }
 
@@ -49,6 +51,11 @@ struct Task {
 }
 
 /// Trains an adapter on labelled images.
+///
+/// `images` are uint8 [n, height, width, 3] (or 4, with alpha), paths, the bytes of files, or a list of these; `labels` [n] count
+/// the `classes` from 0. `out` is the directory of the adapter, written anew after each epoch. `progress` is called with a
+/// `Progress` in this thread; an exception of its stops training and comes out. `validation` is the share of the images that is
+/// held out to score each epoch on. The other options are those of `bayeslora train`, with underscores.
 #[pyfunction]
 #[pyo3(signature = (images, labels, classes, *, out=None, backbone=None, device=None, progress=None, **options))]
 #[allow(clippy::too_many_arguments, reason = "Python has them by name")]
