@@ -189,7 +189,11 @@ fn a_changed_configuration_is_told() {
         String::new(),
     ] {
         fs::write(&path, changed).unwrap();
-        let says = ["config.toml", "changed after it was written", "train a new run"];
+        let says = [
+            "config.toml",
+            "changed after it was written",
+            "train a new run",
+        ];
         assert_says(run.read_config(), &says);
     }
 }

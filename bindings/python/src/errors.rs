@@ -56,11 +56,10 @@ failures!(
 
 impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {
-        let text = keywords(&failure.text);
         match failure.kind {
-            ErrorKind::Input => PyValueError::new_err(text),
-            ErrorKind::Lost => GpuLost::new_err(text),
-            _ => PyRuntimeError::new_err(text),
+            ErrorKind::Input => PyValueError::new_err(failure.text),
+            ErrorKind::Lost => GpuLost::new_err(failure.text),
+            _ => PyRuntimeError::new_err(failure.text),
         }
     }
 }
@@ -73,15 +72,14 @@ pub fn bug(panic: &(dyn std::any::Any + Send)) -> PyErr {
     PyRuntimeError::new_err(format!("a bug, please report it: {reason}"))
 }
 
-/// A text with the command line's `--batch-size` as Python's `batch_size`.
+/// A text with the library's `batch-size 8`, which is a configuration file's, as Python's `batch_size 8`.
 fn keywords(text: &str) -> String {
-    let mut parts = text.split("--");
-    let mut named = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '-');
-        let (option, rest) = part.split_at(end.unwrap_or(part.len()));
-        named += &option.replace('-', "_");
-        named += rest;
-    }
-    named
+    let parts = text.split('`').enumerate().map(|(place, part)| {
+        let (name, rest) = part.split_at(part.find(' ').unwrap_or(part.len()));
+        match place % 2 {
+            0 => part.to_owned(),
+            _ => name.replace('-', "_") + rest,
+        }
+    });
+    parts.collect::<Vec<_>>().join("`")
 }

@@ -78,18 +78,18 @@ def test_options_of_predict(predictor, options, says):
 
 
 OPTIONS_OF_TRAIN = [
-    ({"epochs": 0}, ValueError, "epochs is 0"),
+    ({"epochs": 0}, ValueError, "`epochs` is 0"),
     ({"epochs": "many"}, ValueError, "epochs: .*integer"),
     ({"epochs": -1}, ValueError, "epochs: "),
     ({"epochs": 2.5}, ValueError, "epochs: "),
-    ({"lr": float("nan")}, ValueError, "lr is NaN"),
-    ({"batch_size": 0}, ValueError, "^batch_size is 0"),
+    ({"lr": float("nan")}, ValueError, "`lr` is NaN"),
+    ({"batch_size": 0}, ValueError, "^`batch_size` is 0"),
     ({"method": "magic"}, ValueError, "method: .*mc-dropout"),
     ({"method": "ensemble"}, ValueError, "member by member"),
-    ({"resolution": 0}, ValueError, "resolution is 0"),
+    ({"resolution": 0}, ValueError, "`resolution` is 0"),
     ({"targets": ["layer9"]}, ValueError, "layer9"),
-    ({"validation": 1.5}, ValueError, "validation is 1.5"),
-    ({"rank": 0}, ValueError, "rank is 0"),
+    ({"validation": 1.5}, ValueError, "`validation` is 1.5"),
+    ({"rank": 0}, ValueError, "`rank` is 0"),
     ({"ranks": 4}, TypeError, "unknown field `ranks`.*`batch_size`"),
     ({"device": "no such thing"}, ValueError, "adapter no such thing"),
     ({"device": 99}, ValueError, "adapter 99"),
@@ -135,7 +135,7 @@ def test_classes():
 
 
 def test_training_that_diverges():
-    with pytest.raises(ValueError, match="training diverged; lower lr"):
+    with pytest.raises(ValueError, match="training diverged; lower `lr` .*`lr_log_alpha`"):
         bayeslora.train(*pictures(12), CLASSES, **OPTIONS, lr=1e3)
 
 
