@@ -43,7 +43,7 @@
 
 pub mod low_level;
 
-use low_level::{data, formats, gpu, metrics, model, predict, ranges, train};
+use low_level::{data, errors, formats, gpu, metrics, model, predict, ranges, train};
 #[cfg(feature = "study")]
 use low_level::{report, study};
 
@@ -52,6 +52,9 @@ pub use gpu::{
     AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall, StopHandle,
 };
 pub use wgpu;
+
+// What an error comes to.
+pub use errors::{ErrorKind, in_full};
 
 // The frozen network and the adapter on it, in files.
 pub use formats::{Adapter, Asset, Checkpoint, FormatError, GateDistribution};

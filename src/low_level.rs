@@ -1,7 +1,7 @@
 //! The rooms of the house, for the command line, for tests and for experiments. **Unstable**: anything here may
 //! change or go with any version; what an application needs is at the root of the crate.
 //!
-//! Each module imports only those before it: [`gpu`] (device, kernels, plans), [`formats`], [`metrics`],
+//! Each module imports only those before it: [`errors`], [`gpu`] (device, kernels, plans), [`formats`], [`metrics`],
 //! [`model`] (ResNet-18, adapters, the operations), [`data`], [`predict`], [`train`], `report`, `study`, `bench`.
 //! [`ranges`] has the ranges of all options.
 
@@ -11,6 +11,8 @@
 pub mod bench;
 #[path = "data/mod.rs"]
 pub mod data;
+#[path = "errors/mod.rs"]
+pub mod errors;
 #[path = "formats/mod.rs"]
 pub mod formats;
 #[path = "gpu/mod.rs"]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::errors::ErrorKind;
 use crate::formats::{FormatError, printable};
 
 /// Why an image set, or one image, cannot be used. Every message names the file or option, what
@@ -301,6 +302,14 @@ pub fn nearest<'a>(name: &str, names: &'a [impl AsRef<str>]) -> Option<&'a str> 
 }
 
 impl DataError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Asset(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+
     pub(super) fn unreadable(path: &Path, error: std::io::Error) -> Self {
         DataError::Unreadable {
             path: path.to_path_buf(),

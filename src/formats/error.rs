@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::errors::ErrorKind;
+
 /// Why a file or directory was refused.
 ///
 /// Every message is one sentence that names the file, the item in it, what was
@@ -194,4 +196,14 @@ pub enum FormatError {
         first: String,
         count: usize,
     },
+}
+
+impl FormatError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::System,
+            _ => ErrorKind::Input,
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong between the host and the GPU.
 
+use crate::errors::ErrorKind;
+
 /// An error of the `gpu` module; each message is one sentence that says how to go on.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message says what it and its fields are")]
@@ -38,6 +40,18 @@ pub enum GpuError {
     Lost { reason: String },
     #[error("the GPU failed while {during}: {reason}")]
     Failed { during: String, reason: String },
+}
+
+impl GpuError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Lost { .. } => ErrorKind::Lost,
+            Self::Stopped => ErrorKind::Stopped,
+            Self::NoSuchAdapter { .. } => ErrorKind::Input,
+            _ => ErrorKind::System,
+        }
+    }
 }
 
 fn of_bytes(wanted: u64) -> String {

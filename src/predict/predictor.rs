@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{ForwardPlan, ForwardSpec, RunError, Source};
 use crate::data::{DataError, Dataset, prefetch};
+use crate::errors::ErrorKind;
 use crate::formats::{Adapter, GateDistribution, LayerAdapter};
 use crate::gpu::{Gpu, GpuError, Reading, largest_that_fits};
 use crate::metrics::{
@@ -56,9 +57,20 @@ pub enum PredictError {
 }
 
 impl PredictError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Gpu(error) => error.kind(),
+            Self::Data(error) => error.kind(),
+            Self::Run(error) => error.kind(),
+            Self::HostMemory { .. } => ErrorKind::System,
+            _ => ErrorKind::Input,
+        }
+    }
+
     /// Whether it is no fault, but a [stop](crate::gpu::StopHandle) that was asked for.
     pub fn is_stop(&self) -> bool {
-        matches!(self, Self::Gpu(GpuError::Stopped))
+        self.kind() == ErrorKind::Stopped
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::errors::ErrorKind;
 use crate::formats::{Adapter, FormatError, RunDir, Temperature};
 use crate::gpu::Precision;
 use crate::model::{Backbone, BackboneError};
@@ -29,6 +30,17 @@ pub enum RunError {
     Ensemble { path: PathBuf, member: PathBuf },
 }
 
+impl RunError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Format(error) => error.kind(),
+            Self::Backbone { source, .. } => source.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+}
+
 /// What `train` has left in a directory: an adapter, the backbone that it was trained on, and the temperatures that were fitted.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -38,7 +50,7 @@ pub struct Run {
     pub backbone: Backbone,
     /// What it was trained with, and its predictions should be made with: see [`GpuOptions`](crate::gpu::GpuOptions).
     pub precision: Precision,
-    temperatures: Vec<Temperature>,
+    pub(super) temperatures: Vec<Temperature>,
 }
 
 /// What is read of `config.toml`.
@@ -103,8 +115,12 @@ impl Run {
     /// nothing is drawn.
     pub fn temperature(&self, samples: usize) -> Option<f64> {
         let samples = if self.adapter.draws() { samples } else { 0 };
-        let mut all = self.temperatures.iter();
-        let fitted = all.find(|fitted| fitted.samples == samples);
-        fitted.map(|fitted| fitted.temperature)
+        fitted_to(samples, &self.temperatures)
     }
+}
+
+pub(super) fn fitted_to(samples: usize, temperatures: &[Temperature]) -> Option<f64> {
+    let mut all = temperatures.iter();
+    let fitted = all.find(|fitted| fitted.samples == samples);
+    fitted.map(|fitted| fitted.temperature)
 }

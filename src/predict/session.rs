@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::predictor::Draws;
+use super::run::fitted_to;
 use super::{ForwardPlan, PredictError, Prediction, Predictor, Run};
 use crate::data::Picture;
-use crate::formats::Adapter;
+use crate::formats::{Adapter, Temperature};
 use crate::gpu::Gpu;
 use crate::model::{Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues};
 use crate::ranges;
@@ -77,6 +78,10 @@ pub struct ClassAnswer {
 pub struct Session {
     predictor: Predictor,
     names: Vec<Arc<str>>,
+    /// Whether the adapter has anything to draw.
+    draws: bool,
+    /// That were fitted to the run.
+    temperatures: Vec<Temperature>,
     options: SessionOptions,
     plans: HashMap<usize, ForwardPlan>,
 }
@@ -91,13 +96,18 @@ impl Session {
         run: impl AsRef<std::path::Path>,
         options: SessionOptions,
     ) -> Result<Self, PredictError> {
-        let run = Run::open(run)?;
-        let fitted = run.temperature(options.samples);
-        let options = SessionOptions {
-            temperature: options.temperature.or(fitted),
-            ..options
-        };
-        Self::new(gpu, &run.backbone, &run.adapter, options)
+        Self::of(gpu, &Run::open(run)?, options)
+    }
+
+    /// Uploads a run that is open.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of(gpu: &Gpu, run: &Run, options: SessionOptions) -> Result<Self, PredictError> {
+        let mut session = Self::new(gpu, &run.backbone, &run.adapter, options)?;
+        session.temperatures.clone_from(&run.temperatures);
+        session.set_options(options)?;
+        Ok(session)
     }
 
     /// Uploads a backbone and an adapter that was trained on it.
@@ -112,21 +122,20 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Self, PredictError> {
         check(&options)?;
-        let options = SessionOptions {
-            // Nothing drawn, every sample is the mean.
-            samples: if adapter.draws() { options.samples } else { 0 },
-            ..options
-        };
         if adapter.resolution == 0 {
             return Err(PredictError::NoResolution);
         }
         let names = adapter.classes.iter().map(|name| name.as_str().into());
-        Ok(Self {
+        let mut session = Self {
             names: names.collect(),
             predictor: Predictor::new(gpu, backbone, adapter)?,
+            draws: adapter.draws(),
+            temperatures: Vec::new(),
             options,
             plans: HashMap::new(),
-        })
+        };
+        session.set_options(options)?;
+        Ok(session)
     }
 
     /// Class names, by label.
@@ -134,9 +143,30 @@ impl Session {
         &self.names
     }
 
-    /// As it was opened with.
+    /// Those in force: a fitted temperature is filled in, and there are no samples where nothing is drawn.
     pub fn options(&self) -> &SessionOptions {
         &self.options
+    }
+
+    /// Answers otherwise from now on. Another number of samples takes other plans, which are built anew.
+    ///
+    /// # Errors
+    /// An option is out of range; those before stay in force.
+    pub fn set_options(&mut self, options: SessionOptions) -> Result<(), PredictError> {
+        check(&options)?;
+        // Nothing drawn, every sample is the mean.
+        let samples = if self.draws { options.samples } else { 0 };
+        let fitted = fitted_to(samples, &self.temperatures);
+        let at_once = |samples| self.predictor.draws_at_once(samples);
+        if at_once(samples) != at_once(self.options.samples) {
+            self.plans.clear();
+        }
+        self.options = SessionOptions {
+            samples,
+            temperature: options.temperature.or(fitted),
+            ..options
+        };
+        Ok(())
     }
 
     /// Builds the plan for this many pictures now, so that the first call is as fast as the others.

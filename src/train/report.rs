@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::ConfigError;
 use super::gauge::GaugeError;
 use super::prune::PruneEvent;
+use crate::errors::ErrorKind;
 use crate::gpu::GpuError;
 use crate::predict::PredictError;
 
@@ -77,13 +78,19 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Gpu(error) => error.kind(),
+            Self::Predict(error) => error.kind(),
+            Self::Gauge(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+
     /// Whether it is no fault, but a [stop](crate::gpu::StopHandle) that was asked for.
     pub fn is_stop(&self) -> bool {
-        match self {
-            Self::Gpu(GpuError::Stopped) => true,
-            Self::Predict(error) | Self::Gauge(GaugeError::Predict(error)) => error.is_stop(),
-            _ => false,
-        }
+        self.kind() == ErrorKind::Stopped
     }
 }
 

@@ -119,6 +119,39 @@ fn thresholds_and_temperatures_are_kept_to() {
     }
 }
 
+/// As if it had been opened with them.
+#[test]
+fn options_change_between_calls() {
+    let pixels = images(5).read(&[0, 1, 2, 3, 4]).unwrap();
+    let all = pictures(&pixels);
+    let mut changing = session(SessionOptions::default());
+    changing.predict(&all).unwrap();
+    for (samples, seed, temperature, batch) in [
+        (3, 1, None, 16),
+        (0, 1, Some(2.0), 16),
+        (3, 7, None, 2),
+        (8, 1, None, 16),
+    ] {
+        let options = SessionOptions {
+            samples,
+            seed,
+            temperature,
+            batch,
+            ..Default::default()
+        };
+        changing.set_options(options).unwrap();
+        assert_eq!(
+            changing.predict(&all).unwrap(),
+            session(options).predict(&all).unwrap(),
+            "{options:?}"
+        );
+    }
+    let before = *changing.options();
+    let wrong = SessionOptions { batch: 0, ..before };
+    assert!(changing.set_options(wrong).is_err());
+    assert_eq!(*changing.options(), before);
+}
+
 /// Samples of an adapter without gates would all be the same.
 #[test]
 fn where_nothing_is_drawn_the_mean_answers() {

@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bayeslora::low_level::gpu::{GpuError, StopHandle};
+use bayeslora::low_level::gpu::{Gpu, GpuError, GpuOptions, StopHandle};
 use bayeslora::low_level::predict::{PredictError, Predictor, Samples, Source};
 use bayeslora::low_level::train::{EpochOutcome, Progress, TrainConfig, TrainError, Trainer};
 
 use super::subject::{ADAPTER, config, go_on, images, trainer};
+use crate::common;
 use crate::properties::{GPU, tiny_backbone};
 
 fn epoch(trainer: &mut Trainer) -> f64 {
@@ -71,10 +72,21 @@ fn a_failed_epoch_is_not_gone_on_from() {
     assert!(trainer.checkpoint().is_ok());
 }
 
+/// Short submissions are waited for where they are made, too.
 #[test]
 fn caching_and_prediction_end_where_they_are_asked_to() {
+    for submission in [None, Some(Duration::from_millis(2))] {
+        let options = GpuOptions {
+            submission,
+            ..Default::default()
+        };
+        ends_where_it_is_asked_to(&common::gpu(options));
+    }
+}
+
+fn ends_where_it_is_asked_to(device: &Gpu) {
     let stop = StopHandle::new();
-    let gpu = GPU.stopped_by(&stop);
+    let gpu = device.stopped_by(&stop);
     let predictor = Predictor::new(&gpu, &tiny_backbone(), &ADAPTER).unwrap();
     let source = Source::images(images(400), 32);
     let samples = Samples::new(16, 1);
@@ -112,5 +124,5 @@ fn caching_and_prediction_end_where_they_are_asked_to() {
         .log_probs(&source, Samples::MEAN, &mut |_| ())
         .unwrap();
     // Other clones of the device heard nothing of it.
-    GPU.wait().unwrap();
+    device.wait().unwrap();
 }

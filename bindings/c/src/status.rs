@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bayeslora::low_level::train::gauge::GaugeError;
-use bayeslora::{DataError, FormatError, GpuError, PredictError, RunError, TrainError};
+use bayeslora::{DataError, ErrorKind, FormatError, GpuError, PredictError, TrainError, in_full};
 
 /// What a call comes to.
 #[repr(C)]
@@ -39,88 +39,30 @@ impl Failure {
     }
 }
 
-/// An error and what it comes from, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text += ": ";
-            text += &cause_text;
+macro_rules! failures {
+    ($($error:ident),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let status = match error.kind() {
+                    ErrorKind::Input => BL_INVALID,
+                    ErrorKind::Lost => BL_GPU_LOST,
+                    ErrorKind::Stopped => BL_STOPPED,
+                    _ => BL_FAILED,
+                };
+                Self(status, in_full(&error))
+            }
         }
-        source = cause.source();
-    }
-    text
+    )*};
 }
 
-impl From<GpuError> for Failure {
-    fn from(error: GpuError) -> Self {
-        let status = match error {
-            GpuError::Lost { .. } => BL_GPU_LOST,
-            GpuError::Stopped => BL_STOPPED,
-            GpuError::NoSuchAdapter { .. } => BL_INVALID,
-            _ => BL_FAILED,
-        };
-        Self(status, chain(&error))
-    }
-}
-
-impl From<FormatError> for Failure {
-    fn from(error: FormatError) -> Self {
-        let status = match error {
-            FormatError::Io { .. } => BL_FAILED,
-            _ => BL_INVALID,
-        };
-        Self(status, chain(&error))
-    }
-}
-
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Self {
-        match error {
-            RunError::Format(error) => error.into(),
-            other => Self(BL_INVALID, chain(&other)),
-        }
-    }
-}
-
-impl From<DataError> for Failure {
-    fn from(error: DataError) -> Self {
-        Self(BL_INVALID, chain(&error))
-    }
-}
-
-impl From<PredictError> for Failure {
-    fn from(error: PredictError) -> Self {
-        match error {
-            PredictError::Gpu(error) => error.into(),
-            PredictError::Run(error) => error.into(),
-            PredictError::HostMemory { .. } => Self(BL_FAILED, chain(&error)),
-            other => Self(BL_INVALID, chain(&other)),
-        }
-    }
-}
-
-impl From<GaugeError> for Failure {
-    fn from(error: GaugeError) -> Self {
-        match error {
-            GaugeError::Predict(error) => error.into(),
-            other => Self(BL_INVALID, chain(&other)),
-        }
-    }
-}
-
-impl From<TrainError> for Failure {
-    fn from(error: TrainError) -> Self {
-        match error {
-            TrainError::Gpu(error) => error.into(),
-            TrainError::Predict(error) => error.into(),
-            TrainError::Gauge(error) => error.into(),
-            other => Self(BL_INVALID, chain(&other)),
-        }
-    }
-}
+failures!(
+    DataError,
+    FormatError,
+    GaugeError,
+    GpuError,
+    PredictError,
+    TrainError
+);
 
 fn remember(message: String) {
     let text: Vec<u8> = message

@@ -25,6 +25,7 @@ pub use state::{turn, turned_layout, turns, turns_into};
 pub use svd::svd;
 pub use turn::Turn;
 
+use crate::errors::ErrorKind;
 use crate::predict::PredictError;
 
 /// Why a basis could not be found.
@@ -49,4 +50,14 @@ pub enum GaugeError {
     DrawsWeights,
     #[error(transparent)]
     Predict(#[from] PredictError),
+}
+
+impl GaugeError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Predict(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Why ranks could not be cut. Options are in backticks, by their names with hyphens.
 
+use crate::errors::ErrorKind;
 use crate::predict::PredictError;
 use crate::train::gauge::GaugeError;
 
@@ -115,4 +116,15 @@ pub enum PruneError {
     Gauge(#[from] GaugeError),
     #[error(transparent)]
     Predict(#[from] PredictError),
+}
+
+impl PruneError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Predict(error) => error.kind(),
+            Self::Gauge(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
 }
