@@ -45,14 +45,19 @@ macro_rules! failures {
     )*};
 }
 
-failures!(
-    DataError,
-    FormatError,
-    GpuError,
-    PredictError,
-    RunError,
-    TrainError
-);
+failures!(DataError, FormatError, GpuError, PredictError, RunError);
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        let (kind, text) = (error.kind(), in_full(&error));
+        let text = match error {
+            // These may name files.
+            TrainError::Gpu(_) | TrainError::Predict(_) | TrainError::Gauge(_) => text,
+            _ => keywords(&text),
+        };
+        Self { kind, text }
+    }
+}
 
 impl From<Failure> for PyErr {
     fn from(failure: Failure) -> Self {

@@ -39,7 +39,7 @@ enum Subject<'py> {
 
 /// An adapter beside the network that it stands on.
 enum Opened {
-    Run(Box<Run>),
+    Run(Run),
     Adapter(bayeslora::Adapter, Backbone),
 }
 
@@ -49,7 +49,7 @@ impl Opened {
             return Self::adapter(bayeslora::Adapter::load_peft(path)?, backbone);
         }
         let backbone = backbone.map(Backbone::load).transpose()?;
-        Ok(Self::Run(Run::open_with(path, backbone)?.into()))
+        Ok(Self::Run(Run::open_with(path, backbone)?))
     }
 
     fn adapter(adapter: bayeslora::Adapter, backbone: Option<PathBuf>) -> Result<Self, Failure> {
