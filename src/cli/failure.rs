@@ -26,7 +26,9 @@ fn said(cause: &(dyn Error + 'static), program: &Command) -> String {
     }
     match origin(cause).downcast_ref() {
         Some(FormatError::Unstarted { .. }) => text + " (without --resume)",
-        Some(FormatError::NotEmpty { .. }) => text + " (with --resume or another --out)",
+        Some(FormatError::NotEmpty { .. }) => {
+            text + " (`train --resume` goes on with a run, another --out begins one)"
+        }
         Some(FormatError::NoCheckpoint { .. }) => text + " (with --config and another --out)",
         _ => text,
     }

@@ -276,7 +276,7 @@ fn resuming_refuses_other_options_and_empty_directories() {
         .code(2)
         .stderr(contains("--lr is 0.5, the run was started with 0.002"));
     // A new run in its place.
-    let both = contains("expected an empty directory").and(contains("--resume or another --out"));
+    let both = contains("expected an empty directory").and(contains("`train --resume` goes on"));
     train(&out, TINY).assert().code(2).stderr(both);
     // A finished run has nothing left to do and scores itself again.
     train(&out, "--resume")
