@@ -193,7 +193,7 @@ fn bad_images_are_named_and_counted_or_skipped() {
             "3.png",
             "5.png",
             "and 1 more",
-            "--skip-bad-images",
+            "`skip-bad-images`",
         ],
     );
     assert!(!text.contains("6.png"));

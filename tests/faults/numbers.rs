@@ -40,7 +40,7 @@ fn divergence_stops_near_its_step() {
         "step {step} told at {seen}"
     );
     assert!(
-        error.to_string().contains("lower --lr (now 1000)"),
+        error.to_string().contains("lower `lr` (now 1000)"),
         "{error}"
     );
 }

@@ -157,7 +157,7 @@ fn what_cannot_fit_the_device_is_refused_before_images_are_read() {
     let error = check_fit(&GPU, &backbone, &config(4_096, 65_536)).expect_err("terabytes");
     let text = error.to_string();
     assert!(
-        text.starts_with("--batch-size 65536 does not fit"),
+        text.starts_with("`batch-size 65536` does not fit"),
         "{text}, {limit}"
     );
     assert!(text.ends_with("would"), "{text}");
