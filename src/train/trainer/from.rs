@@ -99,3 +99,17 @@ fn permuted(values: &[f32], rows: &[usize], width: usize) -> Vec<f32> {
     let row = |&row: &usize| &values[row * width..][..width];
     rows.iter().flat_map(row).copied().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::permuted;
+
+    #[test]
+    fn rows_come_in_the_order_that_is_asked_for() {
+        let rows = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        assert_eq!(
+            permuted(&rows, &[2, 0, 1], 2),
+            [5.0, 6.0, 1.0, 2.0, 3.0, 4.0]
+        );
+    }
+}
