@@ -68,7 +68,7 @@ pub use data::{open as open_images, open_test as open_test_images};
 pub use train::kl::{KlMultiplicity, KlPrior};
 pub use train::{
     Augment, ConfigError, EpochOutcome, EpochReport, Gates, LrSchedule, Method, Observer, Progress,
-    PruneEvent, PruneGauge, Span, TrainConfig, TrainError, Trainer,
+    PruneEvent, PruneGauge, SetError, Span, TrainConfig, TrainError, Trainer,
 };
 
 // Cutting ranks of what was trained.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::low_level::formats::{Adapter, FormatError, Head, RunDir};
+use bayeslora::low_level::data::reuse::shared;
+use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, Head, RunDir};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::fitted;
 use bayeslora::low_level::train::{TrainConfig, Trainer};
@@ -24,6 +25,8 @@ const TAKEN_OVER: [&str; 4] = ["backbone", "resolution", "split-seed", "validati
 pub struct Earlier {
     path: PathBuf,
     adapter: Adapter,
+    /// What it was trained on, where that was recorded.
+    data: Option<DataManifest>,
 }
 
 impl Earlier {
@@ -37,7 +40,7 @@ impl Earlier {
                 path.display()
             );
         }
-        let (mut adapter, before) = match path.join("config.toml").exists() {
+        let (mut adapter, before, data) = match path.join("config.toml").exists() {
             true => {
                 let run = RunDir::open(path).with_context(option)?;
                 let before: Table = run.read_config()?.parse().with_context(option)?;
@@ -48,13 +51,14 @@ impl Earlier {
                     path.display(),
                     run.member_dir(0).display()
                 );
-                (run.read_adapter(0).with_context(option)?, before)
+                let data = run.read_data().with_context(option)?;
+                (run.read_adapter(0).with_context(option)?, before, data)
             }
             false => {
                 let backbone = options.get("backbone").cloned();
                 let backbone = backbone.map(Value::try_into::<Location>).transpose()?;
                 let adapter = open_peft(path, &backbone.unwrap_or("embedded".into()));
-                (adapter.with_context(option)?, Table::new())
+                (adapter.with_context(option)?, Table::new(), None)
             }
         };
         ensure!(
@@ -85,6 +89,7 @@ impl Earlier {
         Ok(Self {
             path: path.to_owned(),
             adapter,
+            data,
         })
     }
 
@@ -93,6 +98,35 @@ impl Earlier {
         fitted(backbone, &self.adapter)
             .with_context(|| format!("--from {}", self.path.display()))?;
         context::warn_of_unknown_backbone(&self.adapter, backbone);
+        Ok(())
+    }
+
+    /// Notes in the record of a new run what the adapter has seen, and refuses to score it on what it was trained on.
+    pub fn record(&self, new: &mut DataManifest) -> Result<()> {
+        let path = self.path.display();
+        let Some(seen) = &self.data else {
+            output::note(&format!(
+                "warning: --from {path}: nothing says which images it was trained on; if some of them are held out here, its \
+                 scores on these are too good"
+            ));
+            return Ok(());
+        };
+        let trained = || [&seen.train].into_iter().chain(&seen.before);
+        for (part, count) in [
+            ("validation", shared(&new.validation, trained())),
+            ("test", shared(&new.test, seen.seen())),
+        ] {
+            ensure!(
+                count == 0,
+                "--from {path}: {count} of the {part} images are among those that it was trained on or chosen by, so scores on \
+                 them would be too good; take the --data, --validation and --split-seed that it had, or remove these images"
+            );
+        }
+        let own = new.own().map(Clone::clone);
+        let before = seen
+            .seen()
+            .filter(|part| !own.contains(part) && !part.is_empty());
+        new.before = before.cloned().collect();
         Ok(())
     }
 

@@ -82,6 +82,7 @@ fn origin<'a>(cause: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     } else if let Some(error) = cause.downcast_ref() {
         match error {
             TrainError::Config(error) => Some(error),
+            TrainError::Set(error) => Some(error),
             TrainError::Gpu(error) => Some(error),
             TrainError::Predict(error) => Some(error),
             TrainError::Gauge(error) => Some(error),
@@ -89,6 +90,8 @@ fn origin<'a>(cause: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
         }
     } else if let Some(error) = cause.downcast_ref() {
         match error {
+            PruneError::Config(error) => Some(error),
+            PruneError::Set(error) => Some(error),
             PruneError::Predict(error) => Some(error),
             PruneError::Gauge(error) => Some(error),
             _ => None,

@@ -85,7 +85,10 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let (images, data) = match &run {
         None => {
             let images = RunImages::draw(&inputs, &config, &bar)?;
-            let data = images.record(&inputs, &backbone);
+            let mut data = images.record(&inputs, &backbone);
+            if let Some(from) = &from {
+                from.record(&mut data)?;
+            }
             (images, data)
         }
         Some(run) => {
@@ -374,6 +377,8 @@ pub fn test_source(
 /// Scores on the test set, as results.json has them.
 #[derive(Serialize)]
 pub struct TestResults {
+    /// Whose scores they are, [`Adapter::sha256`](bayeslora::Adapter::sha256).
+    pub adapter_sha256: String,
     /// z = 1.
     pub mean: Evaluated,
     /// The predictive, where there are gates.
@@ -403,5 +408,9 @@ pub fn test_results(
             Some(trainer.evaluate(test, samples, observe)?)
         }
     };
-    Ok(TestResults { mean, samples_8 })
+    Ok(TestResults {
+        adapter_sha256: trainer.adapter()?.sha256()?,
+        mean,
+        samples_8,
+    })
 }

@@ -36,7 +36,8 @@ impl Picture<'_> {
     /// `[side, side, 3]`
     ///
     /// # Errors
-    /// [`DataError::BadPicture`] where `side` is above 4,096, there are not as many bytes as pixels need, no pixels or too many, or where a file
+    /// [`DataError::BadPicture`] where `side` is above 4,096, there are not as many bytes as pixels need, no pixels or too
+    /// many, or where a file
     /// does not decode; [`DataError::Zero`] for `side = 0`.
     pub fn square(&self, side: usize) -> Result<Vec<u8>, DataError> {
         if side == 0 {

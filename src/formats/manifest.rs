@@ -37,6 +37,9 @@ pub struct DataManifest {
     pub test: ManifestImages,
     /// Files that could not be decoded and were left out.
     pub skipped: Vec<Digest>,
+    /// Where training went on from another run's adapter: what that was trained on or chosen by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<ManifestImages>,
 }
 
 /// The images of one part, in its order.
@@ -81,6 +84,7 @@ impl DataManifest {
             validation: none(),
             test: none(),
             skipped: Vec::new(),
+            before: Vec::new(),
         }
     }
 
@@ -116,9 +120,14 @@ impl DataManifest {
         Ok(manifest)
     }
 
-    /// The parts that choices were made on: training and validation.
-    pub fn seen(&self) -> [&ManifestImages; 2] {
+    /// The parts that the run's own choices were made on: training and validation.
+    pub fn own(&self) -> [&ManifestImages; 2] {
         [&self.train, &self.validation]
+    }
+
+    /// These, and what the adapter had seen before.
+    pub fn seen(&self) -> impl Iterator<Item = &ManifestImages> {
+        self.own().into_iter().chain(&self.before)
     }
 
     fn check(&self, file: &str) -> Result<(), FormatError> {
@@ -134,21 +143,24 @@ impl DataManifest {
             let (found, expected) = (self.version.to_string(), VERSION.to_string());
             return value("version", found, expected);
         }
-        let mut files = Vec::new();
-        for part in [&self.train, &self.validation, &self.test] {
-            match part {
-                ManifestImages::Files(listed) => files.extend(listed),
-                ManifestImages::Indexed { ranges, .. } => {
-                    let is_sound = |[first, end]: &[usize; 2]| first < end && *end <= MOST_IMAGES;
-                    if let Some([first, end]) = ranges.iter().find(|range| !is_sound(range)) {
-                        let expected = format!("a rising one that ends at {MOST_IMAGES} at most");
-                        return value("a range", format!("{first} to {end}"), expected);
-                    }
-                }
+        for part in self.seen().chain([&self.test]) {
+            let ManifestImages::Indexed { ranges, .. } = part else {
+                continue;
+            };
+            let is_sound = |[first, end]: &[usize; 2]| first < end && *end <= MOST_IMAGES;
+            if let Some([first, end]) = ranges.iter().find(|range| !is_sound(range)) {
+                let expected = format!("a rising one that ends at {MOST_IMAGES} at most");
+                return value("a range", format!("{first} to {end}"), expected);
             }
         }
+        // Labels of another run count its own classes.
+        let parts = self.own().into_iter().chain([&self.test]);
+        let mut files = parts.flat_map(|part| match part {
+            ManifestImages::Files(listed) => listed.as_slice(),
+            ManifestImages::Indexed { .. } => &[],
+        });
         let classes = self.classes.len();
-        match files.iter().find(|file| file.label as usize >= classes) {
+        match files.find(|file| file.label as usize >= classes) {
             None => Ok(()),
             Some(file) => value(
                 &format!("the label of `{}`", file.path),

@@ -366,6 +366,35 @@ pub struct ConfigError {
     pub expected: String,
 }
 
+/// Checks those options that have a value against their ranges.
+pub(super) fn check_ranges(
+    counts: &[(&'static str, Option<u64>)],
+    numbers: &[(&'static str, Option<f64>)],
+) -> Result<(), ConfigError> {
+    let wrong = |option, found: String, range: ranges::Range| {
+        Err(ConfigError {
+            option,
+            found,
+            expected: range.to_string(),
+        })
+    };
+    for (option, found) in counts {
+        if let (Some(found), Some(range)) = (found, ranges::of(option))
+            && !range.has_whole(*found)
+        {
+            return wrong(option, found.to_string(), range);
+        }
+    }
+    for (option, found) in numbers {
+        if let (Some(found), Some(range)) = (found, ranges::of(option))
+            && !range.has(*found)
+        {
+            return wrong(option, found.to_string(), range);
+        }
+    }
+    Ok(())
+}
+
 impl TrainConfig {
     /// What the sets of a run may take.
     pub fn budget(&self) -> Budget {
@@ -445,16 +474,6 @@ impl TrainConfig {
             ("seed", Some(self.seed)),
             ("split-seed", self.split_seed),
         ];
-        let counts = counts
-            .into_iter()
-            .filter_map(|(option, found)| Some((option, found?)));
-        for (option, found) in counts {
-            if let Some(range) = ranges::of(option)
-                && !range.has_whole(found)
-            {
-                return wrong(option, &found, &range.to_string());
-            }
-        }
         let kl_multiplicity = match self.kl_multiplicity {
             Some(KlMultiplicity::Value(value)) => Some(value),
             _ => None,
@@ -469,16 +488,7 @@ impl TrainConfig {
             ("validation", Some(self.validation)),
             ("threshold", Some(self.threshold)),
         ];
-        let numbers = numbers
-            .into_iter()
-            .filter_map(|(option, found)| Some((option, found?)));
-        for (option, found) in numbers {
-            if let Some(range) = ranges::of(option)
-                && !range.has(found)
-            {
-                return wrong(option, &found, &range.to_string());
-            }
-        }
+        check_ranges(&counts, &numbers)?;
         match self.dropout {
             Some(found) if self.method != Method::McDropout => {
                 return wrong("dropout", &found, "nothing without `method mc-dropout`");

@@ -14,6 +14,7 @@ mod pruning;
 mod report;
 #[allow(missing_docs)]
 mod schedule;
+mod sets;
 mod setup;
 #[allow(missing_docs)]
 mod step;
@@ -37,6 +38,7 @@ pub use pruning::{
 };
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
 pub use schedule::{Rates, Schedule};
+pub use sets::SetError;
 pub use setup::{Prepared, check_fit, prepare, upload};
 pub use step::{StepSpec, TrainStep};
 pub use trainer::Trainer;

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use super::ConfigError;
 use super::gauge::GaugeError;
 use super::prune::PruneEvent;
+use super::{ConfigError, SetError};
 use crate::errors::ErrorKind;
 use crate::gpu::GpuError;
 use crate::predict::PredictError;
@@ -54,15 +54,8 @@ pub enum TrainError {
          `lr-log-alpha`"
     )]
     NotFinite { step: u64, what: String, lr: f64 },
-    #[error("the {set} set has no images")]
-    Empty { set: &'static str },
-    #[error("image {image} of the {set} set has label {label}, and there are {classes} classes")]
-    Label {
-        set: &'static str,
-        image: usize,
-        label: u32,
-        classes: usize,
-    },
+    #[error(transparent)]
+    Set(#[from] SetError),
     #[error(
         "training was stopped in the middle of an epoch; restore the checkpoint of the last one"
     )]
@@ -148,7 +141,8 @@ pub struct EpochReport {
     pub nll: Option<f64>,
     /// With 15 bins.
     pub ece: Option<f64>,
-    /// The NLL at the temperature that suits the validation images best; only with [`TrainConfig::patience`](super::TrainConfig::patience).
+    /// The NLL at the temperature that suits the validation images best; only with
+    /// [`TrainConfig::patience`](super::TrainConfig::patience).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tempered_nll: Option<f64>,
     /// The epoch with the lowest so far, whose adapter is the run's.

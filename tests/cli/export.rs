@@ -294,3 +294,22 @@ fn probabilities_are_written_in_the_order_of_the_output() {
         }
     }
 }
+
+/// A card shows no scores of an adapter that another has taken the place of.
+#[test]
+fn scores_of_another_adapter_are_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (changed, to) = (dir.path().join("run"), dir.path().join("out"));
+    copy(&run(), &changed);
+    let mut other = adapter(&run());
+    other.head.bias[0] += 1.0;
+    let place = RunDir::open(&changed).unwrap().adapter_dir();
+    other.save_peft(place).unwrap();
+    let mut command = export(&changed, &to, "--format safetensors");
+    command.assert().success();
+    let card = fs::read_to_string(to.join("README.md")).unwrap();
+    assert!(
+        card.contains("Not known") && !card.contains("8 samples"),
+        "{card}"
+    );
+}

@@ -203,3 +203,47 @@ fn the_limit_is_in_the_help() {
             .stdout(contains("120").and(contains("256 MiB")));
     }
 }
+
+/// What an adapter was trained on stays left out of scores after training has gone on from it on other images.
+#[test]
+fn images_of_the_run_before_are_not_scored_and_not_set_aside() {
+    let (before, dir) = (photos(), tempdir().unwrap());
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    train(before.path(), &first).assert().success();
+    // Others of the same classes.
+    let other = dir.path().join("other");
+    for (part, shade) in [("train", 3), ("test", 7)] {
+        for (class, name) in ["cat", ESCAPE].iter().enumerate() {
+            for i in 0..4 {
+                let path = other.join(part).join(name).join(format!("{i}.png"));
+                picture(&path, 40 * i + 20 * class as u8 + shade);
+            }
+        }
+    }
+    let go_on = |data: &Path, out: &Path| {
+        let mut command = bayeslora("train --epochs 1 --batch-size 2 --validation 0.25 --no-tune");
+        command.arg("--data").arg(data).arg("--out").arg(out);
+        command.arg("--from").arg(&first);
+        command
+    };
+    go_on(&other, &second).assert().success();
+    let mut eval = bayeslora("eval --json --data");
+    eval.arg(before.path().join("train"));
+    let scored = eval.arg("--run").arg(&second).output().unwrap();
+    let said = String::from_utf8_lossy(&scored.stderr);
+    assert_eq!(scored.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("the run was trained on 8 of its 8 images"),
+        "{said}"
+    );
+    // One of them among the test images of the next.
+    fs::copy(
+        before.path().join("train/cat/0.png"),
+        other.join("test/cat/copy.png"),
+    )
+    .unwrap();
+    go_on(&other, &dir.path().join("third"))
+        .assert()
+        .code(2)
+        .stderr(contains("1 of the test images"));
+}

@@ -71,6 +71,28 @@ fn limits_are_kept_to() {
     assert!(rise(&report) > 1e-3);
 }
 
+/// A number of ranks and a threshold: each holds.
+#[test]
+fn of_several_limits_each_holds() {
+    let all = ranks(&ADAPTER);
+    let left = |threshold, keep_ranks, keep| {
+        let options = PruneOptions {
+            threshold: Some(threshold),
+            keep_ranks,
+            keep,
+            ..PruneOptions::default()
+        };
+        ranks(&pruned(&options, sets(false)).unwrap().0)
+    };
+    // Nothing is noisier than this, everything than that.
+    assert_eq!(left(90.0, Some(2), None), all);
+    assert_eq!(left(-90.0, Some(2), None), 2);
+    assert_eq!(
+        left(-90.0, Some(2), Some(0.5)),
+        (0.5 * all as f64).round() as usize
+    );
+}
+
 /// The library knows no command line: its errors name options, not flags.
 #[test]
 fn what_cannot_be_done_is_refused_without_flags() {
@@ -126,6 +148,18 @@ fn what_cannot_be_done_is_refused_without_flags() {
         train: None,
         held_out: images(0),
     };
-    let gauge = Some(PruneGauge::Svd);
-    assert!(pruned(&PruneOptions { gauge, ..default() }, empty).is_err());
+    let svd = PruneOptions {
+        gauge: Some(PruneGauge::Svd),
+        ..default()
+    };
+    let error = pruned(&svd, empty).unwrap_err().to_string();
+    assert_eq!(error, "the held-out set has no images");
+    // Shaders would read past the classes' ends.
+    let mut wrong = sets(true);
+    wrong.held_out.labels[4] = 3;
+    let error = pruned(&default(), wrong).unwrap_err().to_string();
+    assert!(
+        error.contains("image 4 of the held-out set has label 3"),
+        "{error}"
+    );
 }

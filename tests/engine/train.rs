@@ -10,7 +10,7 @@ use bayeslora::low_level::model::PLAIN_VIEW;
 use bayeslora::low_level::predict::{Predictor, Samples, Source};
 use bayeslora::low_level::train::kl::KlMultiplicity;
 use bayeslora::low_level::train::{
-    Augment, EpochOutcome, EpochReport, Method, Progress, PruneGauge, Span, TrainConfig,
+    Augment, EpochOutcome, EpochReport, Method, Progress, PruneGauge, SetError, Span, TrainConfig,
     TrainError, Trainer,
 };
 use rand::{RngExt, SeedableRng};
@@ -279,7 +279,7 @@ fn early_stopping_needs_images_to_compare_on() {
     );
     assert!(matches!(
         error,
-        Err(TrainError::Empty { set: "validation" })
+        Err(TrainError::Set(SetError::Empty { set: "validation" }))
     ));
     for (config, option) in [
         (
@@ -369,7 +369,7 @@ fn automatic_ranks_go_as_far_as_the_nll_lets_them() {
     );
     assert!(matches!(
         alone,
-        Err(TrainError::Empty { set: "validation" })
+        Err(TrainError::Set(SetError::Empty { set: "validation" }))
     ));
 }
 

@@ -1,12 +1,10 @@
 //! A backbone with an adapter merged into it computes what the adapter did.
 
 use bayeslora::low_level::formats::{BackboneFile, FormatError, TensorFile};
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 
 use crate::reference::resnet::{Named, Stem};
 use crate::reference::tensor::Tensor;
-use crate::small;
+use crate::small::{self, file};
 use crate::subject::{Subject, images, subject};
 
 const LAYERS: [(&str, usize); 4] = [
@@ -15,18 +13,6 @@ const LAYERS: [(&str, usize); 4] = [
     ("layer4.1.conv2", 3),
     ("fc", 2),
 ];
-
-fn file(weights: &Named<Tensor>) -> BackboneFile {
-    let bytes: Named<Vec<u8>> = weights
-        .iter()
-        .map(|(name, twin)| (name.clone(), bytemuck::cast_slice(&twin.to_f32()).to_vec()))
-        .collect();
-    let views = weights.iter().map(|(name, twin)| {
-        let view = TensorView::new(Dtype::F32, twin.shape.clone(), &bytes[name]);
-        (name, view.unwrap())
-    });
-    BackboneFile::from_bytes("small", &safetensors::serialize(views, None).unwrap()).unwrap()
-}
 
 fn twins(file: &TensorFile) -> Named<Tensor> {
     let tensors = file.tensors.iter();

@@ -7,7 +7,7 @@ use bayeslora::low_level::formats::Checkpoint;
 use bayeslora::low_level::model::exchange;
 use bayeslora::low_level::predict::{PredictError, Predictor, Samples};
 use bayeslora::low_level::train::{
-    EpochOutcome, Method, Progress, TrainConfig, TrainError, Trainer,
+    EpochOutcome, Method, Progress, SetError, TrainConfig, TrainError, Trainer,
 };
 
 use super::subject::{classes, config, go_on, images, trainer};
@@ -130,11 +130,11 @@ fn labels_and_sets_are_checked_at_the_door() {
     assert!(
         matches!(
             error,
-            TrainError::Label {
+            TrainError::Set(SetError::Label {
                 image: 1,
                 label: 2,
                 ..
-            }
+            })
         ),
         "{error}"
     );
@@ -150,16 +150,16 @@ fn labels_and_sets_are_checked_at_the_door() {
     assert!(
         matches!(
             error,
-            TrainError::Label {
+            TrainError::Set(SetError::Label {
                 set: "validation",
                 ..
-            }
+            })
         ),
         "{error}"
     );
     let error = trainer(&GPU, config(), images(0)).err().expect("no images");
     assert!(
-        matches!(error, TrainError::Empty { set: "training" }),
+        matches!(error, TrainError::Set(SetError::Empty { set: "training" })),
         "{error}"
     );
 

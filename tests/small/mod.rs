@@ -50,8 +50,8 @@ pub fn weights(stem: Stem) -> Named<Twin> {
     weights
 }
 
-/// The same for the engine.
-pub fn backbone(weights: &Named<Twin>) -> Backbone {
+/// The same as a file.
+pub fn file(weights: &Named<Twin>) -> BackboneFile {
     let bytes: Named<Vec<u8>> = weights
         .iter()
         .map(|(name, twin)| (name.clone(), bytemuck::cast_slice(&twin.to_f32()).to_vec()))
@@ -61,6 +61,10 @@ pub fn backbone(weights: &Named<Twin>) -> Backbone {
         (name, view.unwrap())
     });
     let file = safetensors::serialize(views, None).unwrap();
-    let file = BackboneFile::from_bytes("a small network", &file).unwrap();
-    Backbone::from_file("small", &file)
+    BackboneFile::from_bytes("a small network", &file).unwrap()
+}
+
+/// The same for the engine.
+pub fn backbone(weights: &Named<Twin>) -> Backbone {
+    Backbone::from_file("small", &file(weights))
 }

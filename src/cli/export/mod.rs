@@ -100,7 +100,11 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             bundle.put("model.onnx", graph);
         }
     }
-    let results = run.dir.read_results().context("--run")?;
+    let mut results = run.dir.read_results().context("--run")?;
+    if results["adapter_sha256"] != origin["adapter_sha256"] {
+        // Another adapter's.
+        results = Value::Null;
+    }
     let card = card(&run, args.format, args.samples.unwrap_or(0), &results);
     bundle.put("README.md", card.into_bytes());
     bundle.put("classes.json", pretty(&adapter.classes)?);

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Identity;
-use crate::formats::{DataManifest, ManifestImages, printable};
+use crate::formats::{ManifestImages, printable};
 
 /// What the images of a part are.
 fn identities(images: &ManifestImages) -> Vec<Identity> {
@@ -34,9 +34,19 @@ fn identities(images: &ManifestImages) -> Vec<Identity> {
     }
 }
 
-/// The images that the run was trained on or chosen by.
-fn seen(manifest: &DataManifest) -> HashSet<Identity> {
-    manifest.seen().into_iter().flat_map(identities).collect()
+/// The images of several parts together.
+fn together<'a>(parts: impl IntoIterator<Item = &'a ManifestImages>) -> HashSet<Identity> {
+    parts.into_iter().flat_map(identities).collect()
+}
+
+/// How many of `images` are in other parts too, by their content.
+pub fn shared<'a>(
+    images: &ManifestImages,
+    others: impl IntoIterator<Item = &'a ManifestImages>,
+) -> usize {
+    let others = together(others);
+    let images = identities(images);
+    images.iter().filter(|image| others.contains(image)).count()
 }
 
 fn shown(path: &Path) -> String {

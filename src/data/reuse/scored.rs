@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::unopened::Unopened;
-use super::{ClassMatch, ReuseError, identities, match_classes, seen, shown};
+use super::{ClassMatch, ReuseError, identities, match_classes, shown, together};
 use crate::data::source::Source;
 use crate::data::{Dataset, Identity, OpenOptions, folder, idx, sample};
 use crate::formats::DataManifest;
@@ -110,9 +110,9 @@ pub fn open_scored(
             all.identity(i)
                 .is_some_and(|identity| set.contains(&identity))
         };
-        let seen = seen(manifest);
+        let seen = together(manifest.seen());
         if let Some(is_test) = is_test
-            && share(&all, &seen) >= OWN
+            && share(&all, &together(manifest.own())) >= OWN
         {
             part = ScoredPart::HeldOut;
             let tested = identities(&manifest.test).into_iter().collect();
@@ -145,8 +145,8 @@ pub fn open_scored(
     })
 }
 
-/// Of the images that the run was trained on or chosen by, the share that is here.
-fn share(all: &Unopened, seen: &HashSet<Identity>) -> f64 {
+/// Of the images that the run itself was trained on or chosen by, the share that is here.
+fn share(all: &Unopened, own: &HashSet<Identity>) -> f64 {
     let here: HashSet<Identity> = (0..all.len()).filter_map(|i| all.identity(i)).collect();
-    here.intersection(seen).count() as f64 / seen.len().max(1) as f64
+    here.intersection(own).count() as f64 / own.len().max(1) as f64
 }

@@ -3,6 +3,7 @@
 use crate::errors::ErrorKind;
 use crate::predict::PredictError;
 use crate::train::gauge::GaugeError;
+use crate::train::{ConfigError, SetError};
 
 /// What to go by instead of log alpha.
 const INSTEAD: &str =
@@ -13,12 +14,10 @@ const INSTEAD: &str =
 #[expect(missing_docs, reason = "the message says what it and its fields are")]
 #[non_exhaustive]
 pub enum PruneError {
-    #[error("`{option}` is {found}, expected {expected}")]
-    Option {
-        option: &'static str,
-        found: String,
-        expected: String,
-    },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Set(#[from] SetError),
     #[error(
         "`{option}`: the gates are mixed, so ranks have no log alpha of their own to prune by; {INSTEAD}"
     )]
@@ -94,23 +93,14 @@ pub enum PruneError {
     )]
     Memory { ranks: usize, most: usize },
     #[error("`keep-ranks {left}`: the adapter has {total} ranks; take at most as many")]
-    FewerRanks { left: usize, total: usize },
+    TooMany { left: usize, total: usize },
     #[error(
         "{left} ranks are fewer than the {least} that `min-rank {min_rank}` keeps; take a smaller one, or more ranks"
     )]
-    Least {
+    TooFew {
         left: usize,
         least: usize,
         min_rank: usize,
-    },
-    #[error("the {set} set has no images")]
-    Empty { set: &'static str },
-    #[error("image {image} of the {set} set has label {label}, and there are {classes} classes")]
-    Label {
-        set: &'static str,
-        image: usize,
-        label: u32,
-        classes: usize,
     },
     #[error(transparent)]
     Gauge(#[from] GaugeError),

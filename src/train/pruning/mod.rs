@@ -14,6 +14,7 @@ use self::bench::{Bench, Tell};
 use self::cuts::{Cuts, Limits};
 use super::gauge::{Cut, Ranks};
 use super::kl::effective_rank;
+use super::sets::check_set;
 use super::{PruneEvent, TrainConfig, weakest};
 use crate::data::Dataset;
 use crate::formats::Adapter;
@@ -31,8 +32,8 @@ pub struct PruneImages {
 
 /// An adapter whose ranks were turned and put in order, with the held-out images that say what a cut costs.
 ///
-/// Ranks are cut one set in the same order: what [`report`](Self::report) and [`adapter`](Self::adapter) are asked for is the
-/// number of ranks to cut, of which [`count`](Self::count) is the one that the options say.
+/// There is one order of all ranks, and a cut takes the first so many of it. [`count`](Self::count) says how many the options
+/// cut; [`report`](Self::report) and [`adapter`](Self::adapter) take any number.
 pub struct Pruning<'a> {
     adapter: &'a Adapter,
     way: Way,
@@ -54,11 +55,16 @@ impl<'a> Pruning<'a> {
         subject: (&'a Backbone, &'a Adapter, &TrainConfig),
         options: &PruneOptions,
         images: PruneImages,
-        tell: &mut dyn FnMut(super::Progress),
+        tell: Tell,
     ) -> Result<Self, PruneError> {
         let (backbone, adapter, config) = subject;
         let way = Way::new(options, adapter, config)?;
         let left = options.left(adapter)?;
+        let classes = adapter.head.classes;
+        check_set("held-out", &images.held_out, classes)?;
+        if let Some(train) = &images.train {
+            check_set("training", train, classes)?;
+        }
         let bench = Bench::new(gpu, subject, images.held_out, tell)?;
         let evidence = match images.train.filter(|_| way.needs_evidence()) {
             None => None,
@@ -72,15 +78,15 @@ impl<'a> Pruning<'a> {
         let ranks = Ranks::new(backbone, adapter, config, how, evidence.as_ref())?;
         let scores = ranks.scores(way.by)?;
         let order = weakest(&scores, options.min_rank);
-        let candidates = match (left, options.threshold) {
-            (Some(left), _) => ranks.layout.total_rank() - left,
-            (None, None) => order.len(),
+        let noisy = match options.threshold {
+            None => order.len(),
             // They come noisiest first.
-            (None, Some(threshold)) => order
+            Some(threshold) => order
                 .iter()
                 .take_while(|(layer, place)| -scores[*layer][*place] >= threshold)
                 .count(),
         };
+        let candidates = noisy.min(ranks.layout.total_rank() - left);
         Ok(Self {
             adapter,
             way,

@@ -2,11 +2,11 @@
 
 use super::PruneError;
 use crate::formats::{Adapter, GateDistribution};
-use crate::ranges;
+use crate::train::config::check_ranges;
 use crate::train::gauge::{Order, Posterior};
 use crate::train::{PruneGauge, TrainConfig};
 
-/// How ranks are cut, and how far. Of several limits each holds.
+/// How ranks are cut, and how far: of several limits each holds.
 #[derive(Clone, Debug, Default)]
 pub struct PruneOptions {
     /// The basis in which ranks are cut. By default `svd` without gates and `evidence` with them; `none` where the order goes
@@ -35,62 +35,40 @@ pub struct PruneOptions {
 impl PruneOptions {
     /// Checks every value, as far as it does not depend on the adapter.
     pub(super) fn check(&self) -> Result<(), PruneError> {
-        let wrong = |option, found: String, expected: String| {
-            Err(PruneError::Option {
-                option,
-                found,
-                expected,
-            })
-        };
         let counts = [
+            ("keep-ranks", self.keep_ranks),
             ("min-rank", Some(self.min_rank)),
             ("evidence-images", self.evidence_images),
         ];
-        for (option, found) in counts {
-            let (Some(range), Some(found)) = (ranges::of(option), found) else {
-                continue;
-            };
-            if !range.has_whole(found as u64) {
-                return wrong(option, found.to_string(), range.to_string());
-            }
-        }
         let numbers = [
             ("keep", self.keep),
             ("threshold", self.threshold),
             ("max-nll-increase", self.max_nll_increase),
             ("max-accuracy-drop", self.max_accuracy_drop),
         ];
-        for (option, found) in numbers {
-            let (Some(range), Some(found)) = (ranges::of(option), found) else {
-                continue;
-            };
-            if !range.has(found) {
-                return wrong(option, found.to_string(), range.to_string());
-            }
-        }
-        Ok(())
+        let counts = counts.map(|(option, count)| (option, count.map(|count| count as u64)));
+        Ok(check_ranges(&counts, &numbers)?)
     }
 
-    /// Ranks to leave, where that was said.
-    pub(super) fn left(&self, adapter: &Adapter) -> Result<Option<usize>, PruneError> {
+    /// Ranks to leave at least.
+    pub(super) fn left(&self, adapter: &Adapter) -> Result<usize, PruneError> {
         let ranks = || adapter.layers.iter().map(|layer| layer.rank());
         let total: usize = ranks().sum();
-        let left = match (self.keep_ranks, self.keep) {
-            (None, None) => return Ok(None),
-            (Some(left), _) => left,
-            (None, Some(share)) => (share * total as f64).round() as usize,
+        let least: usize = ranks().map(|rank| rank.min(self.min_rank)).sum();
+        let share = |share: f64| (share * total as f64).round() as usize;
+        let Some(left) = self.keep_ranks.max(self.keep.map(share)) else {
+            return Ok(least);
         };
         if left > total {
-            return Err(PruneError::FewerRanks { left, total });
+            return Err(PruneError::TooMany { left, total });
         }
-        let least: usize = ranks().map(|rank| rank.min(self.min_rank)).sum();
         match left < least {
-            true => Err(PruneError::Least {
+            true => Err(PruneError::TooFew {
                 left,
                 least,
                 min_rank: self.min_rank,
             }),
-            false => Ok(Some(left)),
+            false => Ok(left),
         }
     }
 }

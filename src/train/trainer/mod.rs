@@ -13,6 +13,7 @@ use super::init::{INITIAL_LOG_VARIANCE, initial_state};
 use super::kept::{Kept, tempered_nll};
 use super::prune::HeldOut;
 use super::report::{EpochOutcome, EpochReport, Observer, TrainError};
+use super::sets::{SetError, check_set};
 use super::setup::{Prepared, build_step, prepare};
 use super::{Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
 use crate::data::Dataset;
@@ -36,23 +37,6 @@ pub struct Trainer {
     is_between: bool,
     /// Of the epochs so far, with early stopping.
     kept: Option<Kept>,
-}
-
-/// Refuses labels that have no output: shaders would read past the end with them.
-fn check_set(set: &'static str, images: &Dataset, classes: usize) -> Result<(), TrainError> {
-    if images.is_empty() {
-        return Err(TrainError::Empty { set });
-    }
-    let wrong = |(_, label): &(usize, &u32)| **label as usize >= classes;
-    match images.labels.iter().enumerate().find(wrong) {
-        None => Ok(()),
-        Some((image, label)) => Err(TrainError::Label {
-            set,
-            image,
-            label: *label,
-            classes,
-        }),
-    }
 }
 
 impl Trainer {
@@ -102,7 +86,7 @@ impl Trainer {
         match &validation {
             Some(validation) => check_set("validation", &validation.dataset, classes)?,
             None if config.auto_rank || config.patience.is_some() => {
-                return Err(TrainError::Empty { set: "validation" });
+                return Err(SetError::Empty { set: "validation" }.into());
             }
             None => {}
         }
