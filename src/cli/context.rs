@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{Adapter, printable};
-use bayeslora::low_level::gpu::{self, AdapterChoice, Gpu, GpuOptions};
+use bayeslora::low_level::gpu::{self, AdapterChoice, Gpu, GpuOptions, Tuning};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::train::Progress;
 use bayeslora::wgpu;
@@ -188,13 +188,25 @@ pub fn tune(gpu: &Gpu) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
     let style = ProgressStyle::with_template("{spinner} measuring kernels, once: {msg}");
     bar.set_style(style.expect("a valid template"));
-    let show = move |subject: Option<&str>| match subject {
-        None => bar.finish_and_clear(),
-        Some(subject) => {
+    let show = move |step: Tuning| {
+        match step {
+        Tuning::Ends => bar.finish_and_clear(),
+        Tuning::Begins(subject) => {
             bar.reset();
             bar.set_message(subject.to_owned());
             bar.tick();
         }
+        Tuning::Rejects {
+            subject,
+            kernel,
+            error,
+        } => bar.suspend(|| {
+            output::note(&format!(
+                "the kernel `{kernel}` computes a {subject} wrongly on this device, by {error:.1e} of the largest element: not \
+                 used for it (please report this with the output of `bayeslora devices`)"
+            ));
+        }),
+    }
     };
     gpu.choices().tune(Box::new(show));
 }

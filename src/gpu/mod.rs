@@ -57,5 +57,5 @@ pub use profile::Timing;
 pub use reading::Reading;
 pub use shaders::Variables;
 pub use stop::StopHandle;
-pub use tuning::{Candidate, Choices, TuningObserver, compared, ranked};
+pub use tuning::{Candidate, Choices, Ranking, Tuning, TuningObserver, compared, ranked};
 pub use wait::Submission;

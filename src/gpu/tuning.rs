@@ -7,8 +7,24 @@ use std::time::Instant;
 
 use super::{Gpu, GpuError, Plan, Slot, cache};
 
-/// Told what is about to be measured, and `None` when that is done.
-pub type TuningObserver = Box<dyn Fn(Option<&str>) + Send + Sync>;
+/// Told what measuring does.
+pub type TuningObserver = Box<dyn Fn(Tuning<'_>) + Send + Sync>;
+
+/// A step of measuring.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tuning<'a> {
+    /// The kernels of this subject are about to be measured.
+    Begins(&'a str),
+    /// A kernel computed something else than the plain one, by this much of the largest element. It is not used for the
+    /// subject; either the kernel or the driver is at fault.
+    Rejects {
+        subject: &'a str,
+        kernel: &'a str,
+        error: f64,
+    },
+    /// Nothing is being measured any more.
+    Ends,
+}
 
 /// The choices of a device, shared by all its plans. A subject is an operation with its shape, a
 /// choice the name of a kernel.
@@ -72,16 +88,27 @@ impl Choices {
     pub fn wants(&self, subject: &str) -> bool {
         let state = self.lock();
         if let Some(observer) = &state.observer {
-            observer(Some(subject));
+            observer(Tuning::Begins(subject));
         }
         state.observer.is_some()
+    }
+
+    /// Tells the observer of a kernel that is not used.
+    pub fn reject(&self, subject: &str, kernel: &str, error: f64) {
+        if let Some(observer) = &self.lock().observer {
+            observer(Tuning::Rejects {
+                subject,
+                kernel,
+                error,
+            });
+        }
     }
 
     /// Ends a measurement: keeps its choice, or nothing where it failed.
     pub fn settle(&self, subject: &str, choice: Option<&str>) {
         let mut state = self.lock();
         if let Some(observer) = &state.observer {
-            observer(None);
+            observer(Tuning::Ends);
         }
         let Some(choice) = choice else { return };
         state.measured.insert(subject.into(), choice.into());
@@ -127,8 +154,16 @@ pub fn compared(plan: &Plan, result: Slot) -> Result<Vec<f32>, GpuError> {
     Ok(parts.concat())
 }
 
-/// The candidates whose results agree with what [`compared`] has read of a sound one, and their seconds
-/// a run, fastest first.
+/// What measuring has found of the candidates.
+#[derive(Debug)]
+pub struct Ranking<K> {
+    /// Those whose results agree, with their seconds per run, fastest first.
+    pub sound: Vec<(K, f64)>,
+    /// The others, with their largest error relative to the largest element.
+    pub rejected: Vec<(K, f64)>,
+}
+
+/// Times the candidates whose results agree with what [`compared`] has read of a sound one.
 ///
 /// # Errors
 /// The GPU fails.
@@ -136,13 +171,14 @@ pub fn ranked<K>(
     gpu: &Gpu,
     expected: &[f32],
     candidates: Vec<Candidate<K>>,
-) -> Result<Vec<(K, f64)>, GpuError> {
-    let mut sound = Vec::new();
+) -> Result<Ranking<K>, GpuError> {
+    let (mut sound, mut rejected) = (Vec::new(), Vec::new());
     for candidate in candidates {
         candidate.plan.run();
         let found = compared(&candidate.plan, candidate.result)?;
-        if relative_error(expected, &found) <= candidate.tolerance {
-            sound.push((candidate, f64::INFINITY));
+        match relative_error(expected, &found) {
+            error if error <= candidate.tolerance => sound.push((candidate, f64::INFINITY)),
+            error => rejected.push((candidate.kernel, error)),
         }
     }
     // In turns, so that a disturbance hits them all.
@@ -156,7 +192,10 @@ pub fn ranked<K>(
     }
     sound.sort_by(|a, b| a.1.total_cmp(&b.1));
     let named = |(candidate, seconds): (Candidate<K>, f64)| (candidate.kernel, seconds);
-    Ok(sound.into_iter().map(named).collect())
+    Ok(Ranking {
+        sound: sound.into_iter().map(named).collect(),
+        rejected,
+    })
 }
 
 /// Largest error relative to the largest element; NaN anywhere is infinite.

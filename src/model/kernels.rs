@@ -190,8 +190,12 @@ impl KernelChoice {
             return default;
         }
         // A device that fails here will say so when the plan runs.
-        let ranking = tuning::rank_kernels(gpu, *self, shape).unwrap_or_default();
-        let best = ranking.first().map(|(kernel, _)| *kernel);
+        let ranking = tuning::rank_kernels(gpu, *self, shape).ok();
+        let best = ranking.as_ref().and_then(|ranking| ranking.sound.first());
+        let best = best.map(|(kernel, _)| *kernel);
+        for (kernel, error) in ranking.iter().flat_map(|ranking| &ranking.rejected) {
+            gpu.choices().reject(subject, &kernel.to_string(), *error);
+        }
         let name = best.map(|kernel| kernel.to_string());
         gpu.choices().settle(subject, name.as_deref());
         best.unwrap_or(default)

@@ -10,7 +10,7 @@ use super::{
     ConvBackward, ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph,
     KernelChoice, LowRank, Map,
 };
-use crate::gpu::{Candidate, Gpu, GpuError, Memory, Plan, Slot, compared, ranked};
+use crate::gpu::{Candidate, Gpu, GpuError, Memory, Plan, Ranking, Slot, compared, ranked};
 
 /// The rank of the adapter that is measured along.
 const RANK: usize = 8;
@@ -18,8 +18,7 @@ const RANK: usize = 8;
 /// Random numbers before they repeat; a prime, so that no two rows of a map begin alike.
 const BLOCK: usize = 1_048_573;
 
-/// The kernels that may be fastest for a shape and give the plain one's result, with their seconds per run,
-/// fastest first.
+/// Measures the kernels that may be fastest for a shape, and compares their results with the plain one's.
 ///
 /// # Errors
 /// The GPU fails, or has no memory for it.
@@ -27,7 +26,7 @@ pub fn rank_kernels(
     gpu: &Gpu,
     kernels: KernelChoice,
     shape: &ConvShape,
-) -> Result<Vec<(ConvKernel, f64)>, GpuError> {
+) -> Result<Ranking<ConvKernel>, GpuError> {
     let case = Case::new(gpu, shape);
     let (plan, result) = case.plan(KernelChoice::PLAIN, &case.upload(KernelChoice::PLAIN))?;
     plan.run();

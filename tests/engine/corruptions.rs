@@ -95,7 +95,14 @@ fn check(set: &Dataset, corruption: Corruption, severity: usize) {
         set.side
     );
     let found = run(&GPU, set, corruption, severity);
-    assert!(found == run(&BARE, set, corruption, severity), "{name}");
+    // A driver may fuse other multiplications and additions on a device with other features: on an NVIDIA H200 a block of
+    // JPEG fell on the other side.
+    let bare = run(&BARE, set, corruption, severity);
+    let differing = found.iter().zip(&bare).filter(|(a, b)| a != b).count();
+    assert!(
+        found.len() == bare.len() && differing <= rounded_on_the_way(corruption, found.len()),
+        "{name}: {differing} values differ between devices"
+    );
     let mut wrong = 0;
     for (image, found) in found.chunks(set.image_bytes()).enumerate() {
         let picture = Picture::new(set.side, &set.image(image).unwrap());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bayeslora::low_level::gpu::{Candidate, Gpu, GpuOptions, Plan, Slot, compared, ranked};
+use bayeslora::low_level::gpu::{Candidate, Gpu, GpuOptions, Plan, Slot, Tuning, compared, ranked};
 use bayeslora::low_level::model::{
     ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph, KernelChoice,
     Map, ProductKernel, rank_kernels,
@@ -113,8 +113,15 @@ fn a_wrong_kernel_is_never_chosen_however_fast() {
         candidate("right", 1.0),
     ];
     let ranking = ranked(&gpu, &[4.0; 4], all).unwrap();
-    let kernels: Vec<_> = ranking.iter().map(|(kernel, _)| *kernel).collect();
-    assert_eq!(kernels, ["right"]);
+    let names =
+        |list: &[(&'static str, f64)]| list.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    assert_eq!(names(&ranking.sound), ["right"]);
+    assert_eq!(names(&ranking.rejected), ["wrong", "not a number"]);
+    let errors: Vec<f64> = ranking.rejected.iter().map(|(_, error)| *error).collect();
+    assert!(
+        (errors[0] - 1e-3).abs() < 1e-5 && errors[1].is_infinite(),
+        "{errors:?}"
+    );
 }
 
 #[test]
@@ -134,6 +141,8 @@ fn candidates_of_both_memories_agree_with_the_plain_kernel() {
                 ..shape()
             };
             let ranking = rank_kernels(&gpu, kernels, &shape).unwrap();
+            assert!(ranking.rejected.is_empty(), "{ranking:?}");
+            let ranking = ranking.sound;
             let winograd =
                 |(kernel, _): &(ConvKernel, f64)| matches!(kernel, ConvKernel::Winograd(_));
             // In textures it has hardly ever won, and is not measured.
@@ -156,7 +165,7 @@ fn operands_are_rounded_only_where_that_is_asked_for() {
             let (ConvKernel::Direct(product) | ConvKernel::Winograd(product)) = kernel;
             product.roundoff().is_some()
         };
-        ranking.iter().any(rounding)
+        ranking.sound.iter().any(rounding)
     };
     assert!(!rounds(KernelChoice::TILED));
     let halves = KernelChoice {
@@ -176,8 +185,8 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     first.keep_choices();
     let asked = Arc::new(Mutex::new(Vec::new()));
     let heard = asked.clone();
-    first.choices().tune(Box::new(move |subject| {
-        heard.lock().unwrap().push(subject.map(str::to_owned));
+    first.choices().tune(Box::new(move |step| {
+        heard.lock().unwrap().push(format!("{step:?}"));
     }));
     let kernels = KernelChoice::for_gpu(&first);
     let (shape, subject) = (shape(), format!("convolution {}", shape()));
@@ -188,7 +197,8 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
         true => "convolutions 3x3 to 9 channels, 11 rows".to_owned(),
         false => subject.clone(),
     };
-    assert_eq!(*asked.lock().unwrap(), [Some(measured.clone()), None]);
+    let steps = [Tuning::Begins(&measured), Tuning::Ends].map(|step| format!("{step:?}"));
+    assert_eq!(*asked.lock().unwrap(), steps);
     assert_eq!(first.choices().measured()[&measured], chosen.to_string());
 
     // Another start finds it, measures nothing, and says what it used.
