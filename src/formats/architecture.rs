@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::TensorFile;
 
 /// Parts of names that tell a kind of network or file, the telling ones first.
-const PARTS: [(&str, &str); 22] = [
+const PARTS: [(&str, &str); 21] = [
     ("lora_A.", "a LoRA adapter, which goes beside a backbone"),
     ("hada_w", "a LoHa adapter, which goes beside a backbone"),
     ("lokr_w", "a LoKr adapter, which goes beside a backbone"),
@@ -26,10 +26,6 @@ const PARTS: [(&str, &str); 22] = [
     (
         "stages.0",
         "a ConvNeXt, RegNet or ResNet of another program",
-    ),
-    (
-        "resnet.embedder",
-        "a ResNet of Hugging Face's transformers, whose names are others",
     ),
     (
         "shortcut.",

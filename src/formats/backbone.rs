@@ -6,7 +6,8 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::architecture::looks_like;
-use super::{Asset, FormatError, Tensor, TensorFile};
+use super::tensors::without_prefixes;
+use super::{Asset, FormatError, Tensor, TensorFile, hugging_face};
 
 /// What stands for the backbone that comes with the program in the place of a file's path.
 const EMBEDDED: &str = "embedded";
@@ -25,7 +26,8 @@ pub enum Stem {
     Cifar,
 }
 
-/// The tensors of a ResNet-18, with the names of torchvision (timm's are the same).
+/// The tensors of a ResNet-18, with the names of torchvision. timm's are the same; those of Hugging Face's transformers
+/// (`microsoft/resnet-18`) are translated.
 ///
 /// Convolutions are `[out, in, k, k]`, BatchNorm has `weight`, `bias`,
 /// `running_mean` and `running_var` of `[channels]`. The widths are the file's
@@ -44,13 +46,17 @@ pub struct BackboneFile {
 }
 
 impl BackboneFile {
-    /// Reads and checks a safetensors file; `embedded` is the one of [`embedded`](Self::embedded).
+    /// Reads and checks a safetensors file; `embedded` is the one of [`embedded`](Self::embedded), and of a directory
+    /// `model.safetensors` is read, in Hugging Face's cache (`models--OWNER--NAME`) that of the newest snapshot.
     ///
     /// # Errors
     /// As in [`TensorFile::read`], [`BackboneFile::from_bytes`] and [`Asset::bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         match path.as_ref().as_os_str() == EMBEDDED {
             true => Self::embedded(),
+            false if path.as_ref().is_dir() => {
+                Self::from_tensors(TensorFile::read(hugging_face::weights_in(path.as_ref())?)?)
+            }
             false => Self::from_tensors(TensorFile::read(path)?),
         }
     }
@@ -65,7 +71,7 @@ impl BackboneFile {
 
     /// Reads and checks the bytes of a safetensors file; `source` is what errors call it.
     ///
-    /// The prefixes `module.`, `model.` and `backbone.` are dropped, and
+    /// The prefixes `module.`, `model.` and `backbone.` are dropped, names of transformers are translated, and
     /// `num_batches_tracked` is ignored.
     ///
     /// # Errors
@@ -80,7 +86,9 @@ impl BackboneFile {
             .retain(|name, _| !name.ends_with("num_batches_tracked"));
         file.integers
             .retain(|name, _| !name.ends_with("num_batches_tracked"));
-        file.strip_prefixes(&WRAPPERS, MODEL)?;
+        file.rename(MODEL, |name| {
+            hugging_face::torchvision_name(without_prefixes(name, &WRAPPERS))
+        })?;
         let known = looks_like(&file);
         let name_it = |error| named(&known, error);
         require_names(&file).map_err(name_it)?;

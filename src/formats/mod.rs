@@ -12,6 +12,7 @@ mod digest;
 mod error;
 mod files;
 mod foreign;
+mod hugging_face;
 mod lock;
 #[allow(missing_docs)]
 mod manifest;

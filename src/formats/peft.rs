@@ -12,6 +12,7 @@ use super::backbone::WRAPPERS;
 use super::peft_config::{self, HEAD, PeftConfig};
 use super::publish::Named;
 use super::temperature::TEMPERATURES;
+use super::tensors::without_prefixes;
 use super::{
     Adapter, FormatError, GateDistribution, Head, LayerAdapter, Mixing, TensorFile, add_product,
     checksum, files, publish,
@@ -195,7 +196,7 @@ impl Adapter {
         config.check(&config_file)?;
         let mut weights = TensorFile::from_bytes(&weights_file, &weights)?;
         let prefixes = [&[PEFT_PREFIX], &WRAPPERS[..]].concat();
-        weights.strip_prefixes(&prefixes, MODEL)?;
+        weights.rename(MODEL, |name| without_prefixes(name, &prefixes).to_owned())?;
         weights.require_finite()?;
         let adapter = match ours {
             Some((ours, tensors)) => Self::from_ours(ours, tensors, config, &mut weights)?,

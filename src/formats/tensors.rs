@@ -230,18 +230,17 @@ impl TensorFile {
         }
     }
 
-    /// Drops what wrappers put before the names of the network.
+    /// Gives every tensor another name.
     ///
     /// # Errors
     /// Two tensors have the same name afterwards.
-    pub(super) fn strip_prefixes(
+    pub(super) fn rename(
         &mut self,
-        prefixes: &[&str],
         model: &'static str,
+        name: impl Fn(&str) -> String,
     ) -> Result<(), FormatError> {
         for (raw, tensor) in std::mem::take(&mut self.tensors) {
-            let name = without_prefixes(&raw, prefixes);
-            if self.tensors.insert(name.to_owned(), tensor).is_some() {
+            if self.tensors.insert(name(&raw), tensor).is_some() {
                 return Err(FormatError::Unexpected {
                     file: self.source.clone(),
                     tensor: raw,

@@ -36,7 +36,7 @@ pub struct Backbone {
 }
 
 impl Backbone {
-    /// Reads a safetensors file with torchvision's or timm's names; `embedded` is the one of
+    /// Reads a safetensors file, or a directory with one, as [`BackboneFile::read`] does; `embedded` is the one of
     /// [`embedded`](Self::embedded).
     ///
     /// # Errors

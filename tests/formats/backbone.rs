@@ -136,6 +136,99 @@ fn hash_depends_on_the_content_alone() {
     assert_ne!(plain.sha256(), nudged.sha256());
 }
 
+/// What transformers calls a tensor of torchvision's ResNet-18.
+fn transformers_name(name: &str) -> String {
+    let layer = |name: &str| {
+        let number = |text: &str| text.parse::<usize>().unwrap() - 1;
+        let [stage, block, layer, rest] = name.splitn(4, '.').collect::<Vec<_>>()[..] else {
+            panic!("{name}");
+        };
+        let place = format!("stages.{}.layers.{block}", number(&stage["layer".len()..]));
+        match (layer, rest.split_once('.')) {
+            ("downsample", Some(("0", part))) => format!("{place}.shortcut.convolution.{part}"),
+            ("downsample", Some((_, part))) => format!("{place}.shortcut.normalization.{part}"),
+            _ => match layer.strip_prefix("conv") {
+                Some(at) => format!("{place}.layer.{}.convolution.{rest}", number(at)),
+                None => format!(
+                    "{place}.layer.{}.normalization.{rest}",
+                    number(&layer["bn".len()..])
+                ),
+            },
+        }
+    };
+    match name.split_once('.').unwrap() {
+        ("conv1", part) => format!("resnet.embedder.embedder.convolution.{part}"),
+        ("bn1", part) => format!("resnet.embedder.embedder.normalization.{part}"),
+        ("fc", part) => format!("classifier.1.{part}"),
+        _ => format!("resnet.encoder.{}", layer(name)),
+    }
+}
+
+/// The same network as a file of transformers.
+fn encode_for_transformers() -> Vec<u8> {
+    let shapes = tiny();
+    let named: Vec<_> = shapes
+        .iter()
+        .map(|(name, shape)| (name, shape, transformers_name(name)))
+        .collect();
+    let bytes = |name: &str, shape: &[usize]| {
+        let values = (0..shape.iter().product()).map(|index| value(name, index));
+        values.flat_map(f32::to_le_bytes).collect()
+    };
+    let entries: Vec<_> = named
+        .iter()
+        .map(|(name, shape, full)| (full.as_str(), "F32", &shape[..], bytes(name, shape)))
+        .collect();
+    safetensors(&entries)
+}
+
+#[test]
+fn names_of_transformers_are_translated_and_its_cache_is_read() {
+    let plain = load(&tiny()).unwrap();
+    let bytes = encode_for_transformers();
+    let found = BackboneFile::from_bytes("net", &bytes).unwrap();
+    assert_eq!((found.sha256(), found.classes), (plain.sha256(), Some(7)));
+
+    let folder = tempfile::tempdir().unwrap();
+    let empty = BackboneFile::read(folder.path()).unwrap_err().to_string();
+    assert!(
+        empty.contains("model.safetensors") && empty.contains("does not exist"),
+        "{empty}"
+    );
+    let cache = folder.path().join("models--microsoft--resnet-18");
+    let snapshot = cache.join("snapshots").join("9f00d");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir_all(cache.join("refs")).unwrap();
+    std::fs::write(cache.join("refs/main"), "9f00d\n").unwrap();
+    let missing = BackboneFile::read(&cache).unwrap_err().to_string();
+    assert!(
+        missing.contains("9f00d") && missing.contains("does not exist"),
+        "{missing}"
+    );
+    std::fs::write(snapshot.join("model.safetensors"), &bytes).unwrap();
+    for place in [&cache, &snapshot] {
+        assert_eq!(BackboneFile::read(place).unwrap().sha256(), plain.sha256());
+    }
+    std::fs::write(cache.join("refs/main"), "../../elsewhere").unwrap();
+    let strange = BackboneFile::read(&cache).unwrap_err().to_string();
+    assert!(
+        strange.contains("refs/main") && strange.contains("elsewhere"),
+        "{strange}"
+    );
+
+    // One tensor under both names is no network.
+    let mut twice = tiny();
+    twice.insert(
+        "embedder.embedder.convolution.weight".into(),
+        vec![4, 3, 3, 3],
+    );
+    let error = load(&twice).unwrap_err().to_string();
+    assert!(
+        error.contains("has no place") || error.contains("embedder"),
+        "{error}"
+    );
+}
+
 #[test]
 fn every_wrong_shape_is_named_with_the_expected_one() {
     for name in tiny().into_keys() {

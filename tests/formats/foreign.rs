@@ -175,7 +175,7 @@ fn what_is_no_regular_file_is_not_read() {
         ("/dev/zero".as_ref(), "a device"),
         (dir.path(), "a directory"),
     ] {
-        let error = BackboneFile::read(path).unwrap_err();
+        let error = TensorFile::read(path).unwrap_err();
         assert!(error.to_string().contains("cannot read"), "{error}");
         let source = error.source().expect("what the system said").to_string();
         assert!(
@@ -226,10 +226,6 @@ fn other_networks_are_named() {
     for (tensor, name) in [
         ("blocks.0.attn.qkv.weight", "a vision transformer"),
         ("features.0.weight", "an AlexNet, VGG"),
-        (
-            "resnet.embedder.embedder.convolution.weight",
-            "Hugging Face",
-        ),
         ("layer2.0.shortcut.0.weight", "`shortcut` for `downsample`"),
         (
             "base_model.model.layer4.0.conv1.lora_A.weight",
