@@ -205,7 +205,7 @@ fn mistyped_names_are_told_the_nearest() {
 fn the_system_is_quoted_once_and_the_file_named() {
     let directory = tempfile::tempdir().unwrap();
     let (run, gone) = (directory.path().join("run"), directory.path().join("gone"));
-    fs::create_dir(&gone).unwrap();
+    fs::create_dir_all(gone.join("model.safetensors")).unwrap();
     let mut train = command(&[
         &"train",
         &"--data",
