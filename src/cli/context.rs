@@ -188,8 +188,7 @@ pub fn tune(gpu: &Gpu) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
     let style = ProgressStyle::with_template("{spinner} measuring kernels, once: {msg}");
     bar.set_style(style.expect("a valid template"));
-    let show = move |step: Tuning| {
-        match step {
+    let show = move |step: Tuning| match step {
         Tuning::Ends => bar.finish_and_clear(),
         Tuning::Begins(subject) => {
             bar.reset();
@@ -200,13 +199,17 @@ pub fn tune(gpu: &Gpu) {
             subject,
             kernel,
             error,
-        } => bar.suspend(|| {
-            output::note(&format!(
-                "the kernel `{kernel}` computes a {subject} wrongly on this device, by {error:.1e} of the largest element: not \
-                 used for it (please report this with the output of `bayeslora devices`)"
-            ));
-        }),
-    }
+        } => {
+            let found = format!(
+                "the kernel `{kernel}` is off by {error:.1e} of the largest element in the {subject} on this device, and is \
+                 not used for it"
+            );
+            bar.suspend(|| {
+                output::note(&format!(
+                    "{found}: please report this with `bayeslora devices`"
+                ))
+            });
+        }
     };
     gpu.choices().tune(Box::new(show));
 }

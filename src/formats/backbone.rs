@@ -47,18 +47,23 @@ pub struct BackboneFile {
 
 impl BackboneFile {
     /// Reads and checks a safetensors file; `embedded` is the one of [`embedded`](Self::embedded), and of a directory
-    /// `model.safetensors` is read, in Hugging Face's cache (`models--OWNER--NAME`) that of the newest snapshot.
+    /// `model.safetensors` is read, in Hugging Face's cache (`models--OWNER--NAME`) that of the snapshot which `refs/main`
+    /// names. With names of transformers, a `config.json` beside it must not ask for another activation than ReLU.
     ///
     /// # Errors
     /// As in [`TensorFile::read`], [`BackboneFile::from_bytes`] and [`Asset::bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
-        match path.as_ref().as_os_str() == EMBEDDED {
-            true => Self::embedded(),
-            false if path.as_ref().is_dir() => {
-                Self::from_tensors(TensorFile::read(hugging_face::weights_in(path.as_ref())?)?)
-            }
-            false => Self::from_tensors(TensorFile::read(path)?),
+        let path = path.as_ref();
+        if path.as_os_str() == EMBEDDED {
+            return Self::embedded();
         }
+        let path = match path.is_dir() {
+            true => hugging_face::weights_in(path)?,
+            false => path.to_owned(),
+        };
+        let file = TensorFile::read(&path)?;
+        hugging_face::require_relu(&file, &path)?;
+        Self::from_tensors(file)
     }
 
     /// The file that comes with the program.

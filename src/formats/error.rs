@@ -58,8 +58,8 @@ pub enum FormatError {
 
     /// The tensors are those of another network.
     #[error(
-        "`{file}` looks like {found}, expected a ResNet-18 with the names of torchvision or timm: no other \
-         network is read ({misfit})"
+        "`{file}` looks like {found}, expected a ResNet-18 with the names of torchvision, timm or \
+         transformers: no other network is read ({misfit})"
     )]
     Architecture {
         file: String,

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FormatError, files};
+use serde_json::Value;
+
+use super::{FormatError, TensorFile, files};
 
 /// The file of a model's weights.
 const WEIGHTS: &str = "model.safetensors";
@@ -56,7 +58,7 @@ fn layer(part: &str, convolution: &str, normalization: &str) -> Option<String> {
 /// snapshot which `refs/main` names.
 ///
 /// # Errors
-/// There are none.
+/// `refs/main` cannot be read or names no snapshot. Whether the weights are there is left to who reads them.
 pub(super) fn weights_in(folder: &Path) -> Result<PathBuf, FormatError> {
     let plain = folder.join(WEIGHTS);
     let main = folder.join("refs").join("main");
@@ -75,6 +77,34 @@ pub(super) fn weights_in(folder: &Path) -> Result<PathBuf, FormatError> {
         });
     }
     Ok(folder.join("snapshots").join(revision).join(WEIGHTS))
+}
+
+/// Refuses a file of transformers if the `config.json` beside it asks for another activation than ReLU: the tensors are the
+/// same.
+///
+/// # Errors
+/// It does, or cannot be read.
+pub(super) fn require_relu(weights: &TensorFile, path: &Path) -> Result<(), FormatError> {
+    let config = path.with_file_name("config.json");
+    let mut names = weights.tensors.keys();
+    if !names.any(|name| name.contains("embedder.embedder.")) || !config.exists() {
+        return Ok(());
+    }
+    let bytes = files::read(&config, "the configuration of a model")?;
+    let file = config.display().to_string();
+    let options: Value = match serde_json::from_slice(&bytes) {
+        Ok(options) => options,
+        Err(source) => return Err(FormatError::Json { file, source }),
+    };
+    match options.get("hidden_act") {
+        Some(activation) if activation != "relu" => Err(FormatError::Value {
+            file,
+            item: "`hidden_act`".to_owned(),
+            found: activation.to_string(),
+            expected: "`relu`: no other activation is computed".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

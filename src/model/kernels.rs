@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use super::textures::Textures;
 use super::{ConvShape, Map, ProductKernel, Tile, tuning};
-use crate::gpu::{Gpu, Memory, Precision, STORAGE_TEXTURES, TEXTURE_WIDTH, largest_texture};
+use crate::gpu::{
+    Gpu, Memory, Precision, Ranking, STORAGE_TEXTURES, TEXTURE_WIDTH, largest_texture,
+};
 
 /// How a convolution runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,11 +193,12 @@ impl KernelChoice {
         }
         // A device that fails here will say so when the plan runs.
         let ranking = tuning::rank_kernels(gpu, *self, shape).ok();
-        let best = ranking.as_ref().and_then(|ranking| ranking.sound.first());
-        let best = best.map(|(kernel, _)| *kernel);
-        for (kernel, error) in ranking.iter().flat_map(|ranking| &ranking.rejected) {
-            gpu.choices().reject(subject, &kernel.to_string(), *error);
-        }
+        let best = ranking.and_then(|Ranking { sound, rejected }| {
+            for (kernel, error) in rejected {
+                gpu.choices().reject(subject, &kernel.to_string(), error);
+            }
+            sound.first().map(|(kernel, _)| *kernel)
+        });
         let name = best.map(|kernel| kernel.to_string());
         gpu.choices().settle(subject, name.as_deref());
         best.unwrap_or(default)

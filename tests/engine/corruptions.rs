@@ -95,12 +95,16 @@ fn check(set: &Dataset, corruption: Corruption, severity: usize) {
         set.side
     );
     let found = run(&GPU, set, corruption, severity);
-    // A driver may fuse other multiplications and additions on a device with other features: on an NVIDIA H200 a block of
-    // JPEG fell on the other side.
+    // A GPU's driver may fuse other multiplications and additions on a device with other features: on an NVIDIA H200 the two
+    // differed for JPEG at severity 5. On software adapters they were never seen to.
     let bare = run(&BARE, set, corruption, severity);
     let differing = found.iter().zip(&bare).filter(|(a, b)| a != b).count();
+    let allowed = match GPU.is_software() {
+        true => 0,
+        false => rounded_on_the_way(corruption, found.len()),
+    };
     assert!(
-        found.len() == bare.len() && differing <= rounded_on_the_way(corruption, found.len()),
+        found.len() == bare.len() && differing <= allowed,
         "{name}: {differing} values differ between devices"
     );
     let mut wrong = 0;

@@ -197,7 +197,13 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
         true => "convolutions 3x3 to 9 channels, 11 rows".to_owned(),
         false => subject.clone(),
     };
-    let steps = [Tuning::Begins(&measured), Tuning::Ends].map(|step| format!("{step:?}"));
+    first.choices().reject(&measured, "a kernel", 0.5);
+    let rejects = Tuning::Rejects {
+        subject: &measured,
+        kernel: "a kernel",
+        error: 0.5,
+    };
+    let steps = [Tuning::Begins(&measured), Tuning::Ends, rejects].map(|step| format!("{step:?}"));
     assert_eq!(*asked.lock().unwrap(), steps);
     assert_eq!(first.choices().measured()[&measured], chosen.to_string());
 

@@ -209,6 +209,21 @@ fn names_of_transformers_are_translated_and_its_cache_is_read() {
     for place in [&cache, &snapshot] {
         assert_eq!(BackboneFile::read(place).unwrap().sha256(), plain.sha256());
     }
+    // Its tensors do not tell what is computed between them.
+    let config = snapshot.join("config.json");
+    std::fs::write(&config, r#"{"hidden_act": "relu"}"#).unwrap();
+    BackboneFile::read(&cache).unwrap();
+    for (content, part) in [
+        (r#"{"hidden_act": "gelu"}"#, "\"gelu\""),
+        (r#"{"hidd"#, "JSON"),
+    ] {
+        std::fs::write(&config, content).unwrap();
+        let other = BackboneFile::read(&cache).unwrap_err().to_string();
+        assert!(
+            other.contains("config.json") && other.contains(part),
+            "{other}"
+        );
+    }
     std::fs::write(cache.join("refs/main"), "../../elsewhere").unwrap();
     let strange = BackboneFile::read(&cache).unwrap_err().to_string();
     assert!(
@@ -224,7 +239,7 @@ fn names_of_transformers_are_translated_and_its_cache_is_read() {
     );
     let error = load(&twice).unwrap_err().to_string();
     assert!(
-        error.contains("has no place") || error.contains("embedder"),
+        error.contains("`embedder.embedder.convolution.weight`"),
         "{error}"
     );
 }
