@@ -1,12 +1,16 @@
 //! Runs that are shared, interrupted and damaged: every command leaves something whole, and says what is not.
 
 use std::fs::{self, File};
+#[cfg(unix)]
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Output, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+#[cfg(unix)]
+use nix::sys::signal::{SigHandler, Signal as HandledSignal, signal as set_handler};
 use predicates::prelude::*;
 use predicates::str::contains;
 use tempfile::TempDir;
@@ -88,17 +92,35 @@ fn flip(path: &Path, byte: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Starts a command that a test interferes with.
-fn start(line: &str, run: &Path, options: &str) -> Child {
-    Process::new(env!("CARGO_BIN_EXE_bayeslora"))
+/// A command that a test interferes with.
+fn prepare(line: &str, run: &Path, options: &str) -> Process {
+    let mut command = Process::new(env!("CARGO_BIN_EXE_bayeslora"));
+    command
         .env_remove("BAYESLORA_ADAPTER")
         .args(line.split_whitespace())
         .arg(run)
         .args(options.split_whitespace())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    command
+}
+
+fn start(line: &str, run: &Path, options: &str) -> Child {
+    prepare(line, run, options).spawn().unwrap()
+}
+
+/// The same, finding SIGHUP handled in this way: that of the tests' own process may be `nohup`'s.
+#[cfg(unix)]
+fn start_with_hangup(hangup: SigHandler, line: &str, run: &Path, options: &str) -> Child {
+    let mut command = prepare(line, run, options);
+    // SAFETY: between fork and exec it only says what is done about one signal.
+    unsafe {
+        command.pre_exec(move || {
+            set_handler(HandledSignal::SIGHUP, hangup)?;
+            Ok(())
+        })
+    };
+    command.spawn().unwrap()
 }
 
 #[track_caller]
@@ -149,13 +171,25 @@ fn every_signal_leaves_a_run_that_goes_on() {
     bayeslora("train --out", &whole, &long).assert().success();
     for name in ["INT", "TERM", "HUP"] {
         let run = dir.path().join(name);
-        let child = start("train --out", &run, &long);
+        let child = start_with_hangup(SigHandler::SigDfl, "train --out", &run, &long);
         wait_for(|| epochs(&run) > 0);
         signal(&child, name);
         ends(child, 130, &["stopping", "--resume"]);
         resume(&run).assert().success();
         is_as(&run, &whole);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_nohup_starts_does_not_stop_when_it_is_hung_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let child = start_with_hangup(SigHandler::SigIgn, "train --out", &run, TINY);
+    wait_for(|| epochs(&run) > 0);
+    signal(&child, "HUP");
+    ends(child, 0, &[]);
+    is_as_trained(&run);
 }
 
 #[cfg(unix)]
