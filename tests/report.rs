@@ -94,6 +94,12 @@ fn studies_of_scale_small_stand_beside_each_other() {
     for text in ["By training images", "N = 200", "N = 2,000", "scalars"] {
         assert!(html.contains(text), "{text}");
     }
+    let (figure, first) = (
+        html.find("<figure id").unwrap(),
+        html.find("<table").unwrap(),
+    );
+    assert!(figure < first, "the figure comes first");
+    assert!(html.contains("Scores by the number of training images"));
     let table = html.split("<table").nth(1).unwrap();
     let table = &table[..table.find("</table>").unwrap()];
     let line = |title: &str| {

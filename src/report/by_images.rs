@@ -1,6 +1,7 @@
 //! Several studies that differ in their number of training images, beside each other.
 
 use super::block::{Block, Cell, Section, Table};
+use super::figures;
 use super::measure::MEASURES;
 use super::number::{count, range, spread};
 use super::page::Part;
@@ -15,19 +16,30 @@ pub fn overview(studies: &[Results]) -> Option<Part> {
     if studies.len() < 2 || !studies.iter().all(is_small) {
         return None;
     }
-    let mut blocks: Vec<Block> = SCORES
+    let figure = figures::by_images(studies).map(|figure| Section {
+        id: "comparison",
+        title: "Comparison",
+        blocks: vec![Block::Figure(figure)],
+    });
+    let tables = SCORES
         .iter()
-        .map(|score| Block::Table(scores(studies, score)))
-        .collect();
-    blocks.push(Block::Table(sizes(studies)));
+        .map(|score| Block::Table(scores(studies, score)));
+    let tables = [
+        Section {
+            id: "scores",
+            title: "Scores",
+            blocks: tables.collect(),
+        },
+        Section {
+            id: "sizes",
+            title: "Ranks and scalars",
+            blocks: vec![Block::Table(sizes(studies))],
+        },
+    ];
     Some(Part {
         title: "By training images".into(),
         facts: "One study for each number of training images, on the same test images.".into(),
-        sections: vec![Section {
-            id: "by-images",
-            title: "By training images",
-            blocks,
-        }],
+        sections: figure.into_iter().chain(tables).collect(),
     })
 }
 

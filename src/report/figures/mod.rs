@@ -1,5 +1,6 @@
 //! The figures of a study, one file per group: each turns the results into a section.
 
+mod by_images;
 mod corruptions;
 mod cuts;
 mod examples;
@@ -19,6 +20,7 @@ use super::figure::Figure;
 use super::number::counted;
 use super::{Results, Row};
 
+pub use by_images::figure as by_images;
 pub use scores::blocks as scores;
 
 /// In the order of the page.
