@@ -31,6 +31,27 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
     (
+        "calibrate samples",
+        Whole {
+            low: 0,
+            high: 10_000,
+        },
+    ),
+    (
+        "confidence",
+        Closed {
+            low: 0.5,
+            high: 0.9999,
+        },
+    ),
+    (
+        "coverage",
+        Closed {
+            low: 0.5,
+            high: 0.9999,
+        },
+    ),
+    (
         "eval samples",
         Whole {
             low: 0,
@@ -162,6 +183,13 @@ const RANGES: &[(&str, Range)] = &[
         Closed {
             low: 0.0,
             high: 1.0,
+        },
+    ),
+    (
+        "max-risk",
+        Closed {
+            low: 0.0001,
+            high: 0.9,
         },
     ),
     (

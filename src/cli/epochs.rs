@@ -182,13 +182,19 @@ fn print_epoch(report: &EpochReport, epochs: usize) -> Result<()> {
         100.0 * report.utilisation,
     ))?;
     if let Some(event) = &report.prune {
-        let cost = match (&event.before, &event.after) {
+        let mut cost = match (&event.before, &event.after) {
             (Some(before), Some(after)) => format!(
                 "; accuracy {:.4} -> {:.4}, NLL {:.4} -> {:.4}",
                 before.accuracy, after.accuracy, before.nll, after.nll
             ),
             _ => String::new(),
         };
+        if let Some(change) = &event.tempered_nll_change {
+            cost += &format!(
+                "; with a temperature {:+.4} ± {:.4}",
+                change.mean, change.standard_error
+            );
+        }
         output::text(&format!(
             "       pruned {} -> {} ranks{cost}",
             event.ranks_before, event.ranks_after

@@ -2,22 +2,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::data::reuse::Part;
 use bayeslora::low_level::formats::{Temperature, printable};
 use bayeslora::low_level::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
 use bayeslora::low_level::predict::{
-    Ensemble, Evaluated, Predictive, Predictor, Samples, Source, evaluate,
+    Calibration, Ensemble, Evaluated, Held, Predictive, Predictor, Samples, Source, evaluate, ties,
 };
 use clap::Args;
 use serde::Serialize;
 
+use super::calibrate::percent;
 use super::context::{Bar, Context};
 use super::corruption::{Corrupted, CorruptionArgs};
 use super::output::{self, Unkept};
+use super::predict::kept_calibration;
 use super::run::{Run, RunArgs};
-use super::run_images::Changed;
 use super::test_set::{ScoredOn, TestArgs};
 use super::{probs_out, tables};
 
@@ -61,7 +61,16 @@ struct Report {
     tempered: Option<Tempered>,
     #[serde(flatten)]
     corrupted: Option<Corrupted>,
+    #[serde(flatten)]
+    promised: Option<Promised>,
     scored_on: ScoredOn,
+}
+
+/// What `calibrate` has kept for these samples, and whether that holds here.
+#[derive(Serialize)]
+struct Promised {
+    calibration: Calibration,
+    held: Held,
 }
 
 /// What is scored.
@@ -95,7 +104,10 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     let bar = Bar::default();
     let (test, scored_on) = args.test.open(&run, &bar)?;
     let held_out = match args.temperature {
-        true => Some(validation(args, &run, &bar)?),
+        true => {
+            let own = || args.test.own_data(&run, &bar);
+            Some(run.validation("--temperature", own, &bar)?)
+        }
         false => None,
     };
     let gpu = context.gpu()?;
@@ -108,7 +120,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     let samples = run.samples(Samples::new(args.samples, args.seed));
     let keep = |fitted: &Temperature| {
         let _lock = writer.transpose()?;
-        Ok(fitted.save(run.temperature_dir(), &run.sha256()?)?)
+        Ok(fitted.save(run.fitted_dir(), &run.sha256()?)?)
     };
     match run.members.is_empty() {
         true => {
@@ -180,7 +192,18 @@ fn report(
             })
         }
     };
+    let promised = match kept_calibration(run, (samples.count, args.seed))? {
+        None => None,
+        Some(calibration) => {
+            let (dataset, classes) = (&source.dataset, run.adapter.classes.len());
+            let predictions =
+                Predictions::from_log_probs(&evaluated.log_probs, &dataset.labels, classes)?;
+            let held = calibration.held(&predictions, &ties(dataset)?);
+            Some(Promised { calibration, held })
+        }
+    };
     let report = Report {
+        promised,
         evaluated,
         tempered,
         corrupted: test.corrupted,
@@ -201,21 +224,6 @@ fn report(
         probs_out::write(Some(path), classes, &each.collect::<Vec<_>>())?;
     }
     saved.context(Unkept("the temperature could not be kept".into()))
-}
-
-/// The images that the run has set aside for choices: never the test set.
-fn validation(args: &EvalArgs, run: &Run, bar: &Bar) -> Result<Dataset> {
-    ensure!(
-        run.config.validation > 0.0,
-        "--temperature: the run was trained with --validation 0, so there are no held-out images to \
-         fit a temperature to; train it with --validation 0.1"
-    );
-    let open = || {
-        let data = args.test.own_data(run, bar)?;
-        let [validation] = run.own(data, Changed::Say)?.open([Part::Validation], bar)?;
-        run.align(validation)
-    };
-    open().context("--temperature")
 }
 
 /// Why a temperature should not be trusted, if it should not: `accuracy` is that on the validation images.
@@ -248,6 +256,7 @@ fn describe(
         evaluated,
         tempered,
         corrupted,
+        promised,
         scored_on,
     } = report;
     let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
@@ -291,16 +300,47 @@ fn describe(
     let corrupted = corrupted.map_or(String::new(), |corrupted| format!(", {corrupted}"));
     Ok(format!(
         "{}\n{} images{corrupted}, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
-         adapter parameters{fitted}\n{}\n\n{}",
+         adapter parameters{fitted}{}\n{}\n\n{}",
         scored_on.line(),
         evaluated.scores.n,
         evaluated.seconds,
         evaluated.rank_count,
         evaluated.effective_rank,
         evaluated.adapter_parameters,
+        promised.as_ref().map_or(String::new(), kept_promises),
         tables::scores((&predictions, &evaluated.scores), beside),
         class_table(&predictions, &test.classes)
     ))
+}
+
+/// Whether what was promised holds on these images, in words.
+fn kept_promises(promised: &Promised) -> String {
+    let Promised { calibration, held } = promised;
+    let mut text = String::new();
+    let share = |part: usize, of: usize| 100.0 * part as f64 / of.max(1) as f64;
+    if let (Some(control), Some(answered), Some(wrong)) =
+        (&calibration.risk_control, held.answered, held.wrong)
+    {
+        text += &format!(
+            "\nanswers {answered} of {} images ({:.1} %), {wrong} of them wrong ({:.1} %; at most {} promised)",
+            held.images,
+            share(answered, held.images),
+            share(wrong, answered),
+            percent(control.max_risk)
+        );
+    }
+    if let (Some(sets), Some(covered), Some(size)) = (
+        &calibration.prediction_sets,
+        held.covered,
+        held.mean_set_size,
+    ) {
+        text += &format!(
+            "\nsets of {size:.2} classes on average hold the right one of {:.1} % of images (at least {} promised)",
+            share(covered, held.images),
+            percent(sets.coverage)
+        );
+    }
+    text
 }
 
 /// Accuracy by class and what each is mistaken for, the worst first where there are many.

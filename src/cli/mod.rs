@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod bench;
+mod calibrate;
 mod context;
 mod corruption;
 mod demo;
@@ -77,6 +78,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Score a Laplace approximation around a trained adapter on a test set
     Laplace(laplace::LaplaceArgs),
+    /// Find when a trained adapter's answers can be relied on, by its validation split
+    Calibrate(calibrate::CalibrateArgs),
     /// Classify image files, with uncertainty
     Predict(predict::PredictArgs),
     /// Cut ranks of a trained adapter and report what it costs
@@ -153,6 +156,7 @@ fn dispatch(context: &context::Context, command: &Command) -> anyhow::Result<()>
         Command::Tune(args) => tune::run(context, args),
         Command::Eval(args) => eval::run(context, args),
         Command::Laplace(args) => laplace::run(context, args),
+        Command::Calibrate(args) => calibrate::run(context, args),
         Command::Predict(args) => predict::run(context, args),
         Command::Prune(args) => prune::run(context, args),
         Command::Export(args) => export::run(args),

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{Temperature, printable};
-use bayeslora::low_level::predict::{Ensemble, Prediction, Predictor, Samples};
+use bayeslora::low_level::predict::{Calibration, Ensemble, Prediction, Predictor, Samples, ties};
 use clap::Args;
 use serde::Serialize;
 
+use super::calibrate::percent;
 use super::context::{self, Context};
 use super::location::Location;
 use super::pictures::Pictures;
@@ -60,6 +61,9 @@ struct Report {
     /// those of the samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
+    /// What `calibrate` has kept for these samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<Calibration>,
     images: Vec<Answer>,
     /// Files that do not decode, where they are to be left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -93,6 +97,35 @@ struct Answer {
     /// Equation (16), summed over adapters and positions.
     #[serde(skip_serializing_if = "Option::is_none")]
     covariance_trace: Option<f32>,
+    #[serde(flatten)]
+    promised: Promised,
+}
+
+/// What [`Calibration`] says of one answer, whatever the temperature.
+#[derive(Default, Serialize)]
+struct Promised {
+    /// Whether the confidence is high enough for the promised risk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered: Option<bool>,
+    /// The classes of its prediction set, the most probable first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prediction_set: Option<Vec<String>>,
+}
+
+impl Promised {
+    fn new(calibration: &Calibration, probabilities: &[f32], tie: f64, names: &[String]) -> Self {
+        let confidence = probabilities.iter().copied().fold(0.0, f32::max);
+        let control = calibration.risk_control.as_ref();
+        let sets = calibration.prediction_sets.as_ref();
+        let classes = sets.map(|sets| sets.of(probabilities, tie));
+        Self {
+            answered: control.map(|control| control.answers(confidence)),
+            prediction_set: classes.map(|classes| {
+                let classes = classes.into_iter();
+                classes.map(|class| names[class].clone()).collect()
+            }),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -117,6 +150,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         true => Some(fitted_temperature(&run, samples.count)?),
         false => None,
     };
+    let calibration = kept_calibration(&run, (samples.count, args.seed))?;
     let side = run.adapter.resolution;
     let classes = &run.adapter.classes;
     let mut pictures = Pictures::open(&args.images, side, args.skip_bad_images)?;
@@ -144,15 +178,30 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
             vec![0; files.len()],
             classes.as_slice().into(),
         );
+        let ties = match calibration {
+            Some(_) => ties(&images)?,
+            None => Vec::new(),
+        };
         let mut prediction = predict(images)?;
+        let promised: Vec<Promised> = match &calibration {
+            None => files.iter().map(|_| Promised::default()).collect(),
+            Some(calibration) => {
+                let rows = prediction.mean.chunks_exact(classes.len()).zip(ties);
+                rows.map(|(row, tie)| Promised::new(calibration, row, tie, classes))
+                    .collect()
+            }
+        };
         if let Some(temperature) = temperature {
             prediction = prediction.at_temperature(temperature);
         }
         if probs_out.is_some() {
             probabilities.extend_from_slice(&prediction.mean);
         }
-        let numbered = files.iter().enumerate();
-        answers.extend(numbered.map(|(i, file)| answer(i, file, &prediction, classes, top)));
+        let numbered = files.iter().zip(promised).enumerate();
+        answers.extend(numbered.map(|(i, (file, promised))| Answer {
+            promised,
+            ..answer(i, file, &prediction, classes, top)
+        }));
     }
     let report = Report {
         samples: draws,
@@ -163,6 +212,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         },
         seed: args.seed,
         temperature,
+        calibration,
         skipped: skipped.into_iter().map(Skipped::from).collect(),
         images: answers,
     };
@@ -173,9 +223,20 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     probs_out::write(probs_out, classes.len(), &probabilities)
 }
 
+/// What was promised of this predictive; nothing, with a warning, where that was of another adapter.
+pub fn kept_calibration(run: &Run, predictive: (usize, u64)) -> Result<Option<Calibration>> {
+    let found = Calibration::load(run.fitted_dir(), &run.sha256()?, predictive);
+    Ok(found.unwrap_or_else(|error| {
+        output::note(&format!(
+            "warning: {error} (`bayeslora calibrate`); nothing is promised of these answers"
+        ));
+        None
+    }))
+}
+
 /// The temperature of the predictive with this number of samples.
 fn fitted_temperature(run: &Run, samples: usize) -> Result<f64> {
-    let all = Temperature::load_all(run.temperature_dir(), &run.sha256()?);
+    let all = Temperature::load_all(run.fitted_dir(), &run.sha256()?);
     let all = all.context("--temperature")?;
     if let Some(fitted) = all.iter().find(|fitted| fitted.samples == samples) {
         return Ok(fitted.temperature);
@@ -220,6 +281,7 @@ fn answer(
         entropy: prediction.entropy[index],
         mutual_information: prediction.mutual_information[index],
         covariance_trace: prediction.covariance_trace.as_ref().map(|all| all[index]),
+        promised: Promised::default(),
     }
 }
 
@@ -235,7 +297,27 @@ fn describe(report: &Report, classes: usize) -> String {
         .collect();
     let temperature = report.temperature;
     let temperature = temperature.map_or(String::new(), |t| format!("\n\ntemperature {t:.3}"));
-    blocks.join("\n\n") + &temperature
+    let promises = report.calibration.as_ref().map_or(String::new(), promises);
+    blocks.join("\n\n") + &temperature + &promises
+}
+
+/// What the answers are promised, in words.
+fn promises(calibration: &Calibration) -> String {
+    let mut text = String::new();
+    if let Some(control) = &calibration.risk_control {
+        text += &format!(
+            "\n\nanswered where the confidence is {:.3} or more: at most {} of such answers are wrong, {} sure (calibrate)",
+            control.threshold,
+            percent(control.max_risk),
+            percent(control.confidence)
+        );
+    }
+    if let Some(sets) = &calibration.prediction_sets {
+        let coverage = percent(sets.coverage);
+        text +=
+            &format!("\n\nsets hold the right class of {coverage} of images or more (calibrate)");
+    }
+    text
 }
 
 fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize, &str)) -> String {
@@ -257,6 +339,9 @@ fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize
         text += &format!("\n  {class:width$}  {percent:5.1} %{spread}  {bar}");
     }
     text += &format!("\n  {}", in_words(answer, classes, (samples, drawn)));
+    if let Some(set) = &answer.promised.prediction_set {
+        text += &format!("\n  set: {}", named(set, ", "));
+    }
     text += &format!(
         "\n  entropy {:.3} of {:.3} nats, mutual information {:.4}",
         answer.entropy,
@@ -266,10 +351,21 @@ fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize
     text
 }
 
+fn named(classes: &[String], between: &str) -> String {
+    let names = classes.iter().map(printable);
+    names.collect::<Vec<_>>().join(between)
+}
+
 /// How sure the answer is, and, where anything is drawn, whether the samples agree on that.
 fn in_words(answer: &Answer, classes: usize, (samples, drawn): (usize, &str)) -> String {
     let best = &answer.classes[0];
     let class = printable(&best.class);
+    if answer.promised.answered == Some(false) {
+        return match &answer.promised.prediction_set {
+            Some(set) => format!("unsure: {}", named(set, " or ")),
+            None => format!("unsure, {class} at best"),
+        };
+    }
     let sure = match best.probability {
         p if p >= 0.95 => format!("almost certainly {class}"),
         p if p >= 0.8 => format!("probably {class}"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::data::reuse::match_classes;
+use bayeslora::low_level::data::reuse::{Part, match_classes};
 use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, RunDir};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::Samples;
@@ -13,7 +13,7 @@ use bayeslora::low_level::train::{MEMBERS, Method, TrainConfig};
 use clap::Args;
 use toml::Table;
 
-use super::context;
+use super::context::{self, Bar};
 use super::ensemble;
 use super::location::Location;
 use super::run_images::{self, Changed, Own};
@@ -165,8 +165,29 @@ impl Run {
         }
     }
 
-    /// Where temperatures that were fitted to the run are kept.
-    pub fn temperature_dir(&self) -> PathBuf {
+    /// The images that it has set aside for choices, never the test set, which `what` needs.
+    pub fn validation<'a>(
+        &'a self,
+        what: &str,
+        data: impl FnOnce() -> Result<&'a Location>,
+        bar: &Bar,
+    ) -> Result<Dataset> {
+        ensure!(
+            self.config.validation > 0.0,
+            "{what}: the run was trained with --validation 0, so there are no held-out images for it; train it with \
+             --validation 0.1"
+        );
+        let open = || {
+            let [validation] = self
+                .own(data()?, Changed::Say)?
+                .open([Part::Validation], bar)?;
+            self.align(validation)
+        };
+        open().with_context(|| what.to_owned())
+    }
+
+    /// Where what was fitted to the run is kept.
+    pub fn fitted_dir(&self) -> PathBuf {
         match self.members.is_empty() {
             true => self.dir.adapter_dir(),
             false => self.dir.path().to_owned(),

@@ -71,9 +71,9 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
-    /// Ranks of every adapter at the start; `auto` starts with 32, or N, and cuts as many as it can while the validation
-    /// NLL rises by at most .002 nats per prune, those with the least evidence first; 0, with --method lora, trains the head
-    /// alone [default: 8]
+    /// Ranks of every adapter at the start; `auto` starts with 32, or N, and at every prune cuts those whose gates are mostly
+    /// noise, and the ones with least evidence as long as the tempered validation NLL rises by at most .002 nats, its standard
+    /// error included; 0, with --method lora, trains the head alone [default: 8]
     #[arg(long, value_name = "RANK|auto[:N]")]
     #[serde(flatten)]
     rank: Option<StartRank>,

@@ -11,6 +11,7 @@ pub(crate) mod checksum;
 mod digest;
 mod error;
 mod files;
+pub(crate) mod fitted;
 mod foreign;
 mod hugging_face;
 mod lock;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::backbone::WRAPPERS;
+use super::fitted::CALIBRATIONS;
 use super::peft_config::{self, HEAD, PeftConfig};
 use super::publish::Named;
 use super::temperature::TEMPERATURES;
@@ -27,7 +28,14 @@ const OUR_VERSION: u32 = 2;
 const MIXED_VERSION: u32 = 3;
 
 /// What an adapter's directory may hold; other files in it are not touched.
-const FILES: [&str; 5] = [CONFIG, WEIGHTS, OURS, OUR_TENSORS, TEMPERATURES];
+const FILES: [&str; 6] = [
+    CONFIG,
+    WEIGHTS,
+    OURS,
+    OUR_TENSORS,
+    TEMPERATURES,
+    CALIBRATIONS,
+];
 
 const WAY_OUT: &str = "put back a copy of the directory";
 const THE_OTHER_HALF: &str = "the file that adapter_model.safetensors was written with (gates, ranks and classes stand in it)";

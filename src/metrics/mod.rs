@@ -15,8 +15,10 @@ mod gaps;
 mod interval;
 mod multiplicity;
 mod ood;
+mod prediction_sets;
 mod predictions;
 mod ranking;
+mod risk_control;
 mod scores;
 mod selective;
 mod temperature;
@@ -32,13 +34,26 @@ pub use gaps::Gaps;
 pub use interval::Interval;
 pub use multiplicity::holm;
 pub use ood::{auroc, fpr95};
+pub use prediction_sets::{PredictionSets, SetOptions};
 pub use predictions::{Predictions, PredictionsError};
+pub use risk_control::RiskControl;
 pub use scores::{
     PROBABILITY_FLOOR, accuracy, brier, brier_each, entropy, entropy_each, mean_kl, nll, nll_each,
 };
 pub use selective::{RiskCoverage, aurc, e_aurc, risk_at_coverage, risk_coverage};
 pub use temperature::{TEMPERATURE_RANGE, fit_temperature, tempered_log_probs};
 pub use uncertainty::{SampledProbabilities, log_mean_exp};
+
+/// The mean of values `[n]` and its standard error, with n - 1 degrees of freedom; zero for one value.
+pub(crate) fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = mean(values.iter().copied());
+    let squares = values.iter().map(|value| (value - mean).powi(2));
+    (
+        mean,
+        (squares.sum::<f64>() / ((n - 1.0).max(1.0) * n)).sqrt(),
+    )
+}
 
 /// Arithmetic mean. Folding from +0 keeps a mean of negative zeros (-ln 1) from printing as "-0".
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {

@@ -47,6 +47,14 @@ impl AdapterState {
         }
     }
 
+    /// No gate noisier than this.
+    pub fn limit_log_alpha(&mut self, most: f64) {
+        let layers = self.layers.iter_mut();
+        for log_alpha in layers.flat_map(|layer| &mut layer.log_alpha) {
+            *log_alpha = log_alpha.min(most as f32);
+        }
+    }
+
     /// The same with [log alpha](GateDistribution::log_alpha) of every rank, whatever is learnt: what ranks are
     /// chosen by.
     pub fn with_log_alpha(&self, distribution: GateDistribution) -> Self {

@@ -55,6 +55,14 @@ impl Evaluated {
         })
     }
 
+    /// -ln p(label) of each image, in nats, `[n]`.
+    pub fn nll_each(&self, labels: &[u32]) -> Vec<f64> {
+        let classes = self.log_probs.len() / labels.len().max(1);
+        let rows = self.log_probs.chunks_exact(classes.max(1)).zip(labels);
+        rows.map(|(row, label)| -f64::from(row[*label as usize]))
+            .collect()
+    }
+
     /// The same with the predictive at a temperature. The mutual information stays that of the
     /// samples.
     ///

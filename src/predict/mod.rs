@@ -1,6 +1,7 @@
 //! The Monte Carlo predictive: gate samples through the suffix alone, averaged in log space; Laplace
 //! approximations.
 
+mod calibration;
 mod ensemble;
 #[allow(missing_docs)]
 mod evaluate;
@@ -18,6 +19,7 @@ mod session;
 #[allow(missing_docs)]
 mod source;
 
+pub use calibration::{Calibration, Held, ties};
 pub use ensemble::Ensemble;
 pub use evaluate::{Evaluated, evaluate};
 pub use forward::{ForwardPlan, ForwardSpec};

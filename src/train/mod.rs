@@ -2,6 +2,7 @@
 
 #[allow(missing_docs)]
 mod adamw;
+mod auto_rank;
 mod checkpoint;
 mod config;
 #[allow(missing_docs)]
@@ -30,7 +31,8 @@ pub use config::{
 };
 pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_state};
 pub use prune::{
-    HeldOut, PruneEvent, farthest, kept_ranks, kept_without, magnitudes, noisiest, weakest,
+    HeldOut, NllChange, PruneEvent, farthest, kept_ranks, kept_without, magnitudes, noisiest,
+    weakest,
 };
 pub use pruning::{
     CurvePoint, LayerReport, PruneError, PruneImages, PruneOptions, PruneReport, Pruning,

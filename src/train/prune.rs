@@ -131,6 +131,15 @@ impl From<&Evaluated> for HeldOut {
     }
 }
 
+/// The change of the NLL of the same images, in nats per image.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NllChange {
+    /// Over the images.
+    pub mean: f64,
+    /// Of that mean, paired over the images.
+    pub standard_error: f64,
+}
+
 /// One cut, and what it cost before any further training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PruneEvent {
@@ -144,6 +153,10 @@ pub struct PruneEvent {
     pub after: Option<HeldOut>,
     /// Largest change of any log probability on the held-out images.
     pub max_log_prob_change: Option<f64>,
+    /// On the held-out images, before and after at the temperature that suits each best: what the cut was chosen by. With
+    /// [`auto_rank`](super::TrainConfig::auto_rank) alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tempered_nll_change: Option<NllChange>,
 }
 
 impl PruneEvent {
@@ -166,6 +179,7 @@ impl PruneEvent {
             before: before.map(HeldOut::from),
             after: after.map(HeldOut::from),
             max_log_prob_change: change,
+            tempered_nll_change: None,
         }
     }
 }

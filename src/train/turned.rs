@@ -5,10 +5,6 @@ use super::{TrainConfig, TrainError, TrainableState};
 use crate::model::{AdapterLayout, ResNet};
 use crate::predict::{GateFactors, Labels, Predictor, Source};
 
-/// Nats that one prune with [`auto_rank`](TrainConfig::auto_rank) may raise the held-out NLL by. Training goes on after it.
-/// A choice, not a measured optimum.
-pub(super) const AUTO_NLL_INCREASE: f64 = 2e-3;
-
 /// A run's parameters after a turn of every layer.
 pub(super) struct Turned {
     pub layout: AdapterLayout,

@@ -44,7 +44,7 @@ static TRAINED: LazyLock<TempDir> = LazyLock::new(|| {
 });
 
 /// A copy of the tiny run that a test may change.
-fn run() -> (TempDir, PathBuf) {
+pub fn run() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (TRAINED.path().join("run"), dir.path().join("run"));
     copy(&from, &to);
@@ -52,7 +52,7 @@ fn run() -> (TempDir, PathBuf) {
 }
 
 /// A command on the given run.
-fn on(run: &Path, line: &str) -> Command {
+pub fn on(run: &Path, line: &str) -> Command {
     let mut words = line.split_whitespace();
     let mut command = bayeslora();
     command.args(words.next());
@@ -62,7 +62,7 @@ fn on(run: &Path, line: &str) -> Command {
 
 /// The one JSON document on standard output.
 #[track_caller]
-fn json(command: &mut Command) -> Value {
+pub fn json(command: &mut Command) -> Value {
     let output = command.assert().success().get_output().clone();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.matches('\n').count(), 1, "one line: {text}");
@@ -80,7 +80,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[track_caller]
-fn assert_keys(value: &Value, expected: &str) {
+pub fn assert_keys(value: &Value, expected: &str) {
     let (mut found, mut expected) = (keys(value), expected.split(' ').collect::<Vec<_>>());
     found.sort_unstable();
     expected.sort_unstable();
@@ -89,7 +89,7 @@ fn assert_keys(value: &Value, expected: &str) {
 
 /// Status 2, nothing on standard output, one message with all of `parts`.
 #[track_caller]
-fn refuses(command: &mut Command, parts: &[&str]) {
+pub fn refuses(command: &mut Command, parts: &[&str]) {
     let mut assert = command.assert().code(2).stdout("");
     for part in parts {
         assert = assert.stderr(contains(*part));
@@ -97,7 +97,7 @@ fn refuses(command: &mut Command, parts: &[&str]) {
     assert.stderr(contains("panicked").not());
 }
 
-fn picture(path: &Path, width: u32, height: u32) {
+pub fn picture(path: &Path, width: u32, height: u32) {
     image::RgbImage::from_fn(width, height, |x, y| {
         image::Rgb([(x * 7) as u8, (y * 5) as u8, (x ^ y) as u8])
     })
@@ -585,7 +585,7 @@ fn predict_names_every_bad_image() {
 }
 
 /// Gives the ranks of each layer log alphas from -3 up in steps of 2, and dead ones their B zero.
-fn spread(path: &Path) {
+pub fn spread(path: &Path) {
     let dir = RunDir::open(path).unwrap().adapter_dir();
     let mut adapter = Adapter::load_peft(&dir).unwrap();
     for layer in &mut adapter.layers {

@@ -1,6 +1,7 @@
 //! The program as users and scripts meet it.
 
 mod bench;
+mod calibrate;
 mod commands;
 mod data;
 mod ensemble;

@@ -320,7 +320,19 @@ fn a_prune_turns_first() {
             ..config()
         };
         let mut trainer = trainer(&GPU, turned).unwrap();
-        let reports = epochs(&mut trainer, 3);
+        let mut reports = Vec::new();
+        for _ in 0..3 {
+            reports.extend(epochs(&mut trainer, 1));
+            if reports.last().unwrap().prune.is_none() {
+                continue;
+            }
+            // What is left of worthless ranks is not as noisy as the images would have it.
+            let layers = trainer.adapter().unwrap().layers;
+            let gates = layers
+                .iter()
+                .flat_map(|layer| layer.log_alpha.iter().flatten());
+            assert!(gates.copied().fold(f32::MIN, f32::max) <= 0.0);
+        }
         let event = reports.iter().find_map(|report| report.prune.as_ref());
         let event = event.expect("a prune");
         assert!(event.ranks_after < event.ranks_before);
@@ -345,8 +357,10 @@ fn automatic_ranks_go_as_far_as_the_nll_lets_them() {
         assert!(!events.is_empty(), "{method:?}");
         for event in events {
             assert!(event.ranks_after < event.ranks_before);
-            let (before, after) = (event.before.unwrap(), event.after.unwrap());
-            assert!(after.nll <= before.nll + 2.1e-3, "{event:?}");
+            let change = event.tempered_nll_change.unwrap();
+            // Noisy ranks go whatever the NLL. The cut adapter is scored again from the GPU's own parameters: to rounding.
+            let is_vouched_for = change.mean + change.standard_error <= 2.1e-3;
+            assert!(is_vouched_for || method == Method::BayesLora, "{event:?}");
         }
         assert_eq!(
             reports[2].rank,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bench::{Bench, Tell};
 use super::{CurvePoint, PruneError};
-use crate::metrics::mean_kl;
+use crate::metrics::{mean_and_error, mean_kl};
 use crate::predict::Evaluated;
 use crate::train::farthest;
 use crate::train::gauge::{Cut, Predicted, Ranks};
@@ -117,20 +117,14 @@ impl<'a> Cuts<'a> {
 
     /// Standard error of the change of the NLL, paired over the images.
     fn standard_error(&self, count: usize) -> f64 {
-        let classes = self.ranks.layout.classes;
-        let labels = self.bench.labels().iter().map(|label| *label as usize);
-        let (before, after) = (&self.uncut.log_probs, &self.scored[&count].log_probs);
-        let rows = before
-            .chunks_exact(classes)
-            .zip(after.chunks_exact(classes));
-        let changes: Vec<f64> = rows
-            .zip(labels)
-            .map(|((before, after), label)| f64::from(before[label]) - f64::from(after[label]))
-            .collect();
-        let n = changes.len() as f64;
-        let mean = changes.iter().sum::<f64>() / n;
-        let squares = changes.iter().map(|change| (change - mean).powi(2));
-        (squares.sum::<f64>() / ((n - 1.0).max(1.0) * n)).sqrt()
+        let labels = self.bench.labels();
+        let (before, after) = (&self.uncut, &self.scored[&count]);
+        let pairs = after
+            .nll_each(labels)
+            .into_iter()
+            .zip(before.nll_each(labels));
+        let changes: Vec<f64> = pairs.map(|(after, before)| after - before).collect();
+        mean_and_error(&changes).1
     }
 
     fn point(&self, count: usize) -> CurvePoint {

@@ -1,0 +1,115 @@
+//! What was promised of an adapter's answers, in a file beside its weights.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DataError, Dataset};
+use crate::formats::{Digest, FormatError, fitted};
+use crate::metrics::{PredictionSets, Predictions, RiskControl};
+
+const WHAT: &str = "calibrations";
+
+/// What held-out images promise of the predictive of so many samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Gate samples of the predictive, 0 for the mean weights.
+    pub samples: usize,
+    /// Of the samples, which are the same for every image. Others are another predictive, of which nothing is promised.
+    pub seed: u64,
+    /// From which confidence on there is an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk_control: Option<RiskControl>,
+    /// Sets of classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction_sets: Option<PredictionSets>,
+}
+
+impl Calibration {
+    /// That in `dir` for so many samples of this seed, if there is one. `adapter` is the
+    /// [`Adapter::sha256`](crate::formats::Adapter::sha256) of what it is to be used with.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or speaks of another adapter.
+    pub fn load(
+        dir: impl AsRef<Path>,
+        adapter: &str,
+        (samples, seed): (usize, u64),
+    ) -> Result<Option<Self>, FormatError> {
+        let all: Vec<Self> = fitted::load(&dir.as_ref().join(fitted::CALIBRATIONS), WHAT, adapter)?;
+        // The mean weights draw nothing.
+        let fits = |one: &Self| one.samples == samples && (samples == 0 || one.seed == seed);
+        Ok(all.into_iter().find(fits))
+    }
+
+    /// Keeps it in `dir`. An earlier one for as many samples goes, and so do those of other adapters.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, dir: impl AsRef<Path>, adapter: &str) -> Result<(), FormatError> {
+        let path = dir.as_ref().join(fitted::CALIBRATIONS);
+        fitted::save(&path, WHAT, adapter, self, |one| one.samples)
+    }
+}
+
+/// What became of the promises on labelled images that they were not made by.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Held {
+    /// Images.
+    pub images: usize,
+    /// Of these, images that are answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<usize>,
+    /// Of these, answers that are wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<usize>,
+    /// Images whose set holds the right class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub covered: Option<usize>,
+    /// Classes of a set, on average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_set_size: Option<f64>,
+}
+
+impl Calibration {
+    /// Compares them with the labels; `ties` `[n]` as for [`PredictionSets::fit`].
+    pub fn held(&self, predictions: &Predictions, ties: &[f64]) -> Held {
+        let outcomes = predictions.confidence().into_iter();
+        let outcomes: Vec<(f32, bool)> = outcomes.zip(predictions.correct()).collect();
+        let answered = self.risk_control.map(|control| {
+            let answered = outcomes.iter().filter(|one| control.answers(one.0));
+            answered.fold((0, 0), |(all, wrong), (_, correct)| {
+                (all + 1, wrong + usize::from(!correct))
+            })
+        });
+        let sets: Option<Vec<Vec<usize>>> = self.prediction_sets.as_ref().map(|sets| {
+            let rows = predictions.rows().zip(ties);
+            rows.map(|(row, tie)| sets.of(row, *tie)).collect()
+        });
+        let covered = |sets: &Vec<Vec<usize>>| {
+            let pairs = sets.iter().zip(predictions.labels());
+            pairs
+                .filter(|(set, label)| set.contains(&(**label as usize)))
+                .count()
+        };
+        let size = |sets: &Vec<Vec<usize>>| {
+            sets.iter().map(Vec::len).sum::<usize>() as f64 / outcomes.len().max(1) as f64
+        };
+        Held {
+            images: outcomes.len(),
+            answered: answered.map(|(answered, _)| answered),
+            wrong: answered.map(|(_, wrong)| wrong),
+            covered: sets.as_ref().map(covered),
+            mean_set_size: sets.as_ref().map(size),
+        }
+    }
+}
+
+/// A number from 0 to 1 for every image of a set, which depends on its pixels alone: what [`PredictionSets`] break ties by.
+///
+/// # Errors
+/// The file of an image has changed.
+pub fn ties(images: &Dataset) -> Result<Vec<f64>, DataError> {
+    let tie = |place| Ok(Digest::of(&images.image(place)?).share());
+    (0..images.len()).map(tie).collect()
+}

@@ -1,0 +1,161 @@
+//! `calibrate`, and what `predict` and `eval` make of it.
+
+use std::fs;
+
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+
+use crate::commands::{assert_keys, json, on, picture, refuses, run, spread};
+use crate::program::bayeslora;
+use crate::sealed::change_config;
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+#[test]
+fn what_is_calibrated_serves_predict_and_eval() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run");
+    // Better than the tiny run, of which nothing can be promised.
+    bayeslora(
+        "train --data sample --limit-train 400 --limit-test 10 --epochs 3 --rank 2 --targets layer4.1 --resolution 32 \
+         --validation 0.25 --no-tune",
+    )
+    .arg("--out")
+    .arg(&path)
+    .assert()
+    .success();
+    let image = dir.path().join("image.png");
+    picture(&image, 40, 30);
+    let predict = |options: &str| {
+        let mut command = on(&path, &format!("predict {options}"));
+        command.arg(&image);
+        command
+    };
+    let before = json(&mut predict("--samples 3 --json"));
+    assert!(before.get("calibration").is_none());
+    assert!(before["images"][0].get("answered").is_none());
+
+    let found = json(&mut on(
+        &path,
+        "calibrate --max-risk 0.9 --coverage 0.8 --samples 3 --json",
+    ));
+    assert_keys(
+        &found,
+        "samples seed risk_control prediction_sets validation",
+    );
+    let control = &found["risk_control"];
+    assert_keys(
+        control,
+        "max_risk confidence threshold images answered wrong",
+    );
+    assert_eq!(
+        (number(&control["images"]), number(&control["max_risk"])),
+        (100.0, 0.9)
+    );
+    let held = &found["validation"];
+    assert_eq!(held["answered"], control["answered"]);
+    assert!(number(&held["covered"]) >= 80.0, "{held}");
+
+    let after = json(&mut predict("--samples 3 --json"));
+    assert_eq!(after["calibration"]["risk_control"], *control);
+    let answer = &after["images"][0];
+    let confidence = number(&answer["classes"][0]["probability"]);
+    assert_eq!(
+        answer["answered"],
+        confidence >= number(&control["threshold"])
+    );
+    let set = answer["prediction_set"].as_array().unwrap();
+    assert_eq!(set[0], answer["classes"][0]["class"]);
+    assert_eq!(answer["classes"], before["images"][0]["classes"]);
+    predict("--samples 3")
+        .assert()
+        .success()
+        .stdout(contains(
+            "at most 90 % of such answers are wrong, 95 % sure",
+        ))
+        .stdout(contains("  set: "));
+
+    let scores = json(&mut on(
+        &path,
+        "eval --data sample --limit-test 40 --samples 3 --json",
+    ));
+    assert_eq!(scores["held"]["images"], 40);
+    assert!(number(&scores["held"]["covered"]) <= 40.0);
+    on(&path, "eval --data sample --limit-test 40 --samples 3")
+        .assert()
+        .success()
+        .stdout(contains("at most 90 % promised"))
+        .stdout(contains("at least 80 % promised"));
+
+    // Other samples are another predictive.
+    for other in ["--samples 2", "--samples 3 --seed 2"] {
+        let other = json(&mut predict(&format!("{other} --json")));
+        assert!(other.get("calibration").is_none());
+    }
+    // One promise does not undo the other.
+    let by_class = json(&mut on(
+        &path,
+        "calibrate --coverage 0.5 --by-class --samples 3 --json",
+    ));
+    assert_eq!(by_class["risk_control"], *control);
+    assert_eq!(
+        by_class["prediction_sets"]["limits"]
+            .as_array()
+            .unwrap()
+            .len(),
+        10
+    );
+
+    // A threshold that nothing reaches.
+    let file = path.join("adapter/calibration.json");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("\"seed\": 1", "\"seed\": 7", 1)).unwrap();
+    predict("--samples 3 --seed 7")
+        .assert()
+        .success()
+        .stderr(contains("calibration.json").and(contains("nothing is promised")))
+        .stdout(contains("promised").not());
+    fs::write(&file, text).unwrap();
+
+    // A pruned adapter is another one.
+    spread(&path);
+    assert!(
+        json(&mut predict("--samples 3 --json"))
+            .get("calibration")
+            .is_none()
+    );
+}
+
+#[test]
+fn calibrate_promises_no_more_than_the_images_allow() {
+    let (_dir, path) = run();
+    for (line, parts) in [
+        ("calibrate", &["--max-risk", "--coverage"] as &[&str]),
+        (
+            "calibrate --max-risk 0.05",
+            &["--max-risk 0.05", "20 validation images", "0.240"],
+        ),
+        (
+            "calibrate --coverage 0.99",
+            &["--coverage 0.99", "needs 99 validation images", "has 20"],
+        ),
+        ("calibrate --max-risk 1.5", &["--max-risk", "0.9"]),
+        ("calibrate --coverage 0.9 --confidence 0.9", &["--max-risk"]),
+        ("calibrate --max-risk 0.3 --by-class", &["--coverage"]),
+    ] {
+        refuses(&mut on(&path, line), parts);
+    }
+    // A tiny adapter is wrong too often.
+    refuses(
+        &mut on(&path, "calibrate --max-risk 0.24 --samples 0"),
+        &["at no confidence", "20 validation images"],
+    );
+    change_config(&path, "validation = 0.2", "validation = 0.0");
+    refuses(
+        &mut on(&path, "calibrate --max-risk 0.5"),
+        &["calibrate", "--validation 0,", "--validation 0.1"],
+    );
+}
