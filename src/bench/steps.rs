@@ -4,7 +4,8 @@ use super::{BenchError, Subject};
 use crate::formats::GateDistribution;
 use crate::gpu::Plan;
 use crate::model::{
-    AdapterLayout, AdapterState, FrozenNetwork, GateMode, Prior, Purpose, StepValues, largest_chunk,
+    AdaptedNetwork, AdapterLayout, AdapterState, FrozenNetwork, GateMode, Prior, Purpose,
+    StepValues,
 };
 use crate::predict::{ForwardPlan, ForwardSpec, Source};
 use crate::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state};
@@ -88,10 +89,8 @@ impl<'a> Step<'a> {
         let settings = &subject.settings;
         let trainable = Trainable::upload(&subject.gpu, layout, state);
         let spec = StepSpec {
-            cut: subject.cut,
             input: source.input(),
             batch: settings.batch,
-            chunk: largest_chunk(&subject.gpu, &subject.network, settings.size),
             scale: SCALE,
             distribution: GateDistribution::Gaussian,
             prior: Some(Prior::Molchanov),
@@ -116,16 +115,20 @@ impl<'a> Step<'a> {
         let parameters = subject.gpu.storage_with("parameters", &layout.pack(&state));
         let source = subject.images();
         let spec = ForwardSpec {
-            cut: subject.cut,
             input: source.input(),
             examples: subject.settings.batch,
             samples,
-            scale: SCALE,
             distribution: GateDistribution::Gaussian,
             trace: false,
             features: false,
         };
-        let plan = ForwardPlan::new(network, &layout, &parameters, spec)?;
+        let adapted = AdaptedNetwork {
+            network,
+            layout: &layout,
+            parameters: &parameters,
+            scale: SCALE,
+        };
+        let plan = ForwardPlan::new(adapted, spec)?;
         Ok(Self::over(subject, source, Planned::Forward(plan)))
     }
 

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bayeslora::low_level::formats::GateDistribution;
 use bayeslora::low_level::gpu::{DispatchInfo, Gpu, Plan, Timing};
 use bayeslora::low_level::model::{
-    AdapterLayout, AdapterState, Backbone, Batch, BatchInput, FrozenNetwork, GateMode,
-    KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, check_fit, largest_chunk,
+    AdaptedNetwork, AdapterLayout, AdapterState, Backbone, Batch, BatchInput, FrozenNetwork,
+    GateMode, KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, check_fit,
 };
 use bayeslora::low_level::predict::{ForwardPlan, ForwardSpec, fitted};
 use bayeslora::low_level::train::{
@@ -178,12 +178,7 @@ enum Work {
 impl Built {
     fn new(network: &FrozenNetwork, subject: &Subject, args: &PlanArgs) -> Result<Self> {
         let (layout, gpu) = (&subject.layout, &network.gpu);
-        let convs: Vec<_> = layout
-            .layers
-            .iter()
-            .filter_map(|layer| layer.conv)
-            .collect();
-        let (cut, size) = (network.resnet.cut(&convs), subject.resolution);
+        let (cut, size) = (layout.cut(&network.resnet), subject.resolution);
         let rows = subject.batch * subject.samples;
         check_fit(gpu, &network.resnet, cut, size, rows)
             .with_context(|| format!("--batch-size {}", subject.batch))?;
@@ -198,10 +193,8 @@ impl Built {
                 let state = TrainableState::new(layout, subject.state.clone());
                 let trainable = Trainable::upload(gpu, layout.clone(), &state);
                 let spec = StepSpec {
-                    cut,
                     input: input.clone(),
                     batch: subject.batch,
-                    chunk: largest_chunk(gpu, network, size),
                     scale: subject.scale,
                     distribution: subject.distribution,
                     prior: subject.prior,
@@ -215,16 +208,20 @@ impl Built {
             Mode::Forward | Mode::Predict => {
                 let parameters = gpu.storage_with("parameters", &layout.pack(&subject.state));
                 let spec = ForwardSpec {
-                    cut,
                     input: input.clone(),
                     examples: subject.batch,
                     samples: subject.samples,
-                    scale: subject.scale,
                     distribution: subject.distribution,
                     trace: false,
                     features: false,
                 };
-                ForwardPlan::new(network, layout, &parameters, spec).map(Work::Forward)
+                let adapted = AdaptedNetwork {
+                    network,
+                    layout,
+                    parameters: &parameters,
+                    scale: subject.scale,
+                };
+                ForwardPlan::new(adapted, spec).map(Work::Forward)
             }
         };
         let work = work.with_context(|| format!("--batch-size {}", subject.batch))?;

@@ -1,7 +1,7 @@
 //! The trainable parameters: their state on the host, their layout on the GPU, and both ways.
 
 use super::graph::Map;
-use super::resnet::ResNet;
+use super::resnet::{Cut, ResNet};
 use crate::formats::GateDistribution;
 
 /// The classifier's name, as a layer that can be adapted.
@@ -201,6 +201,12 @@ impl AdapterLayout {
     /// The adapter of a convolution, with its number among the layers; `None` without ranks.
     pub fn of_conv(&self, place: usize) -> Option<(usize, &LayoutLayer)> {
         self.find(Some(place))
+    }
+
+    /// Where the adapted part of the network begins.
+    pub fn cut(&self, resnet: &ResNet) -> Cut {
+        let convs: Vec<_> = self.layers.iter().filter_map(|layer| layer.conv).collect();
+        resnet.cut(&convs)
     }
 
     /// The adapter of the classifier.

@@ -6,7 +6,8 @@ use half::f16;
 
 use super::resident::write_bytes;
 use super::{
-    FrozenNetwork, Graph, Map, Piece, PrefixInput, ResidentFeatures, ResidentImages, largest_chunk,
+    Cut, FrozenNetwork, Graph, Map, Piece, PrefixInput, ResidentFeatures, ResidentImages, Tensor,
+    largest_chunk, prefix,
 };
 use crate::gpu::Gpu;
 
@@ -24,18 +25,6 @@ pub enum BatchInput {
     Features { map: Map },
     /// f16 features at the cut that lie on the GPU.
     ResidentFeatures(Arc<ResidentFeatures>),
-}
-
-impl BatchInput {
-    /// Rows that the frozen layers compute at a time, of `rows`: all where they are computed already.
-    pub fn chunk(&self, gpu: &Gpu, network: &FrozenNetwork, rows: usize) -> usize {
-        match self {
-            Self::Images { size, .. } | Self::Resident { size, .. } => {
-                largest_chunk(gpu, network, *size)
-            }
-            Self::Features { .. } | Self::ResidentFeatures(_) => rows,
-        }
-    }
 }
 
 /// How an image is looked at, before resizing: crop offset (x, y), whether it is flipped, and room for
@@ -112,6 +101,19 @@ impl Batch {
                 map: features.map(),
             },
         }
+    }
+
+    /// Records the frozen layers below a cut: the tensor there, of all rows.
+    pub fn features(&self, graph: &mut Graph, network: &FrozenNetwork, cut: Cut) -> Tensor {
+        let chunk = match &self.kind {
+            BatchInput::Images { size, .. } | BatchInput::Resident { size, .. } => {
+                largest_chunk(&self.gpu, network, *size)
+            }
+            // They are computed already.
+            BatchInput::Features { .. } | BatchInput::ResidentFeatures(_) => self.rows,
+        };
+        let input = self.prefix_input(graph);
+        prefix(graph, network, cut, input, self.rows, chunk)
     }
 
     /// Uploads u8 images `[rows, side, side, 3]` and their views.

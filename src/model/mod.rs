@@ -1,5 +1,6 @@
 //! ResNet-18 as a table of layers, adapters and gates, and the builders that turn them into plans.
 
+mod adapted;
 mod adapters;
 #[warn(missing_docs)]
 mod backbone;
@@ -23,6 +24,7 @@ mod tuning;
 mod weight_noise;
 mod winograd;
 
+pub use adapted::{AdaptedNetwork, BackwardPass, Drawn, ForwardPass, Noise};
 pub use adapters::{
     AdapterLayout, AdapterState, Group, HEAD, LayerState, LayoutLayer, RankEntry, Segment,
 };

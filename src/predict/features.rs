@@ -8,10 +8,7 @@ use rayon::prelude::*;
 use super::PredictError;
 use crate::data::{DataError, Dataset, prefetch};
 use crate::gpu::{GpuError, Plan, Slot, largest_that_fits};
-use crate::model::{
-    Batch, BatchInput, Cut, FrozenNetwork, Graph, Map, ResidentFeatures, View, largest_chunk,
-    prefix,
-};
+use crate::model::{Batch, BatchInput, Cut, FrozenNetwork, Graph, Map, ResidentFeatures, View};
 
 /// Rows computed at a time.
 const ROWS: usize = 64;
@@ -143,9 +140,7 @@ impl Prefix {
         let side = set.dataset.side;
         let batch = Batch::new(&network.gpu, BatchInput::Images { side, size }, rows);
         let mut graph = Graph::new(&network.gpu, network.kernels);
-        let input = batch.prefix_input(&mut graph);
-        let chunk = largest_chunk(&network.gpu, network, size);
-        let out = prefix(&mut graph, network, set.cut, input, rows, chunk);
+        let out = batch.features(&mut graph, network, set.cut);
         graph.builder.keep(out.slot);
         Ok(Self {
             plan: graph.builder.build()?,

@@ -9,8 +9,7 @@ use super::{PredictError, Predictor, Source};
 use crate::data::{keyed_rng, prefetch};
 use crate::gpu::{Gpu, GpuError, Plan, Slot};
 use crate::model::{
-    self, AdapterLayout, AdapterSlots, Batch, BatchInput, GateMode, Graph, LayoutLayer, Map,
-    StepValues, Tensor,
+    AdapterFactors, AdapterLayout, Batch, BatchInput, GateMode, LayoutLayer, Map, StepValues,
 };
 
 /// Whose labels the likelihood is of.
@@ -234,7 +233,7 @@ struct FactorPlan {
     batch: Batch,
     sites: Vec<FactorSite>,
     /// dL/dlogits for each label.
-    gradients: Vec<(wgpu::Buffer, Map)>,
+    gradients: Vec<wgpu::Buffer>,
     rows: usize,
     classes: usize,
     scale: f64,
@@ -247,93 +246,56 @@ impl FactorPlan {
         rows: usize,
         labels: usize,
     ) -> Result<Self, GpuError> {
-        let Predictor {
-            network, layout, ..
-        } = predictor;
-        let (gpu, scale) = (&network.gpu, predictor.scale);
-        let (_, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
-        let gates = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
+        let adapted = predictor.adapted();
+        let gpu = &adapted.network.gpu;
         // Sums over the batch, which are not read.
-        let sums = gpu.storage("gradients", 4 * layout.len as u64);
-        let chunk = input.chunk(gpu, network, rows);
-        let batch = Batch::new(gpu, input, rows);
-        let mut graph = Graph::new(gpu, network.kernels);
-        let source = batch.prefix_input(&mut graph);
-        let slots = |graph: &mut Graph, parameters: &wgpu::Buffer, gates: &wgpu::Buffer| {
-            AdapterSlots::new(graph, layout, scale, parameters, gates, &starts, rows)
+        let sums = gpu.storage("gradients", 4 * adapted.layout.len as u64);
+        let mut pass = adapted.forward(input, rows, 1, None);
+        let floats = pass.logit_floats();
+        let gradients = (0..labels).map(|_| gpu.storage("d logits", 4 * floats as u64));
+        let gradients: Vec<wgpu::Buffer> = gradients.collect();
+        let backward = |gradient| {
+            let grad = pass.logit_gradients(gradient);
+            pass.backward(grad, &sums).factors
         };
-        let read = slots(&mut graph, &predictor.parameters, &gates);
-        let x = model::prefix(&mut graph, network, predictor.cut, source, rows, chunk);
-        let activations =
-            model::forward(&mut graph, network, predictor.cut, layout, &read, x, rows);
-        let map = activations.logits.map;
-        let (mut gradients, mut sites) = (Vec::new(), Vec::<FactorSite>::new());
-        for label in 0..labels {
-            let gate_gradients = gpu.storage("gate gradients", 4 * gate_len.max(4) as u64);
-            let into = slots(&mut graph, &sums, &gate_gradients);
-            let buffer = gpu.storage("d logits", (4 * map.floats() * rows) as u64);
-            let grad = Tensor {
-                slot: graph.builder.buffer("d logits", &buffer),
-                map,
-                rows,
-                textured: false,
-            };
-            gradients.push((buffer, map));
-            let found = model::backward(
-                &mut graph,
-                network,
-                layout,
-                &read,
-                &into,
-                &activations,
-                grad,
-            );
-            for factors in found {
-                graph.builder.keep(factors.q.slot);
-                match sites.iter_mut().find(|site| site.number == factors.number) {
-                    Some(site) => site.q.push(factors.q.slot),
-                    None => {
-                        assert_eq!(label, 0, "every label has the same adapters");
-                        graph.builder.keep(factors.h.slot);
-                        sites.push(FactorSite {
-                            number: factors.number,
-                            map: factors.h.map,
-                            h: factors.h.slot,
-                            q: vec![factors.q.slot],
-                        });
-                    }
-                }
-            }
+        let each: Vec<Vec<AdapterFactors>> = gradients.iter().map(backward).collect();
+        let site = |(place, first): (usize, &AdapterFactors)| FactorSite {
+            number: first.number,
+            map: first.h.map,
+            h: first.h.slot,
+            q: each.iter().map(|factors| factors[place].q.slot).collect(),
+        };
+        let sites: Vec<FactorSite> = each[0].iter().enumerate().map(site).collect();
+        for site in &sites {
+            let slots = site.q.iter().chain([&site.h]);
+            slots.for_each(|slot| pass.graph.builder.keep(*slot));
         }
         Ok(Self {
             gpu: gpu.clone(),
-            plan: graph.builder.build()?,
-            batch,
+            plan: pass.graph.builder.build()?,
+            batch: pass.batch,
             sites,
             gradients,
             rows,
-            classes: layout.classes,
-            scale: f64::from(scale),
+            classes: adapted.layout.classes,
+            scale: f64::from(adapted.scale),
         })
     }
 
     /// Runs the batch written before, whose log probabilities are given, with the label that each row and draw is said
     /// to have.
     fn run(&self, log_probs: &[f32], mut label: impl FnMut(usize, usize, &[f32]) -> usize) {
-        for (draw, (buffer, map)) in self.gradients.iter().enumerate() {
+        let width = self.classes.next_multiple_of(4);
+        for (draw, buffer) in self.gradients.iter().enumerate() {
             // Rows that the batch leaves empty have none.
-            let mut values = vec![0.0f32; map.floats() * self.rows];
+            let mut values = vec![0.0f32; self.rows * width];
             let rows = log_probs.chunks_exact(self.classes);
-            for (row, (logs, gradient)) in
-                rows.zip(values.chunks_exact_mut(map.floats())).enumerate()
-            {
+            for (row, (logs, gradient)) in rows.zip(values.chunks_exact_mut(width)).enumerate() {
                 let pairs = gradient.iter_mut().zip(logs);
                 pairs.for_each(|(to, log)| *to = log.exp());
                 gradient[label(row, draw, logs)] -= 1.0;
             }
-            self.gpu
-                .queue()
-                .write_buffer(buffer, 0, bytemuck::cast_slice(&values));
+            self.gpu.write(buffer, 0, bytemuck::cast_slice(&values));
         }
         self.plan.run();
     }

@@ -12,8 +12,8 @@ use crate::metrics::{
 };
 use crate::model::exchange::{self, Misfit};
 use crate::model::{
-    AdapterLayout, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork, GateMode, KernelChoice,
-    StepValues,
+    AdaptedNetwork, AdapterLayout, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
+    GateMode, KernelChoice, StepValues,
 };
 
 /// Why a prediction failed.
@@ -312,10 +312,9 @@ const HARDWARE_ROWS: usize = 512;
 /// A frozen network with an adapter on a device.
 pub struct Predictor {
     pub(super) network: Arc<FrozenNetwork>,
-    pub(super) cut: Cut,
     pub(super) layout: AdapterLayout,
-    pub(super) parameters: wgpu::Buffer,
-    pub(super) scale: f32,
+    parameters: wgpu::Buffer,
+    scale: f32,
     distribution: GateDistribution,
     size: usize,
     /// Ranks and scalars of the adapter as files hold it.
@@ -372,17 +371,10 @@ impl Predictor {
         gates: Option<GateDistribution>,
         size: usize,
     ) -> Self {
-        let convs: Vec<_> = layout
-            .layers
-            .iter()
-            .filter_map(|layer| layer.conv)
-            .collect();
-        let cut = network.resnet.cut(&convs);
         let learnt = gates.is_some_and(GateDistribution::is_learnt);
         let stored = (layout.total_rank(), layout.adapter_parameters(learnt));
         Self {
             network,
-            cut,
             stored,
             layout,
             parameters,
@@ -399,12 +391,21 @@ impl Predictor {
 
     /// Where the adapted part begins.
     pub fn cut(&self) -> Cut {
-        self.cut
+        self.layout.cut(&self.network.resnet)
     }
 
     /// Which layers are adapted, and their ranks.
     pub fn layout(&self) -> &AdapterLayout {
         &self.layout
+    }
+
+    pub(super) fn adapted(&self) -> AdaptedNetwork<'_> {
+        AdaptedNetwork {
+            network: &self.network,
+            layout: &self.layout,
+            parameters: &self.parameters,
+            scale: self.scale,
+        }
     }
 
     /// The parameters as they are now, laid out as [`Predictor::layout`] says.
@@ -426,7 +427,7 @@ impl Predictor {
     /// # Errors
     /// A tensor does not fit the device.
     pub fn plan(&self, spec: ForwardSpec) -> Result<ForwardPlan, GpuError> {
-        ForwardPlan::new(&self.network, &self.layout, &self.parameters, spec)
+        ForwardPlan::new(self.adapted(), spec)
     }
 
     /// A spec for batches of `source` with `samples` gate samples per example.
@@ -441,11 +442,9 @@ impl Predictor {
         samples: usize,
     ) -> ForwardSpec {
         ForwardSpec {
-            cut: self.cut,
             input,
             examples,
             samples,
-            scale: self.scale,
             distribution: self.distribution,
             trace: false,
             features: false,

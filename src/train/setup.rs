@@ -7,9 +7,7 @@ use super::report::{Observer, Progress, TrainError};
 use super::{Adam, LOG_VARIANCE_RANGE, Method, StepSpec, TrainConfig, TrainStep, Trainable};
 use crate::data::Dataset;
 use crate::gpu::{Gpu, GpuError};
-use crate::model::{
-    self, Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW, Prior, View, largest_chunk,
-};
+use crate::model::{self, Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW, Prior, View};
 use crate::predict::Source;
 
 /// A backbone on the GPU.
@@ -122,12 +120,6 @@ pub(super) fn build_step(
     train: &Source,
     slots: usize,
 ) -> Result<TrainStep, TrainError> {
-    let convs: Vec<_> = trainable
-        .layout
-        .layers
-        .iter()
-        .filter_map(|layer| layer.conv)
-        .collect();
     let multiplicity = config.kl_multiplicity.expect("resolved");
     let mut adam = Adam::default();
     if config.method == Method::WeightNoise {
@@ -135,10 +127,8 @@ pub(super) fn build_step(
     }
     let with_batch = |batch: usize| {
         let spec = StepSpec {
-            cut: network.resnet.cut(&convs),
             input: train.input(),
             batch,
-            chunk: largest_chunk(&network.gpu, network, config.resolution),
             scale: config.scale(),
             distribution: config.method.gates().unwrap_or_default(),
             prior: config

@@ -4,18 +4,15 @@ use super::adamw::{Adam, Trainable};
 use crate::formats::GateDistribution;
 use crate::gpu::{Gpu, GpuError, Plan, Reading, Submission};
 use crate::model::{
-    self, AdapterSlots, Batch, BatchInput, Cut, DrawnWeights, FrozenNetwork, GateTable, Graph,
-    LayoutLayer, Prior, StepValues,
+    AdaptedNetwork, Batch, BatchInput, Drawn, ForwardPass, FrozenNetwork, LayoutLayer, Noise,
+    Prior, StepValues,
 };
 
 /// What a training step computes.
 pub struct StepSpec<'a> {
-    pub cut: Cut,
     pub input: BatchInput,
     /// Rows; a last partial batch leaves some unused.
     pub batch: usize,
-    /// Rows of the prefix at a time.
-    pub chunk: usize,
     /// s = lora_alpha / r_initial
     pub scale: f32,
     pub distribution: GateDistribution,
@@ -52,74 +49,52 @@ impl TrainStep {
         spec: &StepSpec,
     ) -> Result<Self, GpuError> {
         let gpu = &network.gpu;
-        let (layout, rows) = (&trainable.layout, spec.batch);
-        let (table, starts, gate_len) = layout.rank_table(rows, spec.kappa);
-        let gates_buffer = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
-        let gate_gradients = gpu.storage("gate gradients", gate_len as u64 * 4);
-        let step_buffer = StepValues::buffer(gpu);
-        let batch = Batch::new(gpu, spec.input.clone(), rows);
-        let labels_buffer = gpu.storage("labels", rows as u64 * 4);
-        let statistics_buffer = gpu.storage("statistics", spec.slots as u64 * 16);
-        let kl = gpu.storage("kl", table.len() as u64 * 4);
-        let losses = gpu.storage("losses", rows as u64 * 8);
-        let ranks = gpu.storage_with("ranks", &table);
-
-        let mut graph = Graph::new(gpu, network.kernels);
-        let step = graph.builder.buffer("step", &step_buffer);
-        let input = batch.prefix_input(&mut graph);
-        let gate_table = GateTable {
-            step,
-            ranks: graph.builder.buffer("ranks", &ranks),
-            parameters: graph.builder.buffer("parameters", &trainable.values),
-            entries: table.len(),
-            rows,
-        };
-        let gates = graph.builder.buffer("gates", &gates_buffer);
-        let drawn = (spec.distribution == GateDistribution::Weights && !table.is_empty())
-            .then(|| DrawnWeights::record(&mut graph, layout, &trainable.values, step, spec.kappa));
-        if drawn.is_none() && spec.draw_gates && !table.is_empty() {
-            let examples = graph.builder.buffer("examples", &batch.examples);
-            graph.gates(gate_table, spec.distribution, examples, gates, 1);
-        }
-        let mut slots = |parameters, gates| {
-            AdapterSlots::new(
-                &mut graph, layout, spec.scale, parameters, gates, &starts, rows,
-            )
-        };
-        let mut slots_read = slots(&trainable.values, &gates_buffer);
-        let slots_written = slots(&trainable.gradients, &gate_gradients);
-        if let Some(drawn) = &drawn {
-            slots_read = slots_read.with_factors(&mut graph, layout, &drawn.buffer);
-        }
-        let x = model::prefix(&mut graph, network, spec.cut, input, rows, spec.chunk);
-        let activations =
-            model::forward(&mut graph, network, spec.cut, layout, &slots_read, x, rows);
-        let labels = graph.builder.buffer("labels", &labels_buffer);
-        let losses = graph.builder.buffer("losses", &losses);
-        let grad = graph.cross_entropy(step, activations.logits, labels, losses);
-        model::backward(
-            &mut graph,
+        let adapted = AdaptedNetwork {
             network,
-            layout,
-            &slots_read,
-            &slots_written,
-            &activations,
-            grad,
-        );
+            layout: &trainable.layout,
+            parameters: &trainable.values,
+            scale: spec.scale,
+        };
+        let noise = Noise {
+            distribution: spec.distribution,
+            kappa: spec.kappa,
+            draw_gates: spec.draw_gates,
+        };
+        let mut pass = adapted.forward(spec.input.clone(), spec.batch, 1, Some(noise));
+        let drawn = pass.drawn;
+        let labels_buffer = gpu.storage("labels", spec.batch as u64 * 4);
+        let statistics_buffer = gpu.storage("statistics", spec.slots as u64 * 16);
+        let losses = gpu.storage("losses", spec.batch as u64 * 8);
+        let kl = gpu.storage("kl", drawn.entries() as u64 * 4);
+
+        let (step_buffer, step) = pass.step.clone();
+        let labels = pass.graph.builder.buffer("labels", &labels_buffer);
+        let losses = pass.graph.builder.buffer("losses", &losses);
+        let logits = pass.activations.logits;
+        let grad = pass.graph.cross_entropy(step, logits, labels, losses);
+        let backward = pass.backward(grad, &trainable.gradients);
+        let ForwardPass {
+            mut graph,
+            batch,
+            gates: gates_buffer,
+            ..
+        } = pass;
         let kl = graph.builder.buffer("kl", &kl);
-        if let Some(prior) = spec.prior.filter(|_| !table.is_empty()) {
+        if let Some(prior) = spec.prior {
             let gradients = graph.builder.buffer("gradients", &trainable.gradients);
-            match &drawn {
-                Some(drawn) => graph.weight_noise(drawn.table, gradients, kl),
-                None => {
-                    let gate_gradients = graph.builder.buffer("gate gradients", &gate_gradients);
-                    graph.log_alpha(gate_table, prior, gates, gate_gradients, gradients, kl);
+            match drawn {
+                Drawn::Nothing => (),
+                Drawn::Weights(table) => graph.weight_noise(table, gradients, kl),
+                Drawn::Gates(table) => {
+                    let gates = graph.builder.buffer("gates", &gates_buffer);
+                    let gate_gradients = &backward.gate_gradients;
+                    let gate_gradients = graph.builder.buffer("gate gradients", gate_gradients);
+                    graph.log_alpha(table, prior, gates, gate_gradients, gradients, kl);
                 }
             }
         }
         let statistics = graph.builder.buffer("statistics", &statistics_buffer);
-        let kl_entries = drawn.map_or(table.len(), |drawn| drawn.table.entries);
-        graph.statistics(step, losses, kl, statistics, rows, kl_entries);
+        graph.statistics(step, losses, kl, statistics, spec.batch, drawn.entries());
         trainable.record_step(&mut graph, step, spec.adam);
         Ok(Self {
             gpu: gpu.clone(),

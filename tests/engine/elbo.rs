@@ -201,10 +201,8 @@ fn a_batch_twice_is_the_batch() {
                 &TrainableState::new(&layout, state.clone()),
             );
             let spec = StepSpec {
-                cut: network.resnet.cut(&convs),
                 input: BatchInput::Images { side: 8, size: 16 },
                 batch: rows,
-                chunk: rows,
                 scale: 1.5,
                 distribution: GateDistribution::Gaussian,
                 prior: Some(Prior::Molchanov),

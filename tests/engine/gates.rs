@@ -5,8 +5,8 @@
 
 use bayeslora::low_level::formats::GateDistribution;
 use bayeslora::low_level::model::{
-    AdapterLayout, AdapterState, BatchInput, Cut, FrozenNetwork, GateMode, KernelChoice, Prior,
-    Purpose, StepValues,
+    AdapterLayout, AdapterState, BatchInput, FrozenNetwork, GateMode, KernelChoice, Prior, Purpose,
+    StepValues,
 };
 use bayeslora::low_level::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
 use rand::seq::SliceRandom;
@@ -502,10 +502,8 @@ const ROWS: usize = 6;
 
 fn train_step(network: &FrozenNetwork, trainable: &Trainable, draw: bool) -> TrainStep {
     let spec = StepSpec {
-        cut: Cut::Block(0),
         input: BatchInput::Images { side: 8, size: 16 },
         batch: ROWS,
-        chunk: ROWS,
         scale: 0.5,
         distribution: GateDistribution::Gaussian,
         prior: Some(Prior::Molchanov),

@@ -216,10 +216,8 @@ fn features_and_logits() {
 /// A training step over the dump's batch whose gates the test injects.
 fn train_step(golden: &Golden, network: &FrozenNetwork, trainable: &Trainable) -> TrainStep {
     let spec = StepSpec {
-        cut: Cut::Block(4),
         input: BatchInput::Images { side: 32, size: 64 },
         batch: EXAMPLES,
-        chunk: EXAMPLES,
         scale: SCALE,
         distribution: GateDistribution::Gaussian,
         prior: Some(Prior::Molchanov),

@@ -248,18 +248,15 @@ impl Batch {
 fn train_step(
     network: &FrozenNetwork,
     trainable: &Trainable,
-    setting: &Setting,
     batch: &Batch,
     draw_gates: bool,
 ) -> TrainStep {
     let spec = StepSpec {
-        cut: setting.cut,
         input: BatchInput::Images {
             side: batch.side,
             size: batch.side,
         },
         batch: batch.rows,
-        chunk: 4,
         scale: SCALE,
         distribution: GateDistribution::Gaussian,
         prior: Some(Prior::Molchanov),
@@ -317,7 +314,7 @@ fn gradients_are_the_twins() {
                 let network = FrozenNetwork::new(&GPU, kernels, &setting.backbone);
                 let fresh = TrainableState::new(layout, state.clone());
                 let trainable = Trainable::upload(&GPU, layout.clone(), &fresh);
-                let step = train_step(&network, &trainable, &setting, &batch, false);
+                let step = train_step(&network, &trainable, &batch, false);
                 let packed = setting.packed(batch.rows, &z);
                 GPU.queue()
                     .write_buffer(&step.gates, 0, bytemuck::cast_slice(&packed));
@@ -388,7 +385,7 @@ fn gradients_are_the_slope_of_the_loss() {
             let network = FrozenNetwork::new(&GPU, kernels, &setting.backbone);
             let fresh = TrainableState::new(layout, state.clone());
             let trainable = Trainable::upload(&GPU, layout.clone(), &fresh);
-            let step = train_step(&network, &trainable, &setting, &batch, true);
+            let step = train_step(&network, &trainable, &batch, true);
             let values = layout.pack(state);
             let loss_at = |values: &[f32]| {
                 GPU.queue()

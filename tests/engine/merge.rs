@@ -2,7 +2,7 @@
 
 use bayeslora::low_level::formats::GateDistribution;
 use bayeslora::low_level::model::{
-    AdapterLayout, Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues,
+    AdaptedNetwork, AdapterLayout, Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues,
 };
 use bayeslora::low_level::predict::{ForwardPlan, ForwardSpec};
 use bayeslora::low_level::train::{initial_state, upload};
@@ -15,27 +15,26 @@ const IMAGES: usize = 3;
 const SCALE: f32 = 2.0;
 
 fn logits(backbone: &Backbone, layout: &AdapterLayout, parameters: &[f32]) -> Vec<f32> {
-    let convs: Vec<_> = layout
-        .layers
-        .iter()
-        .filter_map(|layer| layer.conv)
-        .collect();
     let network = upload(&GPU, backbone);
     let spec = ForwardSpec {
-        cut: network.resnet.cut(&convs),
         input: BatchInput::Images {
             side: SIZE,
             size: SIZE,
         },
         examples: IMAGES,
         samples: 1,
-        scale: SCALE,
         distribution: GateDistribution::Gaussian,
         trace: false,
         features: false,
     };
     let parameters = GPU.storage_with("parameters", parameters);
-    let plan = ForwardPlan::new(&network, layout, &parameters, spec).unwrap();
+    let adapted = AdaptedNetwork {
+        network: &network,
+        layout,
+        parameters: &parameters,
+        scale: SCALE,
+    };
+    let plan = ForwardPlan::new(adapted, spec).unwrap();
     let pixels: Vec<u8> = (0..IMAGES * SIZE * SIZE * 3)
         .map(|i| (i * 7 % 251) as u8)
         .collect();

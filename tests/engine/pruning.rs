@@ -296,13 +296,11 @@ impl Run {
 
     fn plan(network: &FrozenNetwork, trainable: &Trainable) -> TrainStep {
         let spec = StepSpec {
-            cut: Cut::Stem,
             input: BatchInput::Images {
                 side: SIDE,
                 size: SIZE,
             },
             batch: ROWS,
-            chunk: ROWS,
             scale: SCALE,
             distribution: GateDistribution::Gaussian,
             prior: Some(Prior::Molchanov),

@@ -31,7 +31,6 @@ struct Setting {
     network: FrozenNetwork,
     layout: AdapterLayout,
     state: AdapterState,
-    convs: Vec<usize>,
 }
 
 impl Setting {
@@ -53,7 +52,6 @@ impl Setting {
             network,
             layout,
             state,
-            convs,
         }
     }
 
@@ -62,13 +60,11 @@ impl Setting {
         let fresh = TrainableState::new(&self.layout, self.state.clone());
         let trainable = Trainable::upload(&GPU, self.layout.clone(), &fresh);
         let spec = StepSpec {
-            cut: self.network.resnet.cut(&self.convs),
             input: BatchInput::Images {
                 side: SIDE,
                 size: 16,
             },
             batch: ROWS,
-            chunk: ROWS,
             scale: 1.5,
             distribution,
             prior,

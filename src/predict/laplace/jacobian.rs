@@ -2,7 +2,7 @@
 
 use super::factors::{Site, SiteValues};
 use crate::gpu::{Gpu, GpuError, Plan, Slot};
-use crate::model::{self, AdapterFactors, AdapterSlots, Batch, BatchInput, Graph, Map, Tensor};
+use crate::model::{AdapterFactors, Batch, BatchInput};
 use crate::predict::Predictor;
 
 /// What the logits are differentiated by.
@@ -63,52 +63,28 @@ impl JacobianPlan {
         rows: usize,
         wanted: Wanted,
     ) -> Result<Self, GpuError> {
-        let Predictor {
-            network, layout, ..
-        } = predictor;
-        let (gpu, classes) = (&network.gpu, layout.classes);
-        let storage = |label, floats: usize| gpu.storage(label, 4 * floats.max(4) as u64);
-        let (_, starts, gate_len) = layout.rank_table(rows, |_| 0.0);
-        let ones = gpu.storage_with("gates", &vec![1.0f32; gate_len.max(4)]);
-        let chunk = input.chunk(gpu, network, rows);
-        let batch = Batch::new(gpu, input, rows);
-        let mut graph = Graph::new(gpu, network.kernels);
-        let source = batch.prefix_input(&mut graph);
-        let slots = |graph: &mut Graph, parameters: &wgpu::Buffer, gates: &wgpu::Buffer| {
-            let scale = predictor.scale;
-            AdapterSlots::new(graph, layout, scale, parameters, gates, &starts, rows)
-        };
-        let read = slots(&mut graph, &predictor.parameters, &ones);
-        let x = model::prefix(&mut graph, network, predictor.cut, source, rows, chunk);
-        let activations =
-            model::forward(&mut graph, network, predictor.cut, layout, &read, x, rows);
-        let log_probs = storage("log probabilities", rows * classes);
-        let out = graph.builder.buffer("log probabilities", &log_probs);
-        graph.log_softmax(activations.logits, out);
-        let pooled = activations.pooled.slot;
-        graph.builder.keep(pooled);
+        let adapted = predictor.adapted();
+        let (gpu, classes) = (&adapted.network.gpu, adapted.layout.classes);
+        let mut pass = adapted.forward(input, rows, 1, None);
+        let log_probs = pass.log_probs();
+        let pooled = pass.activations.pooled.slot;
+        pass.graph.builder.keep(pooled);
 
         let mut gates = Vec::new();
         let mut factors: Vec<Vec<AdapterFactors>> = Vec::new();
         if wanted != Wanted::Features {
             // Sums over the batch, which are not read.
-            let sums = storage("gradients", layout.len);
+            let sums = gpu.storage("gradients", 4 * adapted.layout.len as u64);
             for class in 0..classes {
-                let gate_gradients = storage("gate gradients", gate_len);
-                let into = slots(&mut graph, &sums, &gate_gradients);
-                let grad = unit(&mut graph, classes, rows, class);
-                let mut found = model::backward(
-                    &mut graph,
-                    network,
-                    layout,
-                    &read,
-                    &into,
-                    &activations,
-                    grad,
-                );
-                found.sort_by_key(|factors| factors.number);
-                gates.push(gate_gradients);
-                factors.push(found);
+                // dL/dlogits = e_class in every row.
+                let mut unit = vec![0.0f32; pass.logit_floats()];
+                let each = unit.chunks_exact_mut(classes.next_multiple_of(4));
+                each.for_each(|row| row[class] = 1.0);
+                let unit = gpu.storage_with("d logits", &unit);
+                let grad = pass.logit_gradients(&unit);
+                let backward = pass.backward(grad, &sums);
+                gates.push(backward.gate_gradients);
+                factors.push(backward.factors);
             }
         }
         let mut site_slots = Vec::new();
@@ -124,17 +100,17 @@ impl JacobianPlan {
                 };
                 let gradients = slots.q.iter().chain(&slots.grad);
                 for slot in [slots.x, slots.h].iter().chain(gradients) {
-                    graph.builder.keep(*slot);
+                    pass.graph.builder.keep(*slot);
                 }
                 site_slots.push(slots);
-                sites.push(Site::new(of, predictor.scale));
+                sites.push(Site::new(of, adapted.scale));
             }
         }
         Ok(Self {
             gpu: gpu.clone(),
-            plan: graph.builder.build()?,
+            plan: pass.graph.builder.build()?,
             wanted,
-            batch,
+            batch: pass.batch,
             log_probs,
             pooled,
             gates,
@@ -181,20 +157,5 @@ impl JacobianPlan {
                 ..empty
             },
         })
-    }
-}
-
-/// dL/dlogits = e_class in every row.
-fn unit(graph: &mut Graph, classes: usize, rows: usize, class: usize) -> Tensor {
-    let map = Map::vector(classes);
-    let mut values = vec![0.0f32; map.floats() * rows];
-    let each = values.chunks_exact_mut(map.floats());
-    each.for_each(|row| row[class] = 1.0);
-    let buffer = graph.builder.gpu().storage_with("d logits", &values);
-    Tensor {
-        slot: graph.builder.buffer("d logits", &buffer),
-        map,
-        rows,
-        textured: false,
     }
 }
