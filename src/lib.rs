@@ -12,7 +12,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let gpu = Gpu::open(GpuOptions::default())?;
-//! let backbone = Backbone::load("embedded")?; // or a safetensors file with torchvision's names
+//! let backbone = Backbone::load("embedded")?; // or the file of a ResNet-18
 //! let images = bayeslora::open_images("photos/", &Default::default())?;
 //! let (train, validation) = images.train.split_validation(0.1, 1)?;
 //!

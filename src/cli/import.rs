@@ -22,7 +22,7 @@ pub struct ImportArgs {
     /// The directory that PEFT's `save_pretrained` wrote: LoRA on convolutions and `fc` of a ResNet-18
     #[arg(long, value_name = "DIR")]
     peft: PathBuf,
-    /// The base model that it was trained on, a safetensors file or `embedded`. Its classifier is the adapter's where the
+    /// The base model that it was trained on, a file of safetensors or PyTorch, or `embedded`. Its classifier is the adapter's where the
     /// adapter was saved without one
     #[arg(long, value_name = "F")]
     backbone: Location,

@@ -7,10 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::architecture::looks_like;
 use super::tensors::without_prefixes;
-use super::{Asset, FormatError, Tensor, TensorFile, hugging_face};
+use super::{Asset, FormatError, Tensor, TensorFile, files, foreign, hugging_face, pytorch};
 
 /// What stands for the backbone that comes with the program in the place of a file's path.
 const EMBEDDED: &str = "embedded";
+
+const EXPECTED: &str = "a file of weights";
 
 const MODEL: &str = "a ResNet-18";
 
@@ -46,12 +48,13 @@ pub struct BackboneFile {
 }
 
 impl BackboneFile {
-    /// Reads and checks a safetensors file; `embedded` is the one of [`embedded`](Self::embedded), and of a directory
+    /// Reads and checks a safetensors file, or weights that `torch.save` has written (since PyTorch 1.6: a `.pth`, of which
+    /// nothing is executed); `embedded` is the one of [`embedded`](Self::embedded), and of a directory
     /// `model.safetensors` is read, in Hugging Face's cache (`models--OWNER--NAME`) that of the snapshot which `refs/main`
     /// names. With names of transformers, a `config.json` beside it must not ask for another activation than ReLU.
     ///
     /// # Errors
-    /// As in [`TensorFile::read`], [`BackboneFile::from_bytes`] and [`Asset::bytes`].
+    /// The file is absent or unreadable, and as in [`BackboneFile::from_bytes`] and [`Asset::bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
         if path.as_os_str() == EMBEDDED {
@@ -61,7 +64,13 @@ impl BackboneFile {
             true => hugging_face::weights_in(path)?,
             false => path.to_owned(),
         };
-        let file = TensorFile::read(&path)?;
+        let source = path.display().to_string();
+        // Before all of it is read: it may be large, and something else.
+        let (start, _) = files::read_start(&path, foreign::START, EXPECTED)?;
+        let file = match pytorch::is_archive(&start) {
+            true => pytorch::read(&source, &files::read(&path, EXPECTED)?)?,
+            false => TensorFile::read(&path)?,
+        };
         hugging_face::require_relu(&file, &path)?;
         Self::from_tensors(file)
     }
@@ -74,16 +83,20 @@ impl BackboneFile {
         Self::from_bytes(EMBEDDED, &Asset::Backbone.bytes()?)
     }
 
-    /// Reads and checks the bytes of a safetensors file; `source` is what errors call it.
+    /// Reads and checks the bytes of such a file; `source` is what errors call it.
     ///
     /// The prefixes `module.`, `model.` and `backbone.` are dropped, names of transformers are translated, and
     /// `num_batches_tracked` is ignored.
     ///
     /// # Errors
-    /// As in [`TensorFile::from_bytes`]; a tensor is missing, has no place in a
+    /// As in [`TensorFile::from_bytes`]; a file of PyTorch is damaged or holds more than tensors; a tensor is missing, has no place in a
     /// ResNet-18, does not fit its neighbours, or has a NaN or an infinity.
     pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self, FormatError> {
-        Self::from_tensors(TensorFile::from_bytes(source, bytes)?)
+        let start = &bytes[..bytes.len().min(foreign::START as usize)];
+        Self::from_tensors(match pytorch::is_archive(start) {
+            true => pytorch::read(source, bytes)?,
+            false => TensorFile::from_bytes(source, bytes)?,
+        })
     }
 
     fn from_tensors(mut file: TensorFile) -> Result<Self, FormatError> {

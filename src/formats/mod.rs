@@ -25,6 +25,7 @@ mod peft;
 mod peft_config;
 mod printable;
 mod publish;
+mod pytorch;
 mod regular;
 mod run_dir;
 mod temperature;

@@ -36,7 +36,7 @@ pub struct Backbone {
 }
 
 impl Backbone {
-    /// Reads a safetensors file, or a directory with one, as [`BackboneFile::read`] does; `embedded` is the one of
+    /// Reads a file of safetensors or PyTorch, or a directory with one, as [`BackboneFile::read`] does; `embedded` is the one of
     /// [`embedded`](Self::embedded).
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub fn tiny() -> Shapes {
 }
 
 /// Values that f16 holds exactly.
-fn value(name: &str, index: usize) -> f32 {
+pub fn value(name: &str, index: usize) -> f32 {
     ((name.len() * 31 + index) % 97) as f32 / 64.0
 }
 
