@@ -1,11 +1,11 @@
-//! The frozen ResNet-18 as a checked set of tensors.
+//! The frozen ResNet as a checked set of tensors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::architecture::looks_like;
+use super::architecture::{Architecture, looks_like};
 use super::tensors::without_prefixes;
 use super::{Asset, FormatError, Tensor, TensorFile, files, foreign, hugging_face, pytorch};
 
@@ -14,7 +14,7 @@ const EMBEDDED: &str = "embedded";
 
 const EXPECTED: &str = "a file of weights";
 
-const MODEL: &str = "a ResNet-18";
+const MODEL: &str = "a ResNet";
 
 /// What wrappers put before the names of torchvision and timm.
 pub(super) const WRAPPERS: [&str; 3] = ["module.", "model.", "backbone."];
@@ -28,7 +28,7 @@ pub enum Stem {
     Cifar,
 }
 
-/// The tensors of a ResNet-18, with the names of torchvision. timm's are the same; those of Hugging Face's transformers
+/// The tensors of a ResNet-18 or ResNet-34, with the names of torchvision. timm's are the same; those of Hugging Face's transformers
 /// (`microsoft/resnet-18`) are translated.
 ///
 /// Convolutions are `[out, in, k, k]`, BatchNorm has `weight`, `bias`,
@@ -36,6 +36,8 @@ pub enum Stem {
 /// own; that layers fit one another and that every value is finite is checked.
 #[derive(Debug, Clone)]
 pub struct BackboneFile {
+    /// By the number of blocks.
+    pub architecture: Architecture,
     /// By the kernel size of `conv1`.
     pub stem: Stem,
     /// Output channels of `layer1` to `layer4`; `layer1` has those of the stem.
@@ -89,8 +91,8 @@ impl BackboneFile {
     /// `num_batches_tracked` is ignored.
     ///
     /// # Errors
-    /// As in [`TensorFile::from_bytes`]; a file of PyTorch is damaged or holds more than tensors; a tensor is missing, has no place in a
-    /// ResNet-18, does not fit its neighbours, or has a NaN or an infinity.
+    /// As in [`TensorFile::from_bytes`]; a file of PyTorch is damaged or holds more than tensors; a tensor is missing, has no place in the
+    /// network, does not fit its neighbours, or has a NaN or an infinity.
     pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self, FormatError> {
         let start = &bytes[..bytes.len().min(foreign::START as usize)];
         Self::from_tensors(match pytorch::is_archive(start) {
@@ -107,9 +109,8 @@ impl BackboneFile {
         file.rename(MODEL, |name| {
             hugging_face::torchvision_name(without_prefixes(name, &WRAPPERS))
         })?;
-        let known = looks_like(&file);
-        let name_it = |error| named(&known, error);
-        require_names(&file).map_err(name_it)?;
+        let architecture = Architecture::of(&file);
+        require_names(&file, architecture).map_err(|error| named(looks_like(&file), error))?;
         let (stem, widths) = stem_and_widths(&file)?;
         let (kernel, head) = (stem.kernel(), file.tensors.get("fc.weight"));
         // A weight that is not a matrix has no rows to count; its shape is refused below.
@@ -122,18 +123,18 @@ impl BackboneFile {
             ));
         }
         let mut tensors = BTreeMap::new();
-        for (name, expected) in expected_shapes(kernel, widths, classes) {
+        for (name, expected) in expected_shapes(architecture, kernel, widths, classes) {
             let tensor = file.take(&name)?;
             if tensor.shape != expected {
                 return Err(file.bad_shape(&name, &tensor.shape, format!("{expected:?}")));
             }
             tensors.insert(name, tensor);
         }
-        file.require_empty(MODEL).map_err(name_it)?;
         file.tensors = tensors;
         file.require_finite()?;
         require_scales(&file)?;
         Ok(Self {
+            architecture,
             stem,
             widths,
             classes,
@@ -208,8 +209,8 @@ fn require_scales(file: &TensorFile) -> Result<(), FormatError> {
 }
 
 /// An error about names says what the file is, where that is known.
-fn named(known: &Option<String>, error: FormatError) -> FormatError {
-    let Some(found) = known.clone() else {
+fn named(known: Option<String>, error: FormatError) -> FormatError {
+    let Some(found) = known else {
         return error;
     };
     let (file, misfit) = match error {
@@ -236,14 +237,25 @@ impl Stem {
 }
 
 /// Names first: a shape error about a ResNet-50 would hide what the file is.
-fn require_names(file: &TensorFile) -> Result<(), FormatError> {
-    let names = expected_shapes(0, [0; 4], None);
+fn require_names(file: &TensorFile, architecture: Architecture) -> Result<(), FormatError> {
+    let has_head = file.tensors.contains_key("fc.weight");
+    let names = expected_shapes(architecture, 0, [0; 4], has_head.then_some(0));
     let mut missing = names
         .iter()
         .filter(|(name, _)| !file.tensors.contains_key(name));
-    match missing.next() {
+    if let Some((first, _)) = missing.next() {
+        return Err(file.missing(first, 1 + missing.count()));
+    }
+    let places: BTreeSet<_> = names.iter().map(|(name, _)| name).collect();
+    let mut others = file.tensors.keys().filter(|name| !places.contains(name));
+    match others.next() {
         None => Ok(()),
-        Some((first, _)) => Err(file.missing(first, 1 + missing.count())),
+        Some(first) => Err(FormatError::Unexpected {
+            file: file.source.clone(),
+            tensor: first.clone(),
+            count: 1 + others.count(),
+            expected: architecture.with_article(),
+        }),
     }
 }
 
@@ -271,6 +283,7 @@ fn stem_and_widths(file: &TensorFile) -> Result<(Stem, [usize; 4]), FormatError>
 
 /// Every tensor of the network in the order of its forward pass.
 fn expected_shapes(
+    architecture: Architecture,
     stem_kernel: usize,
     widths: [usize; 4],
     classes: Option<usize>,
@@ -287,8 +300,8 @@ fn expected_shapes(
     };
     layer("conv1", "bn1", widths[0], 3, stem_kernel);
     let mut input = widths[0];
-    for (stage, width) in widths.into_iter().enumerate() {
-        for block in 0..2 {
+    for (stage, (width, blocks)) in widths.into_iter().zip(architecture.blocks()).enumerate() {
+        for block in 0..blocks {
             let at = format!("layer{}.{block}", stage + 1);
             let (conv1, conv2) = (format!("{at}.conv1"), format!("{at}.conv2"));
             layer(&conv1, &format!("{at}.bn1"), width, input, 3);

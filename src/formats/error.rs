@@ -66,8 +66,8 @@ pub enum FormatError {
 
     /// The tensors are those of another network.
     #[error(
-        "`{file}` looks like {found}, expected a ResNet-18 with the names of torchvision, timm or \
-         transformers: no other network is read ({misfit})"
+        "`{file}` looks like {found}, expected a ResNet-18 or ResNet-34 with the names of torchvision, timm \
+         or transformers: no other network is read ({misfit})"
     )]
     Architecture {
         file: String,

@@ -32,6 +32,7 @@ mod temperature;
 mod tensors;
 
 pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter, MAX_RANK};
+pub use architecture::Architecture;
 pub use asset::Asset;
 pub(crate) use backbone::EPSILON;
 pub use backbone::{BackboneFile, Stem};

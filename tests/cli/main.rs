@@ -1,5 +1,6 @@
 //! The program as users and scripts meet it.
 
+mod backbones;
 mod bench;
 mod commands;
 mod data;
@@ -20,3 +21,5 @@ mod words;
 
 #[path = "../sealed/mod.rs"]
 mod sealed;
+#[path = "../torch_save/mod.rs"]
+mod torch_save;
