@@ -1,6 +1,6 @@
 //! Bayesian low-rank adapters on GPUs and CPUs, through WebGPU.
 //!
-//! A frozen ResNet-18 gets low-rank adapters, y = W x + s B (z . A x). Every rank carries a Gaussian
+//! A frozen ResNet-18 or ResNet-34 gets low-rank adapters, y = W x + s B (z . A x). Every rank carries a Gaussian
 //! gate z ~ N(1, alpha) with a learnt log alpha; a KL prunes the ranks that contribute too little, and Monte
 //! Carlo over the gates alone gives predictions with uncertainty ("Low-Rank Variational Dropout:
 //! Uncertainty and Rank Selection in Adapters", arXiv 2506.22809). All of it runs in WGSL on Vulkan,
@@ -12,7 +12,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let gpu = Gpu::open(GpuOptions::default())?;
-//! let backbone = Backbone::load("embedded")?; // or a safetensors file with torchvision's names
+//! let backbone = Backbone::load("embedded")?; // or the file of a ResNet-18 or 34
 //! let images = bayeslora::open_images("photos/", &Default::default())?;
 //! let (train, validation) = images.train.split_validation(0.1, 1)?;
 //!

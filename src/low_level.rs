@@ -2,7 +2,7 @@
 //! change or go with any version; what an application needs is at the root of the crate.
 //!
 //! Each module imports only those before it: [`errors`], [`gpu`] (device, kernels, plans), [`formats`], [`metrics`],
-//! [`model`] (ResNet-18, adapters, the operations), [`data`], [`predict`], [`train`], `report`, `study`, `bench`.
+//! [`model`] (ResNets, adapters, the operations), [`data`], [`predict`], [`train`], `report`, `study`, `bench`.
 //! [`ranges`] has the ranges of all options.
 
 #[cfg(feature = "cli")]

@@ -8,10 +8,13 @@ mod backbone;
 mod foreign;
 #[path = "formats/manifest.rs"]
 mod manifest;
+#[path = "formats/pytorch.rs"]
+mod pytorch;
 #[path = "formats/run_dir.rs"]
 mod run_dir;
 #[path = "formats/tensors.rs"]
 mod tensors;
+mod torch_save;
 
 use bayeslora::low_level::formats::FormatError;
 

@@ -6,6 +6,7 @@
 mod mutate;
 #[path = "report/study.rs"]
 mod study;
+mod torch_save;
 
 use std::fs;
 use std::path::Path;
@@ -18,6 +19,7 @@ use bayeslora::low_level::train::TrainConfig;
 use mutate::{Bounds, damaged, hunt};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use torch_save::Saved;
 
 #[global_allocator]
 static MEMORY: mutate::Counting = mutate::Counting;
@@ -34,8 +36,8 @@ const PAGES: Bounds = Bounds {
     time: Duration::from_secs(20),
 };
 
-/// The file of a network of few channels.
-fn backbone() -> Vec<u8> {
+/// Names and shapes of a network of few channels.
+fn shapes() -> Vec<(String, Vec<usize>)> {
     let mut tensors: Vec<(String, Vec<usize>)> = Vec::new();
     let mut layer = |conv: &str, norm: &str, shape: [usize; 4]| {
         tensors.push((format!("{conv}.weight"), shape.to_vec()));
@@ -63,6 +65,12 @@ fn backbone() -> Vec<u8> {
             }
         }
     }
+    tensors
+}
+
+/// Its file.
+fn backbone() -> Vec<u8> {
+    let tensors = shapes();
     let bytes: Vec<Vec<u8>> = tensors
         .iter()
         .map(|(_, shape)| 0.5f32.to_le_bytes().repeat(shape.iter().product()))
@@ -78,15 +86,38 @@ fn backbone() -> Vec<u8> {
 
 #[test]
 fn backbones() {
-    hunt("backbone", &[backbone()], SMALL, |bytes| {
-        let Ok(file) = BackboneFile::from_bytes("damaged", bytes) else {
-            return;
-        };
-        let backbone = Backbone::from_file("damaged", &file);
-        for conv in &backbone.convs {
-            let all = [&conv.weight, &conv.gain, &conv.bias];
-            assert!(all.into_iter().flatten().all(|value| value.is_finite()));
-        }
+    hunt("backbone", &[backbone()], SMALL, assert_sound_backbone);
+}
+
+fn assert_sound_backbone(bytes: &[u8]) {
+    let Ok(file) = BackboneFile::from_bytes("damaged", bytes) else {
+        return;
+    };
+    let backbone = Backbone::from_file("damaged", &file);
+    for conv in &backbone.convs {
+        let all = [&conv.weight, &conv.gain, &conv.bias];
+        assert!(all.into_iter().flatten().all(|value| value.is_finite()));
+    }
+}
+
+#[test]
+fn backbones_of_pytorch() {
+    let shapes = shapes();
+    let saved = shapes.iter().enumerate().map(|(key, (name, shape))| {
+        let bytes = 0.5f32.to_le_bytes().repeat(shape.iter().product());
+        (
+            Saved::plain(name, "FloatStorage", key, shape),
+            (key.to_string(), bytes),
+        )
+    });
+    let (tensors, storages): (Vec<_>, Vec<_>) = saved.unzip();
+    let whole = torch_save::file(&torch_save::state_dict(&tensors), &storages);
+    BackboneFile::from_bytes("sound", &whole).unwrap();
+    hunt("pytorch", &[whole], SMALL, assert_sound_backbone);
+    // The archive's checksums stop most damage: here it has those of the damaged pickle.
+    let seed = torch_save::state_dict(&tensors);
+    hunt("pickle", &[seed], SMALL, |pickle| {
+        assert_sound_backbone(&torch_save::file(pickle, &storages));
     });
 }
 

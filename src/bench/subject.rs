@@ -60,13 +60,13 @@ impl Subject {
     /// The batch does not fit the device, or the program itself is damaged.
     ///
     /// # Panics
-    /// When a target is no layer of a ResNet-18.
+    /// When a target is no layer of the backbone.
     pub fn new(gpu: &Gpu, settings: Settings) -> Result<Self, BenchError> {
         let backbone = Backbone::embedded()?;
         let (convs, _) = backbone
             .resnet
             .select(&settings.targets)
-            .expect("layers of a ResNet-18");
+            .expect("layers of the backbone");
         let cut = backbone.resnet.cut(&convs);
         check_fit(gpu, &backbone.resnet, cut, settings.size, settings.batch)?;
         let sample = data::open("sample", &Default::default())?.train;

@@ -19,10 +19,10 @@ const CLASSES_LIMIT: u64 = 1 << 20;
 
 #[derive(Args)]
 pub struct ImportArgs {
-    /// The directory that PEFT's `save_pretrained` wrote: LoRA on convolutions and `fc` of a ResNet-18
+    /// The directory that PEFT's `save_pretrained` wrote: LoRA on convolutions and `fc` of a ResNet
     #[arg(long, value_name = "DIR")]
     peft: PathBuf,
-    /// The base model that it was trained on, a safetensors file or `embedded`. Its classifier is the adapter's where the
+    /// The base model that it was trained on, a file of safetensors or PyTorch, or `embedded`. Its classifier is the adapter's where the
     /// adapter was saved without one
     #[arg(long, value_name = "F")]
     backbone: Location,

@@ -52,7 +52,7 @@ pub struct PlanArgs {
     /// Use adapter, resolution and batch size of a run
     #[arg(long, value_name = "RUN", conflicts_with_all = ["rank", "targets", "resolution"])]
     run: Option<PathBuf>,
-    /// The frozen ResNet-18, a safetensors file or `embedded` [default: the run's, else embedded]
+    /// The frozen backbone: a file of safetensors or PyTorch, or `embedded` [default: the run's, else embedded]
     #[arg(long, value_name = "F")]
     backbone: Option<Location>,
     /// Ranks of every adapter [default: 8; in forward mode, 0]

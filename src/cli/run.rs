@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// The run directory that `train --out` wrote
     #[arg(long, value_name = "RUN")]
     run: PathBuf,
-    /// The frozen ResNet-18, a safetensors file or `embedded` [default: the run's own]
+    /// The frozen backbone: a file of safetensors or PyTorch, or `embedded` [default: the run's own]
     #[arg(long, value_name = "F")]
     backbone: Option<Location>,
 }

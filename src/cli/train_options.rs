@@ -27,7 +27,7 @@ pub struct Options {
     #[arg(long, value_name = "D")]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Location>,
-    /// The frozen ResNet-18: `embedded`, or a safetensors file or a directory with one, with the names of torchvision, timm or transformers [default: embedded]
+    /// The frozen ResNet-18 or ResNet-34: `embedded`, a file of safetensors or PyTorch (.pth), or a directory with `model.safetensors`; names of torchvision, timm or transformers [default: embedded]
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
     backbone: Option<Location>,

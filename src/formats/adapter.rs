@@ -114,7 +114,7 @@ pub struct Adapter {
     pub gates: GateDistribution,
 }
 
-/// Ranks that a layer may have at the start: the channels of ResNet-18's widest.
+/// Ranks that a layer may have at the start: the channels of a ResNet's widest.
 pub const MAX_RANK: usize = 512;
 
 /// Pixels that a side of the network's input may have.

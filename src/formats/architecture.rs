@@ -1,8 +1,56 @@
-//! Names of networks whose tensors are not those of a ResNet-18.
+//! The networks that are read, and the names of others.
 
 use std::collections::BTreeSet;
 
 use super::TensorFile;
+
+/// A ResNet of basic blocks (He et al. 2016, table 1), with torchvision's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// Two blocks a stage.
+    ResNet18,
+    /// Three, four, six and three blocks.
+    ResNet34,
+}
+
+impl Architecture {
+    const ALL: [Self; 2] = [Self::ResNet18, Self::ResNet34];
+
+    /// Blocks of `layer1` to `layer4`.
+    pub fn blocks(self) -> [usize; 4] {
+        match self {
+            Self::ResNet18 => [2; 4],
+            Self::ResNet34 => [3, 4, 6, 3],
+        }
+    }
+
+    /// As in "ResNet-18".
+    pub fn name(self) -> &'static str {
+        &self.with_article()["a ".len()..]
+    }
+
+    pub(super) fn with_article(self) -> &'static str {
+        match self {
+            Self::ResNet18 => "a ResNet-18",
+            Self::ResNet34 => "a ResNet-34",
+        }
+    }
+
+    /// What makes one in `torchvision.models`.
+    pub fn torchvision(self) -> &'static str {
+        match self {
+            Self::ResNet18 => "resnet18",
+            Self::ResNet34 => "resnet34",
+        }
+    }
+
+    /// By the number of blocks of a file, whatever is in them; a file of another number is compared with a ResNet-18.
+    pub(super) fn of(file: &TensorFile) -> Self {
+        let counts = block_counts(file);
+        let found = Self::ALL.into_iter().find(|row| row.blocks() == counts);
+        found.unwrap_or(Self::ResNet18)
+    }
+}
 
 /// Parts of names that tell a kind of network or file, the telling ones first.
 const PARTS: [(&str, &str); 21] = [
@@ -38,7 +86,7 @@ const PARTS: [(&str, &str); 21] = [
     ("features.", "an AlexNet, VGG, MobileNet or EfficientNet"),
 ];
 
-/// What a file looks like, judged by names and shapes; nothing for a ResNet-18 and for what is not known.
+/// What a file looks like, judged by names and shapes; nothing for an [`Architecture`] and for what is not known.
 pub(super) fn looks_like(file: &TensorFile) -> Option<String> {
     if let Some(found) = residual(file) {
         return Some(found);
@@ -50,9 +98,9 @@ pub(super) fn looks_like(file: &TensorFile) -> Option<String> {
     part.map(|(_, found)| (*found).to_owned())
 }
 
-/// The members of the family with torchvision's names.
-fn residual(file: &TensorFile) -> Option<String> {
-    let blocks = |stage: usize| {
+/// Blocks of `layer1` to `layer4`.
+fn block_counts(file: &TensorFile) -> [usize; 4] {
+    [1, 2, 3, 4].map(|stage| {
         let prefix = format!("layer{stage}.");
         let of_stage = file
             .tensors
@@ -60,8 +108,12 @@ fn residual(file: &TensorFile) -> Option<String> {
             .filter_map(|name| name.strip_prefix(&prefix));
         let numbers: BTreeSet<_> = of_stage.filter_map(|rest| rest.split('.').next()).collect();
         numbers.len()
-    };
-    let counts = [1, 2, 3, 4].map(blocks);
+    })
+}
+
+/// The members of the family with torchvision's names.
+fn residual(file: &TensorFile) -> Option<String> {
+    let counts = block_counts(file);
     let shape = |name: &str| {
         file.tensors
             .get(name)
@@ -70,9 +122,10 @@ fn residual(file: &TensorFile) -> Option<String> {
     let bottleneck = !shape("layer1.0.conv3.weight").is_empty();
     let depth = match (bottleneck, counts) {
         (_, [0, ..]) => return None,
-        (false, [2, 2, 2, 2]) => return None,
+        (false, counts) if Architecture::ALL.iter().any(|row| row.blocks() == counts) => {
+            return None;
+        }
         (false, [1, 1, 1, 1]) => "10",
-        (false, [3, 4, 6, 3]) => "34",
         (true, [2, 2, 2, 2]) => "26",
         (true, [3, 4, 6, 3]) => "50",
         (true, [3, 4, 23, 3]) => "101",

@@ -1,18 +1,20 @@
-//! The frozen ResNet-18 as a checked set of tensors.
+//! The frozen ResNet as a checked set of tensors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::architecture::looks_like;
+use super::architecture::{Architecture, looks_like};
 use super::tensors::without_prefixes;
-use super::{Asset, FormatError, Tensor, TensorFile, hugging_face};
+use super::{Asset, FormatError, Tensor, TensorFile, files, foreign, hugging_face, pytorch};
 
 /// What stands for the backbone that comes with the program in the place of a file's path.
 const EMBEDDED: &str = "embedded";
 
-const MODEL: &str = "a ResNet-18";
+const EXPECTED: &str = "a file of weights";
+
+const MODEL: &str = "a ResNet";
 
 /// What wrappers put before the names of torchvision and timm.
 pub(super) const WRAPPERS: [&str; 3] = ["module.", "model.", "backbone."];
@@ -26,7 +28,7 @@ pub enum Stem {
     Cifar,
 }
 
-/// The tensors of a ResNet-18, with the names of torchvision. timm's are the same; those of Hugging Face's transformers
+/// The tensors of a ResNet-18 or ResNet-34, with the names of torchvision. timm's are the same; those of Hugging Face's transformers
 /// (`microsoft/resnet-18`) are translated.
 ///
 /// Convolutions are `[out, in, k, k]`, BatchNorm has `weight`, `bias`,
@@ -34,6 +36,8 @@ pub enum Stem {
 /// own; that layers fit one another and that every value is finite is checked.
 #[derive(Debug, Clone)]
 pub struct BackboneFile {
+    /// By the number of blocks.
+    pub architecture: Architecture,
     /// By the kernel size of `conv1`.
     pub stem: Stem,
     /// Output channels of `layer1` to `layer4`; `layer1` has those of the stem.
@@ -46,12 +50,13 @@ pub struct BackboneFile {
 }
 
 impl BackboneFile {
-    /// Reads and checks a safetensors file; `embedded` is the one of [`embedded`](Self::embedded), and of a directory
+    /// Reads and checks a safetensors file, or weights that `torch.save` has written (since PyTorch 1.6: a `.pth`, of which
+    /// nothing is executed); `embedded` is the one of [`embedded`](Self::embedded), and of a directory
     /// `model.safetensors` is read, in Hugging Face's cache (`models--OWNER--NAME`) that of the snapshot which `refs/main`
     /// names. With names of transformers, a `config.json` beside it must not ask for another activation than ReLU.
     ///
     /// # Errors
-    /// As in [`TensorFile::read`], [`BackboneFile::from_bytes`] and [`Asset::bytes`].
+    /// The file is absent or unreadable, and as in [`BackboneFile::from_bytes`] and [`Asset::bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
         if path.as_os_str() == EMBEDDED {
@@ -61,7 +66,13 @@ impl BackboneFile {
             true => hugging_face::weights_in(path)?,
             false => path.to_owned(),
         };
-        let file = TensorFile::read(&path)?;
+        let source = path.display().to_string();
+        // Before all of it is read: it may be large, and something else.
+        let (start, _) = files::read_start(&path, foreign::START, EXPECTED)?;
+        let file = match pytorch::is_archive(&start) {
+            true => pytorch::read(&source, &files::read(&path, EXPECTED)?)?,
+            false => TensorFile::read(&path)?,
+        };
         hugging_face::require_relu(&file, &path)?;
         Self::from_tensors(file)
     }
@@ -74,16 +85,20 @@ impl BackboneFile {
         Self::from_bytes(EMBEDDED, &Asset::Backbone.bytes()?)
     }
 
-    /// Reads and checks the bytes of a safetensors file; `source` is what errors call it.
+    /// Reads and checks the bytes of such a file; `source` is what errors call it.
     ///
     /// The prefixes `module.`, `model.` and `backbone.` are dropped, names of transformers are translated, and
     /// `num_batches_tracked` is ignored.
     ///
     /// # Errors
-    /// As in [`TensorFile::from_bytes`]; a tensor is missing, has no place in a
-    /// ResNet-18, does not fit its neighbours, or has a NaN or an infinity.
+    /// As in [`TensorFile::from_bytes`]; a file of PyTorch is damaged or holds more than tensors; a tensor is missing, has no place in the
+    /// network, does not fit its neighbours, or has a NaN or an infinity.
     pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self, FormatError> {
-        Self::from_tensors(TensorFile::from_bytes(source, bytes)?)
+        let start = &bytes[..bytes.len().min(foreign::START as usize)];
+        Self::from_tensors(match pytorch::is_archive(start) {
+            true => pytorch::read(source, bytes)?,
+            false => TensorFile::from_bytes(source, bytes)?,
+        })
     }
 
     fn from_tensors(mut file: TensorFile) -> Result<Self, FormatError> {
@@ -94,9 +109,8 @@ impl BackboneFile {
         file.rename(MODEL, |name| {
             hugging_face::torchvision_name(without_prefixes(name, &WRAPPERS))
         })?;
-        let known = looks_like(&file);
-        let name_it = |error| named(&known, error);
-        require_names(&file).map_err(name_it)?;
+        let architecture = Architecture::of(&file);
+        require_names(&file, architecture).map_err(|error| named(looks_like(&file), error))?;
         let (stem, widths) = stem_and_widths(&file)?;
         let (kernel, head) = (stem.kernel(), file.tensors.get("fc.weight"));
         // A weight that is not a matrix has no rows to count; its shape is refused below.
@@ -109,18 +123,18 @@ impl BackboneFile {
             ));
         }
         let mut tensors = BTreeMap::new();
-        for (name, expected) in expected_shapes(kernel, widths, classes) {
+        for (name, expected) in expected_shapes(architecture, kernel, widths, classes) {
             let tensor = file.take(&name)?;
             if tensor.shape != expected {
                 return Err(file.bad_shape(&name, &tensor.shape, format!("{expected:?}")));
             }
             tensors.insert(name, tensor);
         }
-        file.require_empty(MODEL).map_err(name_it)?;
         file.tensors = tensors;
         file.require_finite()?;
         require_scales(&file)?;
         Ok(Self {
+            architecture,
             stem,
             widths,
             classes,
@@ -195,8 +209,8 @@ fn require_scales(file: &TensorFile) -> Result<(), FormatError> {
 }
 
 /// An error about names says what the file is, where that is known.
-fn named(known: &Option<String>, error: FormatError) -> FormatError {
-    let Some(found) = known.clone() else {
+fn named(known: Option<String>, error: FormatError) -> FormatError {
+    let Some(found) = known else {
         return error;
     };
     let (file, misfit) = match error {
@@ -223,14 +237,25 @@ impl Stem {
 }
 
 /// Names first: a shape error about a ResNet-50 would hide what the file is.
-fn require_names(file: &TensorFile) -> Result<(), FormatError> {
-    let names = expected_shapes(0, [0; 4], None);
+fn require_names(file: &TensorFile, architecture: Architecture) -> Result<(), FormatError> {
+    let has_head = file.tensors.contains_key("fc.weight");
+    let names = expected_shapes(architecture, 0, [0; 4], has_head.then_some(0));
     let mut missing = names
         .iter()
         .filter(|(name, _)| !file.tensors.contains_key(name));
-    match missing.next() {
+    if let Some((first, _)) = missing.next() {
+        return Err(file.missing(first, 1 + missing.count()));
+    }
+    let places: BTreeSet<_> = names.iter().map(|(name, _)| name).collect();
+    let mut others = file.tensors.keys().filter(|name| !places.contains(name));
+    match others.next() {
         None => Ok(()),
-        Some((first, _)) => Err(file.missing(first, 1 + missing.count())),
+        Some(first) => Err(FormatError::Unexpected {
+            file: file.source.clone(),
+            tensor: first.clone(),
+            count: 1 + others.count(),
+            expected: architecture.with_article(),
+        }),
     }
 }
 
@@ -258,6 +283,7 @@ fn stem_and_widths(file: &TensorFile) -> Result<(Stem, [usize; 4]), FormatError>
 
 /// Every tensor of the network in the order of its forward pass.
 fn expected_shapes(
+    architecture: Architecture,
     stem_kernel: usize,
     widths: [usize; 4],
     classes: Option<usize>,
@@ -274,8 +300,8 @@ fn expected_shapes(
     };
     layer("conv1", "bn1", widths[0], 3, stem_kernel);
     let mut input = widths[0];
-    for (stage, width) in widths.into_iter().enumerate() {
-        for block in 0..2 {
+    for (stage, (width, blocks)) in widths.into_iter().zip(architecture.blocks()).enumerate() {
+        for block in 0..blocks {
             let at = format!("layer{}.{block}", stage + 1);
             let (conv1, conv2) = (format!("{at}.conv1"), format!("{at}.conv2"));
             layer(&conv1, &format!("{at}.bn1"), width, input, 3);

@@ -56,10 +56,18 @@ pub enum FormatError {
         way_out: String,
     },
 
+    /// A file of PyTorch that is damaged, or holds something else than tensors.
+    #[error("`{file}`, a file of PyTorch, {found}: {way_out}")]
+    PyTorch {
+        file: String,
+        found: String,
+        way_out: &'static str,
+    },
+
     /// The tensors are those of another network.
     #[error(
-        "`{file}` looks like {found}, expected a ResNet-18 with the names of torchvision, timm or \
-         transformers: no other network is read ({misfit})"
+        "`{file}` looks like {found}, expected a ResNet-18 or ResNet-34 with the names of torchvision, timm \
+         or transformers: no other network is read ({misfit})"
     )]
     Architecture {
         file: String,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::publish::beside;
 use super::{FormatError, open_regular, read_regular};
 
-/// Bytes that a file may have: a ResNet-18 in f64 takes a tenth of it.
+/// Bytes that a file may have: a ResNet-34 in f64 takes a sixth of it.
 const LIMIT: u64 = 1 << 30;
 
 /// Reads a whole regular file of at most 1 GiB; `expected` completes "... does not exist, expected".

@@ -37,6 +37,9 @@ const KINDS: [(&[u8], &str, &str); 20] = [
     (b"#", "a text", "name the file that holds the tensors"),
 ];
 
+/// What `torch.save` began a file with before 1.6: a pickle with one number.
+const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
 const PAGE: &str = "download the file itself; what was saved is the page of a site, such as a login or an error \
                     (on Hugging Face the link with `resolve` in it is the file)";
 const UNPACK: &str = "unpack it and name the file in it";
@@ -59,7 +62,11 @@ pub(super) fn refuse(file: &str, start: &[u8], length: u64) -> Result<(), Format
         return foreign("nothing but zeros", way_out.into());
     }
     if is_pickle(start) {
-        return foreign("a file of PyTorch (pickled)", convert(file, start));
+        let found = match start.starts_with(LEGACY) {
+            true => "a file of PyTorch before 1.6, or saved as that did (pickled)",
+            false => "a file of PyTorch (pickled)",
+        };
+        return foreign(found, convert(file, start));
     }
     // A page may begin with empty lines. The length of a header may look like text as well, so that of a
     // sound one goes first.
@@ -85,17 +92,27 @@ pub(super) fn header(start: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*start.first_chunk()?))
 }
 
-/// A pickle of protocol 2 on, or the zip archive with one that `torch.save` writes since 1.6.
+/// A pickle of protocol 2 on, or an archive with one.
 fn is_pickle(start: &[u8]) -> bool {
     let plain = matches!(
         start,
         [0x80, 2..=5, b'}' | b']' | b'c' | b'(' | 0x8a | 0x95, ..]
     );
-    let zipped = start.starts_with(b"PK\x03\x04")
-        && ["/data.pkl", "/byteorder", "/version", "/.format_version"]
-            .iter()
-            .any(|entry| holds(start, entry.as_bytes()));
-    plain || zipped
+    plain || is_archive_of_pytorch(start)
+}
+
+/// The zip archive with a pickle that `torch.save` writes since 1.6.
+pub(super) fn is_archive_of_pytorch(start: &[u8]) -> bool {
+    start.starts_with(b"PK\x03\x04")
+        && [
+            "/data.pkl",
+            "/data/0",
+            "/byteorder",
+            "/version",
+            "/.format_version",
+        ]
+        .iter()
+        .any(|entry| holds(start, entry.as_bytes()))
 }
 
 /// Two lines of Python that make safetensors of it.

@@ -26,12 +26,14 @@ mod peft;
 mod peft_config;
 mod printable;
 mod publish;
+mod pytorch;
 mod regular;
 mod run_dir;
 mod temperature;
 mod tensors;
 
 pub use adapter::{Adapter, GateDistribution, Head, LayerAdapter, MAX_RANK};
+pub use architecture::Architecture;
 pub use asset::Asset;
 pub(crate) use backbone::EPSILON;
 pub use backbone::{BackboneFile, Stem};

@@ -45,7 +45,7 @@ const READS: usize = 4;
 const BETWEEN_READS: Duration = Duration::from_millis(25);
 
 const PEFT_PREFIX: &str = "base_model.model.";
-const MODEL: &str = "a LoRA adapter of a ResNet-18 with `fc` saved in full";
+const MODEL: &str = "a LoRA adapter of a ResNet with `fc` saved in full";
 
 /// `bayeslora.json`: what peft has no place for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -151,7 +151,7 @@ impl Adapter {
     }
 
     /// Reads a directory written by [`Adapter::save_peft`], or by peft itself for
-    /// a ResNet-18 with `modules_to_save=["fc"]`.
+    /// a ResNet-18 or ResNet-34 with `modules_to_save=["fc"]`.
     ///
     /// Without `bayeslora.json` there are no gates, the rank ids count up, the
     /// classes are named by their number, and a layer whose scale differs

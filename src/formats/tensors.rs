@@ -76,9 +76,9 @@ impl TensorFile {
         };
         for (name, view) in views.iter() {
             let shape = view.shape().to_vec();
-            if let Some(data) = floats(&view) {
+            if let Some(data) = floats(view.dtype(), view.data()) {
                 file.tensors.insert(name.to_owned(), Tensor { shape, data });
-            } else if let Some(data) = integers(&view) {
+            } else if let Some(data) = integers(view.dtype(), view.data()) {
                 file.integers
                     .insert(name.to_owned(), Integers { shape, data });
             } else {
@@ -288,9 +288,9 @@ pub(super) fn without_prefixes<'a>(mut name: &'a str, prefixes: &[&str]) -> &'a 
     name
 }
 
-fn floats(view: &TensorView) -> Option<Vec<f32>> {
-    let bytes = view.data();
-    match view.dtype() {
+/// Little-endian elements of a float; `None` for other types.
+pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    match dtype {
         Dtype::F16 => Some(elements(bytes, |b| f16::from_le_bytes(b).to_f32())),
         Dtype::BF16 => Some(elements(bytes, |b| bf16::from_le_bytes(b).to_f32())),
         Dtype::F32 => Some(elements(bytes, f32::from_le_bytes)),
@@ -299,9 +299,9 @@ fn floats(view: &TensorView) -> Option<Vec<f32>> {
     }
 }
 
-fn integers(view: &TensorView) -> Option<Vec<i64>> {
-    let bytes = view.data();
-    match view.dtype() {
+/// Little-endian elements of an integer; `None` for other types, and where one does not fit.
+pub(super) fn integers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i64>> {
+    match dtype {
         Dtype::U8 => Some(elements(bytes, |b| u8::from_le_bytes(b).into())),
         Dtype::I8 => Some(elements(bytes, |b| i8::from_le_bytes(b).into())),
         Dtype::U16 => Some(elements(bytes, |b| u16::from_le_bytes(b).into())),

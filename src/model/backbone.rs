@@ -20,7 +20,7 @@ pub struct ConvWeights {
     pub bias: Vec<f32>,
 }
 
-/// A ResNet-18 whose weights never change.
+/// A ResNet-18 or ResNet-34 whose weights never change.
 #[derive(Clone, Debug)]
 pub struct Backbone {
     /// The file's name, or `embedded`.
@@ -36,11 +36,11 @@ pub struct Backbone {
 }
 
 impl Backbone {
-    /// Reads a safetensors file, or a directory with one, as [`BackboneFile::read`] does; `embedded` is the one of
+    /// Reads a file of safetensors or PyTorch, or a directory with one, as [`BackboneFile::read`] does; `embedded` is the one of
     /// [`embedded`](Self::embedded).
     ///
     /// # Errors
-    /// The file cannot be read, or is not a sound ResNet-18.
+    /// The file cannot be read, or is not a sound ResNet.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, BackboneError> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -58,7 +58,7 @@ impl Backbone {
     /// Folds a checked file's BatchNorm into affine maps.
     pub fn from_file(name: &str, file: &BackboneFile) -> Self {
         let data = |name: String| &file.tensor(&name).expect("the file has been checked").data;
-        let resnet = ResNet::new(file.stem, file.widths);
+        let resnet = ResNet::new(file.architecture, file.stem, file.widths);
         let convs = resnet.convs.iter().map(|spec| {
             let norm = |part: &str| data(format!("{}.{part}", spec.norm));
             let (gamma, beta) = (norm("weight"), norm("bias"));

@@ -1,4 +1,4 @@
-//! ResNet-18 as a table of layers, adapters and gates, and the builders that turn them into plans.
+//! ResNets as tables of layers, adapters and gates, and the builders that turn them into plans.
 
 mod adapted;
 mod adapters;

@@ -87,7 +87,10 @@ impl Subject<'_> {
             ir_version: IR_VERSION,
             producer_name: env!("CARGO_PKG_NAME").into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
-            doc_string: "A ResNet-18 with a low-rank adapter; see the metadata.".into(),
+            doc_string: format!(
+                "A {} with a low-rank adapter; see the metadata.",
+                self.backbone.resnet.architecture.name()
+            ),
             graph: Some(self.graph()),
             opset_import: vec![OperatorSet {
                 domain: String::new(),

@@ -1,9 +1,9 @@
-//! ResNet-18 as a table of layers (He et al. 2016), with torchvision's names.
+//! ResNets of basic blocks as tables of layers (He et al. 2016), with torchvision's names.
 
 use globset::Glob;
 
 use super::graph::Map;
-use crate::formats::Stem;
+use crate::formats::{Architecture, Stem};
 
 /// A convolution with the BatchNorm behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +49,10 @@ pub enum Cut {
     Block(usize),
 }
 
-/// The layers of a ResNet-18. Convolution 0 is the stem.
+/// The layers of a ResNet. Convolution 0 is the stem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResNet {
+    pub architecture: Architecture,
     pub stem: Stem,
     pub convs: Vec<ConvSpec>,
     pub blocks: Vec<Block>,
@@ -59,7 +60,7 @@ pub struct ResNet {
 
 impl ResNet {
     /// The table for a stem and the channels of `layer1` to `layer4`.
-    pub fn new(stem: Stem, widths: [usize; 4]) -> Self {
+    pub fn new(architecture: Architecture, stem: Stem, widths: [usize; 4]) -> Self {
         let (kernel, stride) = match stem {
             Stem::ImageNet => (7, 2),
             Stem::Cifar => (3, 1),
@@ -67,8 +68,9 @@ impl ResNet {
         let mut convs = vec![conv("conv1", "bn1", 3, widths[0], kernel, stride)];
         let mut blocks = Vec::new();
         let mut channels = widths[0];
-        for (stage, width) in widths.into_iter().enumerate() {
-            for index in 0..2 {
+        let stages = widths.into_iter().zip(architecture.blocks());
+        for (stage, (width, count)) in stages.enumerate() {
+            for index in 0..count {
                 let name = |part: &str| format!("layer{}.{index}.{part}", stage + 1);
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 let conv1 = convs.len();
@@ -95,6 +97,7 @@ impl ResNet {
             }
         }
         Self {
+            architecture,
             stem,
             convs,
             blocks,

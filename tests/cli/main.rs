@@ -1,5 +1,6 @@
 //! The program as users and scripts meet it.
 
+mod backbones;
 mod bench;
 mod calibrate;
 mod commands;
@@ -21,3 +22,5 @@ mod words;
 
 #[path = "../sealed/mod.rs"]
 mod sealed;
+#[path = "../torch_save/mod.rs"]
+mod torch_save;

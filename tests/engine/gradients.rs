@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use bayeslora::low_level::formats::{self, GateDistribution};
+use bayeslora::low_level::formats::{self, Architecture, GateDistribution};
 use bayeslora::low_level::gpu::{Gpu, GpuOptions};
 use bayeslora::low_level::model::{
     self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
@@ -24,7 +24,7 @@ use crate::small::{backbone, weights};
 const CLASSES: usize = 5;
 const SCALE: f32 = 1.5;
 
-/// Some twenty layers forward and back, each erring by a few 1e-7 of its largest element; the error of
+/// Twenty to forty layers forward and back, each erring by a few 1e-7 of its largest element; the error of
 /// the logits, in units and not relative, is what the softmax passes on to every gradient.
 const GRADIENTS: f64 = 1e-5;
 
@@ -274,11 +274,16 @@ fn train_step(
 fn gradients_are_the_twins() {
     let kl_weight = 0.01f32;
     let mut failures = Vec::new();
-    for stem in [Stem::Cifar, Stem::ImageNet] {
-        let mut weights = weights(stem);
+    for (architecture, stem, targets) in [
+        (Architecture::ResNet18, Stem::Cifar, TARGETS),
+        (Architecture::ResNet18, Stem::ImageNet, TARGETS),
+        // Every convolution of it.
+        (Architecture::ResNet34, Stem::ImageNet, &TARGETS[..1]),
+    ] {
+        let mut weights = weights(architecture, stem);
         let batch = Batch::new(stem);
         let images = batch.twin();
-        for targets in TARGETS {
+        for targets in targets {
             weights.retain(|name, _| !name.starts_with("fc."));
             let setting = Setting::new(&weights, *targets);
             assert_eq!(setting.stem(), stem);
@@ -376,7 +381,7 @@ fn gradients_are_the_slope_of_the_loss() {
     const STEP: f32 = 1.0 / 4096.0;
     const TOLERANCE: f64 = 0.01;
     for stem in [Stem::Cifar, Stem::ImageNet] {
-        let weights = weights(stem);
+        let weights = weights(Architecture::ResNet18, stem);
         let batch = Batch::new(stem);
         for targets in TARGETS {
             let setting = Setting::new(&weights, *targets);
@@ -445,7 +450,7 @@ fn samples_share_a_forward() {
     const SAMPLES: usize = 3;
     let rows = 3;
     for stem in [Stem::Cifar, Stem::ImageNet] {
-        let weights = weights(stem);
+        let weights = weights(Architecture::ResNet18, stem);
         for targets in TARGETS {
             let setting = Setting::new(&weights, *targets);
             let Setting { layout, cut, .. } = &setting;

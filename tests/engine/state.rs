@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::formats::{Architecture, Stem};
 use bayeslora::low_level::model::{AdapterLayout, AdapterState, Group, ResNet, Segment};
 use bayeslora::low_level::train::TrainableState;
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ fn case() -> impl Strategy<Value = Case> {
     let widths = prop::array::uniform4(1usize..20);
     let stem = prop_oneof![Just(Stem::Cifar), Just(Stem::ImageNet)];
     (widths, stem, any::<bool>(), 1usize..14).prop_flat_map(|(widths, stem, head, classes)| {
-        let resnet = ResNet::new(stem, widths);
+        let resnet = ResNet::new(Architecture::ResNet18, stem, widths);
         let places: Vec<usize> = (0..resnet.convs.len()).collect();
         let convs = prop::sample::subsequence(places, 0..6);
         (Just(resnet), convs, Just(head), Just(classes)).prop_flat_map(

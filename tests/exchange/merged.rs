@@ -1,6 +1,6 @@
 //! A backbone with an adapter merged into it computes what the adapter did.
 
-use bayeslora::low_level::formats::{BackboneFile, FormatError, TensorFile};
+use bayeslora::low_level::formats::{Architecture, BackboneFile, FormatError, TensorFile};
 
 use crate::reference::resnet::{Named, Stem};
 use crate::reference::tensor::Tensor;
@@ -26,10 +26,11 @@ fn the_merged_backbone_is_one_and_answers_as_the_adapter_did() {
     for stem in [Stem::Cifar, Stem::ImageNet] {
         let adapted = subject(stem, &LAYERS, None);
         // With and without a classifier of its own, whatever its number of classes.
-        let mut with_head = small::weights(stem);
+        let plain = small::weights(Architecture::ResNet18, stem);
+        let mut with_head = plain.clone();
         with_head.insert("fc.weight".into(), Tensor::random(&[7, 10], 3));
         with_head.insert("fc.bias".into(), Tensor::random(&[7], 3));
-        for weights in [small::weights(stem), with_head] {
+        for weights in [plain, with_head] {
             let merged = file(&weights).merged(&adapted.adapter).unwrap();
             let plain = Subject {
                 weights: twins(&merged),
@@ -54,7 +55,7 @@ fn the_merged_backbone_is_one_and_answers_as_the_adapter_did() {
 #[test]
 fn an_adapter_of_another_network_is_not_merged() {
     let sound = subject(Stem::Cifar, &LAYERS, None);
-    let backbone = file(&small::weights(Stem::Cifar));
+    let backbone = file(&small::weights(Architecture::ResNet18, Stem::Cifar));
     let refused = |change: &dyn Fn(&mut bayeslora::Adapter), says: &str| {
         let mut adapter = sound.adapter.clone();
         change(&mut adapter);

@@ -1,13 +1,13 @@
 //! ONNX graphs compute what the network with its adapter does.
 
-use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::formats::{Architecture, GateDistribution};
 use bayeslora::low_level::model::{OnnxError, onnx};
 use serde_json::{Value, json};
 
 use crate::interpreter::{compute, decode, metadata, softmax};
 use crate::reference::resnet::{Named, Stem};
 use crate::reference::tensor::Tensor;
-use crate::subject::{CLASSES, Subject, images, subject};
+use crate::subject::{CLASSES, Subject, images, subject, subject_on};
 
 /// Weights are f32 in the file, once BatchNorm and adapters are folded in: some roundings of 6e-8 for each of 18 layers.
 const TOLERANCE: f64 = 3e-6;
@@ -29,8 +29,13 @@ fn agree(expected: &Tensor, found: &Tensor) {
 
 #[test]
 fn the_graph_of_the_mean_computes_the_mean_weights_logits() {
-    for stem in [Stem::Cifar, Stem::ImageNet] {
-        let subject = subject(stem, &SOME, Some(GateDistribution::Gaussian));
+    for (architecture, stem) in [
+        (Architecture::ResNet18, Stem::Cifar),
+        (Architecture::ResNet18, Stem::ImageNet),
+        (Architecture::ResNet34, Stem::Cifar),
+    ] {
+        let gates = Some(GateDistribution::Gaussian);
+        let subject = subject_on(architecture, stem, &SOME, gates);
         let model = decode(&onnx(&subject.backbone, &subject.adapter, 0).unwrap());
         let (bytes, normalised) = images(2);
         let found = compute(model.graph.as_ref().unwrap(), &[("images", bytes)]);

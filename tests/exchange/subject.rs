@@ -1,6 +1,6 @@
 //! A network of few channels with an adapter, for the engine and for its twin.
 
-use bayeslora::low_level::formats::{self, GateDistribution};
+use bayeslora::low_level::formats::{self, Architecture, GateDistribution};
 use bayeslora::low_level::model::Backbone;
 
 use crate::reference::adapter::Adapter as Twin;
@@ -18,9 +18,19 @@ pub struct Subject {
     pub adapter: formats::Adapter,
 }
 
-/// Adapters on layers, each with its rank.
+/// A ResNet-18 with adapters on layers, each with its rank.
 pub fn subject(stem: Stem, layers: &[(&str, usize)], gates: Option<GateDistribution>) -> Subject {
-    let mut weights = small::weights(stem);
+    subject_on(Architecture::ResNet18, stem, layers, gates)
+}
+
+/// The same on a network of one's choice.
+pub fn subject_on(
+    architecture: Architecture,
+    stem: Stem,
+    layers: &[(&str, usize)],
+    gates: Option<GateDistribution>,
+) -> Subject {
+    let mut weights = small::weights(architecture, stem);
     let backbone = small::backbone(&weights);
     let features = backbone.resnet.features();
     let head = Tensor::random(&[CLASSES, features], 1);

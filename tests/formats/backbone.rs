@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use bayeslora::low_level::formats::{BackboneFile, Stem, TensorFile};
+use bayeslora::low_level::formats::{Architecture, BackboneFile, Stem, TensorFile};
 use half::f16;
 
 use super::{assert_says, safetensors};
@@ -14,6 +14,16 @@ pub type Shapes = BTreeMap<String, Vec<usize>>;
 
 /// Names and shapes of a ResNet-18, written out from torchvision's module tree.
 pub fn shapes(stem: usize, widths: [usize; 4], classes: Option<usize>) -> Shapes {
+    shapes_of([2; 4], stem, widths, classes)
+}
+
+/// The same with other numbers of blocks.
+pub fn shapes_of(
+    blocks: [usize; 4],
+    stem: usize,
+    widths: [usize; 4],
+    classes: Option<usize>,
+) -> Shapes {
     let mut all = Shapes::new();
     let mut conv_and_norm = |conv: String, norm: String, shape: [usize; 4]| {
         all.insert(format!("{conv}.weight"), shape.to_vec());
@@ -25,13 +35,16 @@ pub fn shapes(stem: usize, widths: [usize; 4], classes: Option<usize>) -> Shapes
     for stage in 1..=4 {
         let width = widths[stage - 1];
         let before = if stage == 1 { width } else { widths[stage - 2] };
-        for (block, conv, input) in [(0, 1, before), (0, 2, width), (1, 1, width), (1, 2, width)] {
+        for block in 0..blocks[stage - 1] {
             let at = format!("layer{stage}.{block}");
-            conv_and_norm(
-                format!("{at}.conv{conv}"),
-                format!("{at}.bn{conv}"),
-                [width, input, 3, 3],
-            );
+            let input = if block == 0 { before } else { width };
+            for (conv, input) in [(1, input), (2, width)] {
+                conv_and_norm(
+                    format!("{at}.conv{conv}"),
+                    format!("{at}.bn{conv}"),
+                    [width, input, 3, 3],
+                );
+            }
         }
         if stage > 1 {
             let at = format!("layer{stage}.0.downsample");
@@ -50,7 +63,7 @@ pub fn tiny() -> Shapes {
 }
 
 /// Values that f16 holds exactly.
-fn value(name: &str, index: usize) -> f32 {
+pub fn value(name: &str, index: usize) -> f32 {
     ((name.len() * 31 + index) % 97) as f32 / 64.0
 }
 
@@ -293,7 +306,7 @@ fn missing_and_foreign_tensors_are_named_and_counted() {
     headless.remove("fc.bias");
     assert_says(load(&headless), &["1 of the expected", "`fc.bias`"]);
 
-    // A ResNet-34 has every tensor of a ResNet-18 and must not pass for one.
+    // Every tensor of a ResNet-18 is there: it must not pass for one.
     let mut deeper = tiny();
     deeper.insert("layer1.2.conv1.weight".into(), vec![4, 4, 3, 3]);
     deeper.insert("layer1.2.bn1.weight".into(), vec![4]);
@@ -306,9 +319,43 @@ fn missing_and_foreign_tensors_are_named_and_counted() {
 
     let mut twice = tiny();
     twice.insert("module.fc.bias".into(), vec![7]);
+    assert_says(load(&twice), &["no place in a ResNet", "`module.fc.bias`"]);
+}
+
+#[test]
+fn a_resnet_34_is_told_by_its_blocks() {
+    let deep = |change: &dyn Fn(&mut Shapes)| {
+        let mut shapes = shapes_of([3, 4, 6, 3], 7, [2, 3, 4, 5], Some(3));
+        change(&mut shapes);
+        load(&shapes)
+    };
+    let file = deep(&|_| ()).unwrap();
+    assert_eq!(
+        (file.architecture, file.widths, file.classes),
+        (Architecture::ResNet34, [2, 3, 4, 5], Some(3))
+    );
+    assert!(file.tensor("layer3.5.bn2.running_var").is_some());
+    assert_eq!(load(&tiny()).unwrap().architecture, Architecture::ResNet18);
+    let says = ["1 of the expected", "`layer3.5.conv2.weight`"];
     assert_says(
-        load(&twice),
-        &["no place in a ResNet-18", "`module.fc.bias`"],
+        deep(&|shapes| drop(shapes.remove("layer3.5.conv2.weight"))),
+        &says,
+    );
+    let says = ["`layer3.5.conv2.weight`", "expected [4, 4, 3, 3]"];
+    assert_says(
+        deep(&|shapes| drop(shapes.insert("layer3.5.conv2.weight".into(), vec![4, 4, 1, 1]))),
+        &says,
+    );
+    let says = ["no place in a ResNet-34", "`layer3.5.conv9.weight`"];
+    assert_says(
+        deep(&|shapes| drop(shapes.insert("layer3.5.conv9.weight".into(), vec![4]))),
+        &says,
+    );
+    // One block short it is neither.
+    let says = ["no place in a ResNet-18"];
+    assert_says(
+        deep(&|shapes| shapes.retain(|name, _| !name.starts_with("layer3.5."))),
+        &says,
     );
 }
 

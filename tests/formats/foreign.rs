@@ -45,9 +45,16 @@ fn other_kinds_of_files_are_told_by_their_content() {
         &pickle,
     ]
     .concat();
-    refused("resnet18.pth", &archive, &says);
+    // Where no weights of PyTorch are read: a backbone's are.
+    let adapters = |name: &str, bytes: &[u8], parts: &[&str]| {
+        let message = TensorFile::from_bytes(name, bytes).unwrap_err().to_string();
+        for part in [name].iter().chain(parts) {
+            assert!(message.contains(part), "`{part}` is not in: {message}");
+        }
+    };
+    adapters("resnet18.pth", &archive, &says);
     let wrapped = [&archive[..], b"X\x0a\0\0\0state_dictq\x02"].concat();
-    refused(
+    adapters(
         "last.ckpt",
         &wrapped,
         &["weights_only=True)[\"state_dict\"], "],
@@ -56,7 +63,7 @@ fn other_kinds_of_files_are_told_by_their_content() {
         &archive[..],
         b"ctorch.nn.modules.conv\nConv2d\nX\x10\0\0\0_state_dict_hooksq\x02",
     ];
-    refused(
+    adapters(
         "whole.pth",
         &module.concat(),
         &["only if you trust it", "weights_only=False).state_dict(), "],
@@ -188,6 +195,7 @@ fn what_is_no_regular_file_is_not_read() {
 
 #[test]
 fn other_networks_are_named() {
+    // As torchvision makes them: a bottleneck's first and last convolution are 1x1.
     let network = |counts: [usize; 4], bottleneck: bool| {
         let mut names = tiny();
         names.retain(|name, _| !name.starts_with("layer"));
@@ -196,9 +204,18 @@ fn other_networks_are_named() {
                 let convs = if bottleneck { 3 } else { 2 };
                 for conv in 1..=convs {
                     let at = format!("layer{}.{block}", stage + 1);
-                    names.insert(format!("{at}.conv{conv}.weight"), vec![4, 4, 3, 3]);
+                    let kernel = if bottleneck && conv != 2 { 1 } else { 3 };
+                    let shape = vec![4, 4, kernel, kernel];
+                    names.insert(format!("{at}.conv{conv}.weight"), shape);
                     for field in ["weight", "bias", "running_mean", "running_var"] {
                         names.insert(format!("{at}.bn{conv}.{field}"), vec![4]);
+                    }
+                }
+                if block == 0 && (bottleneck || stage > 0) {
+                    let at = format!("layer{}.0.downsample", stage + 1);
+                    names.insert(format!("{at}.0.weight"), vec![4, 4, 1, 1]);
+                    for field in ["weight", "bias", "running_mean", "running_var"] {
+                        names.insert(format!("{at}.1.{field}"), vec![4]);
                     }
                 }
             }
@@ -206,7 +223,6 @@ fn other_networks_are_named() {
         encode(&names, "F32", "", |_, _| ())
     };
     for (counts, bottleneck, name) in [
-        ([3, 4, 6, 3], false, "a ResNet-34,"),
         ([1, 1, 1, 1], false, "a ResNet-10,"),
         ([9, 9, 9, 0], false, "a CIFAR ResNet-56,"),
         ([3, 4, 6, 3], true, "a ResNet-50,"),
@@ -216,7 +232,7 @@ fn other_networks_are_named() {
         let says = [
             "`net`",
             &format!("looks like {name}"),
-            "expected a ResNet-18",
+            "expected a ResNet-18 or ResNet-34",
         ];
         assert_says(
             BackboneFile::from_bytes("net", &network(counts, bottleneck)),

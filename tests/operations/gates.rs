@@ -1,6 +1,6 @@
 //! Drawing gates, their gradient, log alpha's, the KL, the trace.
 
-use bayeslora::low_level::formats::{GateDistribution, Stem};
+use bayeslora::low_level::formats::{Architecture, GateDistribution, Stem};
 use bayeslora::low_level::model::{
     AdapterLayout, GateMode, GateTable, LayerSlots, Prior, Purpose, RankEntry, ResNet, StepValues,
 };
@@ -23,7 +23,7 @@ const SEED: u64 = 0x1234_5678_9abc_def0;
 
 /// Adapters of mixed rank, one emptied, with the holes that prunes leave.
 fn layout() -> AdapterLayout {
-    let resnet = ResNet::new(Stem::Cifar, [4, 6, 8, 10]);
+    let resnet = ResNet::new(Architecture::ResNet18, Stem::Cifar, [4, 6, 8, 10]);
     let ids = [
         vec![7],
         vec![],

@@ -1,6 +1,6 @@
 //! AdamW over the parameter buffer.
 
-use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::formats::{Architecture, Stem};
 use bayeslora::low_level::model::{
     AdapterLayout, AdapterState, GateMode, Graph, ResNet, StepValues,
 };
@@ -43,7 +43,7 @@ fn random(layout: &AdapterLayout, seed: u64, size: f64) -> AdapterState {
 
 #[test]
 fn adamw() {
-    let resnet = ResNet::new(Stem::Cifar, [4, 6, 8, 10]);
+    let resnet = ResNet::new(Architecture::ResNet18, Stem::Cifar, [4, 6, 8, 10]);
     let ids = [vec![0, 2, 3], vec![], (0..9).collect(), vec![1]];
     let layout = AdapterLayout::new(&resnet, &[3, 5, 12], true, 5, &ids);
     let (rate, log_alpha_rate, decay) = (0.01f32, 0.5f32, 0.1f32);
@@ -200,7 +200,7 @@ const GIVEN: [[f32; 4]; 11] = [
 
 #[test]
 fn the_first_number_that_is_not_finite_is_named() {
-    let resnet = ResNet::new(Stem::Cifar, [4, 6, 8, 10]);
+    let resnet = ResNet::new(Architecture::ResNet18, Stem::Cifar, [4, 6, 8, 10]);
     let ids = [vec![0, 2, 3], vec![], (0..9).collect(), vec![1]];
     let layout = AdapterLayout::new(&resnet, &[3, 4, 5], true, 5, &ids);
     let values = StepValues {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::formats::{Architecture, Stem};
 use bayeslora::low_level::gpu::{Gpu, GpuError};
 use bayeslora::low_level::model::{
     self, Backbone, Batch, BatchInput, ConvWeights, Cut, FrozenNetwork, Graph, KernelChoice, Map,
@@ -18,7 +18,7 @@ const SIDE: usize = 16;
 
 /// A network of few channels.
 fn backbone(stem: Stem) -> Backbone {
-    let resnet = ResNet::new(stem, [4, 6, 8, 10]);
+    let resnet = ResNet::new(Architecture::ResNet18, stem, [4, 6, 8, 10]);
     let convs = resnet.convs.iter().enumerate().map(|(seed, spec)| {
         let random =
             |shape: &[usize], part: u64| Twin::random(shape, part * 100 + seed as u64).to_f32();

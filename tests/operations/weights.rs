@@ -1,6 +1,6 @@
 //! Weights drawn about their means, and the gradients of means and noise.
 
-use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::formats::{Architecture, Stem};
 use bayeslora::low_level::model::{
     AdapterLayout, GateMode, LayoutLayer, Purpose, ResNet, Segment, StepValues, WeightTable,
 };
@@ -23,7 +23,7 @@ const SEED: u64 = 0x1234_5678_9abc_def0;
 
 /// Adapters of mixed rank, one emptied, with the holes that prunes leave; 3x3 and 1x1, channels that fill no quad.
 fn layout() -> AdapterLayout {
-    let resnet = ResNet::new(Stem::Cifar, [4, 6, 8, 10]);
+    let resnet = ResNet::new(Architecture::ResNet18, Stem::Cifar, [4, 6, 8, 10]);
     let ids = [
         vec![7],
         vec![],

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use bayeslora::low_level::formats::{BackboneFile, GateDistribution, Stem};
+use bayeslora::low_level::formats::{Architecture, BackboneFile, GateDistribution, Stem};
 use bayeslora::low_level::gpu::{Gpu, GpuOptions};
 use bayeslora::low_level::model::{
     AdapterLayout, AdapterState, Backbone, GateMode, GateTable, Graph, KernelChoice, LayoutLayer,
@@ -35,7 +35,7 @@ pub fn kernels() -> Vec<KernelChoice> {
 pub const WIDTHS: [usize; 4] = [4, 6, 8, 10];
 
 pub fn tiny_resnet() -> ResNet {
-    ResNet::new(Stem::Cifar, WIDTHS)
+    ResNet::new(Architecture::ResNet18, Stem::Cifar, WIDTHS)
 }
 
 /// A backbone of these widths with random weights, through the bytes of a file.

@@ -1,6 +1,6 @@
-//! A ResNet-18 of few channels with random weights, for the engine and for its twin.
+//! A ResNet of few channels with random weights, for the engine and for its twin.
 
-use bayeslora::low_level::formats::BackboneFile;
+use bayeslora::low_level::formats::{Architecture, BackboneFile};
 use bayeslora::low_level::model::Backbone;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -11,7 +11,7 @@ use crate::reference::tensor::Tensor as Twin;
 const WIDTHS: [usize; 4] = [4, 6, 8, 10];
 
 /// A network of few channels, as a file would hold it.
-pub fn weights(stem: Stem) -> Named<Twin> {
+pub fn weights(architecture: Architecture, stem: Stem) -> Named<Twin> {
     let mut weights = Named::new();
     let mut seed = 100;
     let mut put = |name: String, shape: &[usize], low: f64, high: f64| {
@@ -35,8 +35,9 @@ pub fn weights(stem: Stem) -> Named<Twin> {
     };
     conv("conv1", "bn1", [WIDTHS[0], 3, kernel]);
     let mut inputs = WIDTHS[0];
-    for (stage, outputs) in WIDTHS.into_iter().enumerate() {
-        for block in 0..2 {
+    let stages = WIDTHS.into_iter().zip(architecture.blocks());
+    for (stage, (outputs, blocks)) in stages.enumerate() {
+        for block in 0..blocks {
             let name = |part: &str| format!("layer{}.{block}.{part}", stage + 1);
             conv(&name("conv1"), &name("bn1"), [outputs, inputs, 3]);
             conv(&name("conv2"), &name("bn2"), [outputs, outputs, 3]);

@@ -205,7 +205,7 @@ enum bl_status bl_session_open(const struct bl_gpu *gpu,
                                const struct bl_session_options *options,
                                struct bl_session **out);
 
-// Opens a PEFT adapter's directory on a backbone: a safetensors file, or "embedded". `options` may be NULL.
+// Opens a PEFT adapter's directory on a backbone: a file of safetensors or PyTorch, or "embedded". `options` may be NULL.
 enum bl_status bl_session_open_adapter(const struct bl_gpu *gpu,
                                        const char *backbone,
                                        const char *adapter_dir,

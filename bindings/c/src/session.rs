@@ -104,7 +104,7 @@ pub extern "C" fn bl_session_open(
     })
 }
 
-/// Opens a PEFT adapter's directory on a backbone: a safetensors file, or "embedded". `options` may be NULL.
+/// Opens a PEFT adapter's directory on a backbone: a file of safetensors or PyTorch, or "embedded". `options` may be NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn bl_session_open_adapter(
     gpu: *const bl_gpu,

@@ -97,7 +97,7 @@ impl Predictor {
 
 #[pymethods]
 impl Predictor {
-    /// Opens a run's directory, an adapter's, or an `Adapter`; `backbone` is a safetensors file or "embedded".
+    /// Opens a run's directory, an adapter's, or an `Adapter`; `backbone` is a file of safetensors or PyTorch, or "embedded".
     #[new]
     #[pyo3(signature = (source, *, backbone=None, device=None))]
     fn new(

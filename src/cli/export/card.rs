@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::super::run::Run;
 use super::Format;
 
-/// What torchvision's ResNet-18 has.
+/// What torchvision's networks of basic blocks have.
 const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 
 /// Markdown; `results` are the run's scores on its test images, as far as they are known.
 pub fn card(run: &Run, format: Format, samples: usize, results: &Value) -> String {
     let adapter = &run.adapter;
     let parts = [
-        header(format),
+        header(run, format),
         subject(run),
         scores(results),
         ranks(adapter),
@@ -25,15 +25,16 @@ pub fn card(run: &Run, format: Format, samples: usize, results: &Value) -> Strin
     parts.join("\n\n") + "\n"
 }
 
-fn header(format: Format) -> String {
+fn header(run: &Run, format: Format) -> String {
     let library = match format {
         Format::Peft => "library_name: peft\n",
         Format::Onnx => "library_name: onnx\n",
         Format::Safetensors | Format::Merged => "",
     };
     format!(
-        "---\n{library}tags:\n- image-classification\n- lora\n- bayesian\n---\n\n# A ResNet-18 with a low-rank adapter\n\n\
+        "---\n{library}tags:\n- image-classification\n- lora\n- bayesian\n---\n\n# A {} with a low-rank adapter\n\n\
          Written by `bayeslora export --format {}` (version {}).",
+        run.backbone.resnet.architecture.name(),
         format.name(),
         env!("CARGO_PKG_VERSION")
     )
@@ -47,13 +48,14 @@ fn subject(run: &Run) -> String {
     let classes: Vec<_> = adapter.classes.iter().map(|class| code(class)).collect();
     format!(
         "| | |\n|---|---|\n\
-         | base model | {}, a ResNet-18; SHA-256 of its tensors {} |\n\
+         | base model | {}, a {}; SHA-256 of its tensors {} |\n\
          | input | RGB, {side} x {side}: the middle square of a picture, resized with an antialiasing bilinear filter; \
          (v/255 - mean)/deviation with mean 0.485, 0.456, 0.406 and deviation 0.229, 0.224, 0.225 |\n\
          | {} classes | {} |\n\
          | method | {} |\n\
          | scale | {} = lora_alpha {} / initial rank {} |",
         code(&base),
+        run.backbone.resnet.architecture.name(),
         code(&run.backbone.sha256),
         classes.len(),
         classes.join(", "),
@@ -138,12 +140,11 @@ fn loading(run: &Run, format: Format, samples: usize) -> String {
 /// Python that makes an untrained network of the same shape.
 fn network(backbone: &Backbone, adapter: &Adapter) -> String {
     let resnet = &backbone.resnet;
-    let widths: Vec<usize> = resnet
-        .blocks
-        .iter()
-        .step_by(2)
-        .map(|block| resnet.convs[block.conv1].out_channels)
-        .collect();
+    let widths = [1, 2, 3, 4].map(|stage| {
+        let name = format!("layer{stage}.0.conv1");
+        let first = resnet.convs.iter().find(|spec| spec.name == name);
+        first.map_or(0, |spec| spec.out_channels)
+    });
     let mut text = match widths == WIDTHS {
         true => String::new(),
         false => format!(
@@ -151,7 +152,10 @@ fn network(backbone: &Backbone, adapter: &Adapter) -> String {
         ),
     };
     let classes = adapter.classes.len();
-    text += &format!("base = torchvision.models.resnet18(num_classes={classes})\n");
+    text += &format!(
+        "base = torchvision.models.{}(num_classes={classes})\n",
+        resnet.architecture.torchvision()
+    );
     if resnet.stem == Stem::Cifar {
         text += &format!(
             "base.conv1 = torch.nn.Conv2d(3, {}, 3, padding=1, bias=False)\nbase.maxpool = torch.nn.Identity()\n",

@@ -30,7 +30,7 @@ pub struct Arguments {
     /// CIFAR-10 or another set, as `train --data` takes it [default: sample at scale smoke]
     #[arg(long, value_name = "D")]
     data: Option<Location>,
-    /// The frozen ResNet-18: `embedded`, or a safetensors file or a directory with one, with the names of torchvision, timm or transformers [default: embedded]
+    /// The frozen ResNet-18 or ResNet-34: `embedded`, a file of safetensors or PyTorch (.pth), or a directory with `model.safetensors`; names of torchvision, timm or transformers [default: embedded]
     #[arg(long, value_name = "F")]
     backbone: Option<Location>,
     /// Images unlike the training images, with a name for them, such as `fashion-mnist=D`; may be repeated
@@ -249,7 +249,7 @@ impl Options {
         };
         ensure!(
             scale != Scale::Paper || args.backbone.is_some(),
-            "--scale paper needs --backbone F, torchvision's ResNet-18 (IMAGENET1K_V1) in safetensors: \
+            "--scale paper needs --backbone F, torchvision's ResNet-18 (IMAGENET1K_V1), as .pth or safetensors: \
              the embedded one is for 64 pixels"
         );
         Ok(Self {

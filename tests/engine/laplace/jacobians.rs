@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::GateDistribution;
+use bayeslora::low_level::formats::{Architecture, GateDistribution};
 use bayeslora::low_level::gpu::{Gpu, GpuOptions};
 use bayeslora::low_level::model::{
     AdapterLayout, AdapterState, Backbone, FrozenNetwork, KernelChoice,
@@ -48,7 +48,7 @@ struct Setting {
 
 impl Setting {
     fn new(targets: &[&str], ranks: &[usize]) -> Self {
-        let mut weights = weights(Stem::Cifar);
+        let mut weights = weights(Architecture::ResNet18, Stem::Cifar);
         let backbone = backbone(&weights);
         let targets: Vec<String> = targets.iter().map(|t| (*t).to_owned()).collect();
         let (convs, head) = backbone.resnet.select(&targets).unwrap();

@@ -1,6 +1,6 @@
 //! The host's half: points with made-up Jacobians, no GPU.
 
-use bayeslora::low_level::formats::Stem;
+use bayeslora::low_level::formats::{Architecture, Stem};
 use bayeslora::low_level::model::{AdapterLayout, ResNet};
 use bayeslora::low_level::predict::laplace::{
     Basis, Block, Dims, LaplaceStructure, Link, PRECISION_RANGE, Point, Spectrum, blocks, curvature,
@@ -21,7 +21,7 @@ const TOLERANCE: f64 = 1e-5;
 
 /// Adapters on two layers, ranks 2 and 1.
 fn layout(widths: [usize; 4], targets: &str) -> AdapterLayout {
-    let resnet = ResNet::new(Stem::Cifar, widths);
+    let resnet = ResNet::new(Architecture::ResNet18, Stem::Cifar, widths);
     let (convs, _) = resnet.select(&[targets.to_owned()]).unwrap();
     let ids: Vec<Vec<u32>> = (0..convs.len())
         .map(|i| (0..2 - i as u32).collect())

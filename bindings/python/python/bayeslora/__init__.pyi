@@ -155,7 +155,7 @@ class Predictor:
     ) -> Predictor:
         """Opens a run's directory, an adapter's, or an `Adapter`.
 
-        `backbone` is a safetensors file with torchvision's names, or "embedded", the one inside the package. Default: that of
+        `backbone` is a file of safetensors or PyTorch, or "embedded", the one inside the package. Default: that of
         the run, else the embedded one.
         """
 
