@@ -2,6 +2,7 @@
 //! images, for a model of which the truth is known.
 
 use bayeslora::low_level::metrics::{PredictionSets, Predictions, RiskControl, SetOptions};
+use bayeslora::low_level::predict::Calibration;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -44,6 +45,18 @@ impl Drawn {
 
     fn predictions(&self) -> Predictions<'_> {
         Predictions::new(&self.probabilities, &self.labels, CLASSES).unwrap()
+    }
+
+    fn fit(&self, coverage: f64, by_class: bool) -> PredictionSets {
+        let options = SetOptions { coverage, by_class };
+        PredictionSets::fit(
+            &self.probabilities,
+            &self.labels,
+            &self.ties,
+            CLASSES,
+            options,
+        )
+        .unwrap()
     }
 
     fn sets(&self, of: &PredictionSets) -> Vec<Vec<usize>> {
@@ -105,6 +118,8 @@ fn where_nothing_can_be_promised_there_is_no_threshold() {
     );
     // 500 that are right promise the risk of an error that they would have missed.
     let least = RiskControl::least_risk(500, 0.95);
+    // (.05 / 12)^(1 / 500) of all are right at least: the error is divided over twelve sequences.
+    assert!((least - 0.010_901).abs() < 1e-5, "{least}");
     let fit = |max_risk| RiskControl::fit(&[0.99; 500], &[true; 500], max_risk, 0.95);
     assert_eq!(fit(least - 1e-9), None);
     let control = fit(least + 1e-9).unwrap();
@@ -125,18 +140,7 @@ fn sets_hold_the_right_class_as_often_as_promised() {
         let (mut held, n) = (0.0, 200);
         for _ in 0..400 {
             let (held_out, others) = (Drawn::new(&mut random, n), Drawn::new(&mut random, 500));
-            let options = SetOptions {
-                coverage,
-                by_class: false,
-            };
-            let sets = PredictionSets::fit(
-                &held_out.probabilities,
-                &held_out.labels,
-                &held_out.ties,
-                CLASSES,
-                options,
-            )
-            .unwrap();
+            let sets = held_out.fit(coverage, false);
             let found = others.sets(&sets);
             let pairs = found.iter().zip(&others.labels);
             let right = pairs.filter(|(set, label)| set.contains(&(**label as usize)));
@@ -154,18 +158,7 @@ fn by_class_each_class_is_covered() {
     let (mut held, mut all) = ([0.0; CLASSES], [0.0; CLASSES]);
     for _ in 0..200 {
         let (held_out, others) = (Drawn::new(&mut random, 400), Drawn::new(&mut random, 400));
-        let options = SetOptions {
-            coverage: 0.9,
-            by_class: true,
-        };
-        let sets = PredictionSets::fit(
-            &held_out.probabilities,
-            &held_out.labels,
-            &held_out.ties,
-            CLASSES,
-            options,
-        )
-        .unwrap();
+        let sets = held_out.fit(0.9, true);
         assert_eq!(sets.limits.len(), CLASSES);
         for (set, label) in others.sets(&sets).iter().zip(&others.labels) {
             let label = *label as usize;
@@ -175,6 +168,39 @@ fn by_class_each_class_is_covered() {
     }
     for (held, all) in held.iter().zip(all) {
         assert!(held / all > 0.89, "{}", held / all);
+    }
+}
+
+/// Kept for each predictive; for another adapter, or with limits of other classes, there is none.
+#[test]
+fn a_calibration_is_that_of_its_predictive() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |samples, seed, limits: usize| Calibration {
+        samples,
+        seed,
+        risk_control: None,
+        prediction_sets: Some(PredictionSets {
+            coverage: 0.9,
+            images: 100,
+            limits: vec![Some(0.5); limits],
+        }),
+    };
+    let all = [of(0, 1, 1), of(8, 1, 3), of(8, 2, 1)];
+    for one in &all {
+        one.save(dir.path(), "this").unwrap();
+    }
+    let load =
+        |adapter, predictive, classes| Calibration::load(dir.path(), adapter, predictive, classes);
+    for one in &all {
+        let found = load("this", (one.samples, one.seed), 3).unwrap();
+        assert_eq!(found.as_ref(), Some(one));
+    }
+    // The mean weights draw nothing, whatever the seed.
+    assert!(load("this", (0, 7), 3).unwrap().is_some());
+    assert_eq!(load("this", (8, 3), 3).unwrap(), None);
+    for (adapter, classes, part) in [("that", 3, "another adapter"), ("this", 4, "classes")] {
+        let error = load(adapter, (8, 1), classes).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::context::{Bar, Context};
 use super::location::Location;
 use super::output::{self, Unkept};
+use super::promised::percent;
 use super::run::{Run, RunArgs};
 
 #[derive(Args)]
@@ -82,7 +83,7 @@ pub fn run(context: &Context, args: &CalibrateArgs) -> Result<()> {
     let predictions = Predictions::new(&probabilities, &dataset.labels, classes)?;
     let ties = ties(dataset)?;
     let (dir, adapter) = (run.fitted_dir(), run.sha256()?);
-    let kept = Calibration::load(&dir, &adapter, (samples.count, args.seed));
+    let kept = Calibration::load(&dir, &adapter, (samples.count, args.seed), classes);
     // What cannot be read, or was made for another adapter, is about to be made again.
     let kept = kept.ok().flatten();
     let mut calibration = Calibration {
@@ -223,10 +224,4 @@ fn describe(report: &Report) -> String {
     }
     lines.push("kept for `predict` and `eval` with the same --samples and --seed".into());
     lines.join("\n")
-}
-
-/// A share as it was given, in percent.
-pub fn percent(share: f64) -> String {
-    let text = format!("{:.3}", 100.0 * share);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }

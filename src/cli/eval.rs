@@ -7,16 +7,15 @@ use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{Temperature, printable};
 use bayeslora::low_level::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
 use bayeslora::low_level::predict::{
-    Calibration, Ensemble, Evaluated, Held, Predictive, Predictor, Samples, Source, evaluate, ties,
+    Ensemble, Evaluated, Predictive, Predictor, Samples, Source, evaluate, ties,
 };
 use clap::Args;
 use serde::Serialize;
 
-use super::calibrate::percent;
 use super::context::{Bar, Context};
 use super::corruption::{Corrupted, CorruptionArgs};
 use super::output::{self, Unkept};
-use super::predict::kept_calibration;
+use super::promised::{self, Tested};
 use super::run::{Run, RunArgs};
 use super::test_set::{ScoredOn, TestArgs};
 use super::{probs_out, tables};
@@ -62,15 +61,8 @@ struct Report {
     #[serde(flatten)]
     corrupted: Option<Corrupted>,
     #[serde(flatten)]
-    promised: Option<Promised>,
+    promised: Option<Tested>,
     scored_on: ScoredOn,
-}
-
-/// What `calibrate` has kept for these samples, and whether that holds here.
-#[derive(Serialize)]
-struct Promised {
-    calibration: Calibration,
-    held: Held,
 }
 
 /// What is scored.
@@ -192,14 +184,14 @@ fn report(
             })
         }
     };
-    let promised = match kept_calibration(run, (samples.count, args.seed))? {
+    let promised = match promised::kept(run, (samples.count, args.seed))? {
         None => None,
         Some(calibration) => {
             let (dataset, classes) = (&source.dataset, run.adapter.classes.len());
             let predictions =
                 Predictions::from_log_probs(&evaluated.log_probs, &dataset.labels, classes)?;
             let held = calibration.held(&predictions, &ties(dataset)?);
-            Some(Promised { calibration, held })
+            Some(Tested { calibration, held })
         }
     };
     let report = Report {
@@ -307,40 +299,10 @@ fn describe(
         evaluated.rank_count,
         evaluated.effective_rank,
         evaluated.adapter_parameters,
-        promised.as_ref().map_or(String::new(), kept_promises),
+        promised.as_ref().map_or(String::new(), Tested::in_words),
         tables::scores((&predictions, &evaluated.scores), beside),
         class_table(&predictions, &test.classes)
     ))
-}
-
-/// Whether what was promised holds on these images, in words.
-fn kept_promises(promised: &Promised) -> String {
-    let Promised { calibration, held } = promised;
-    let mut text = String::new();
-    let share = |part: usize, of: usize| 100.0 * part as f64 / of.max(1) as f64;
-    if let (Some(control), Some(answered), Some(wrong)) =
-        (&calibration.risk_control, held.answered, held.wrong)
-    {
-        text += &format!(
-            "\nanswers {answered} of {} images ({:.1} %), {wrong} of them wrong ({:.1} %; at most {} promised)",
-            held.images,
-            share(answered, held.images),
-            share(wrong, answered),
-            percent(control.max_risk)
-        );
-    }
-    if let (Some(sets), Some(covered), Some(size)) = (
-        &calibration.prediction_sets,
-        held.covered,
-        held.mean_set_size,
-    ) {
-        text += &format!(
-            "\nsets of {size:.2} classes on average hold the right one of {:.1} % of images (at least {} promised)",
-            share(covered, held.images),
-            percent(sets.coverage)
-        );
-    }
-    text
 }
 
 /// Accuracy by class and what each is mistaken for, the worst first where there are many.

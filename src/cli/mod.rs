@@ -22,6 +22,7 @@ mod pictures;
 mod plan;
 mod predict;
 mod probs_out;
+mod promised;
 mod prune;
 mod ranges;
 mod report;

@@ -9,10 +9,10 @@ use bayeslora::low_level::predict::{Calibration, Ensemble, Prediction, Predictor
 use clap::Args;
 use serde::Serialize;
 
-use super::calibrate::percent;
 use super::context::{self, Context};
 use super::location::Location;
 use super::pictures::Pictures;
+use super::promised::{self, Promised};
 use super::run::{Run, RunArgs};
 use super::{output, probs_out, tables};
 
@@ -101,33 +101,6 @@ struct Answer {
     promised: Promised,
 }
 
-/// What [`Calibration`] says of one answer, whatever the temperature.
-#[derive(Default, Serialize)]
-struct Promised {
-    /// Whether the confidence is high enough for the promised risk.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answered: Option<bool>,
-    /// The classes of its prediction set, the most probable first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prediction_set: Option<Vec<String>>,
-}
-
-impl Promised {
-    fn new(calibration: &Calibration, probabilities: &[f32], tie: f64, names: &[String]) -> Self {
-        let confidence = probabilities.iter().copied().fold(0.0, f32::max);
-        let control = calibration.risk_control.as_ref();
-        let sets = calibration.prediction_sets.as_ref();
-        let classes = sets.map(|sets| sets.of(probabilities, tie));
-        Self {
-            answered: control.map(|control| control.answers(confidence)),
-            prediction_set: classes.map(|classes| {
-                let classes = classes.into_iter();
-                classes.map(|class| names[class].clone()).collect()
-            }),
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct ClassAnswer {
     class: String,
@@ -150,7 +123,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         true => Some(fitted_temperature(&run, samples.count)?),
         false => None,
     };
-    let calibration = kept_calibration(&run, (samples.count, args.seed))?;
+    let calibration = promised::kept(&run, (samples.count, args.seed))?;
     let side = run.adapter.resolution;
     let classes = &run.adapter.classes;
     let mut pictures = Pictures::open(&args.images, side, args.skip_bad_images)?;
@@ -223,17 +196,6 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     probs_out::write(probs_out, classes.len(), &probabilities)
 }
 
-/// What was promised of this predictive; nothing, with a warning, where that was of another adapter.
-pub fn kept_calibration(run: &Run, predictive: (usize, u64)) -> Result<Option<Calibration>> {
-    let found = Calibration::load(run.fitted_dir(), &run.sha256()?, predictive);
-    Ok(found.unwrap_or_else(|error| {
-        output::note(&format!(
-            "warning: {error} (`bayeslora calibrate`); nothing is promised of these answers"
-        ));
-        None
-    }))
-}
-
 /// The temperature of the predictive with this number of samples.
 fn fitted_temperature(run: &Run, samples: usize) -> Result<f64> {
     let all = Temperature::load_all(run.fitted_dir(), &run.sha256()?);
@@ -297,27 +259,11 @@ fn describe(report: &Report, classes: usize) -> String {
         .collect();
     let temperature = report.temperature;
     let temperature = temperature.map_or(String::new(), |t| format!("\n\ntemperature {t:.3}"));
-    let promises = report.calibration.as_ref().map_or(String::new(), promises);
+    let promises = report
+        .calibration
+        .as_ref()
+        .map_or(String::new(), promised::in_words);
     blocks.join("\n\n") + &temperature + &promises
-}
-
-/// What the answers are promised, in words.
-fn promises(calibration: &Calibration) -> String {
-    let mut text = String::new();
-    if let Some(control) = &calibration.risk_control {
-        text += &format!(
-            "\n\nanswered where the confidence is {:.3} or more: at most {} of such answers are wrong, {} sure (calibrate)",
-            control.threshold,
-            percent(control.max_risk),
-            percent(control.confidence)
-        );
-    }
-    if let Some(sets) = &calibration.prediction_sets {
-        let coverage = percent(sets.coverage);
-        text +=
-            &format!("\n\nsets hold the right class of {coverage} of images or more (calibrate)");
-    }
-    text
 }
 
 fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize, &str)) -> String {
@@ -339,9 +285,7 @@ fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize
         text += &format!("\n  {class:width$}  {percent:5.1} %{spread}  {bar}");
     }
     text += &format!("\n  {}", in_words(answer, classes, (samples, drawn)));
-    if let Some(set) = &answer.promised.prediction_set {
-        text += &format!("\n  set: {}", named(set, ", "));
-    }
+    text += &answer.promised.set_line();
     text += &format!(
         "\n  entropy {:.3} of {:.3} nats, mutual information {:.4}",
         answer.entropy,
@@ -351,20 +295,12 @@ fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize
     text
 }
 
-fn named(classes: &[String], between: &str) -> String {
-    let names = classes.iter().map(printable);
-    names.collect::<Vec<_>>().join(between)
-}
-
 /// How sure the answer is, and, where anything is drawn, whether the samples agree on that.
 fn in_words(answer: &Answer, classes: usize, (samples, drawn): (usize, &str)) -> String {
     let best = &answer.classes[0];
     let class = printable(&best.class);
-    if answer.promised.answered == Some(false) {
-        return match &answer.promised.prediction_set {
-            Some(set) => format!("unsure: {}", named(set, " or ")),
-            None => format!("unsure, {class} at best"),
-        };
+    if let Some(refusal) = answer.promised.refusal(&class) {
+        return refusal;
     }
     let sure = match best.probability {
         p if p >= 0.95 => format!("almost certainly {class}"),

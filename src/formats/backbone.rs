@@ -28,8 +28,8 @@ pub enum Stem {
     Cifar,
 }
 
-/// The tensors of a ResNet-18 or ResNet-34, with the names of torchvision. timm's are the same; those of Hugging Face's transformers
-/// (`microsoft/resnet-18`) are translated.
+/// The tensors of a ResNet-18 or ResNet-34, with the names of torchvision. timm's are the same; those of Hugging Face's
+/// transformers (`microsoft/resnet-18`) are translated.
 ///
 /// Convolutions are `[out, in, k, k]`, BatchNorm has `weight`, `bias`,
 /// `running_mean` and `running_var` of `[channels]`. The widths are the file's
@@ -91,8 +91,8 @@ impl BackboneFile {
     /// `num_batches_tracked` is ignored.
     ///
     /// # Errors
-    /// As in [`TensorFile::from_bytes`]; a file of PyTorch is damaged or holds more than tensors; a tensor is missing, has no place in the
-    /// network, does not fit its neighbours, or has a NaN or an infinity.
+    /// As in [`TensorFile::from_bytes`]; a file of PyTorch is damaged or holds more than tensors; a tensor is missing, has no
+    /// place in the network, does not fit its neighbours, or has a NaN or an infinity.
     pub fn from_bytes(source: &str, bytes: &[u8]) -> Result<Self, FormatError> {
         let start = &bytes[..bytes.len().min(foreign::START as usize)];
         Self::from_tensors(match pytorch::is_archive(start) {

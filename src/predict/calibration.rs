@@ -27,29 +27,50 @@ pub struct Calibration {
 
 impl Calibration {
     /// That in `dir` for so many samples of this seed, if there is one. `adapter` is the
-    /// [`Adapter::sha256`](crate::formats::Adapter::sha256) of what it is to be used with.
+    /// [`Adapter::sha256`](crate::formats::Adapter::sha256) of what it is to be used with, `classes` their number.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged, or speaks of another adapter.
+    /// The file cannot be read, is damaged, or speaks of another adapter or of other classes.
     pub fn load(
         dir: impl AsRef<Path>,
         adapter: &str,
         (samples, seed): (usize, u64),
+        classes: usize,
     ) -> Result<Option<Self>, FormatError> {
-        let all: Vec<Self> = fitted::load(&dir.as_ref().join(fitted::CALIBRATIONS), WHAT, adapter)?;
-        // The mean weights draw nothing.
-        let fits = |one: &Self| one.samples == samples && (samples == 0 || one.seed == seed);
-        Ok(all.into_iter().find(fits))
+        let path = dir.as_ref().join(fitted::CALIBRATIONS);
+        let all: Vec<Self> = fitted::load(&path, WHAT, adapter)?;
+        let misfit = |one: &Self| {
+            let sets = one.prediction_sets.as_ref();
+            sets.is_some_and(|sets| ![1, classes].contains(&sets.limits.len()))
+        };
+        if all.iter().any(misfit) {
+            return Err(FormatError::Changed {
+                file: path.display().to_string(),
+                found: "its sets are of another number of classes",
+                way_out: "fit it again",
+            });
+        }
+        let wanted = predictive(samples, seed);
+        Ok(all.into_iter().find(|one| one.predictive() == wanted))
     }
 
-    /// Keeps it in `dir`. An earlier one for as many samples goes, and so do those of other adapters.
+    /// Keeps it in `dir`. An earlier one of the same predictive goes, and so do those of other adapters.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn save(&self, dir: impl AsRef<Path>, adapter: &str) -> Result<(), FormatError> {
         let path = dir.as_ref().join(fitted::CALIBRATIONS);
-        fitted::save(&path, WHAT, adapter, self, |one| one.samples)
+        fitted::save(&path, WHAT, adapter, self, Self::predictive)
     }
+
+    fn predictive(&self) -> (usize, u64) {
+        predictive(self.samples, self.seed)
+    }
+}
+
+/// What tells predictives of one adapter apart: the mean weights draw nothing.
+fn predictive(samples: usize, seed: u64) -> (usize, u64) {
+    (samples, if samples == 0 { 0 } else { seed })
 }
 
 /// What became of the promises on labelled images that they were not made by.

@@ -554,7 +554,7 @@ impl TrainConfig {
             }
             if self.threshold != Self::default().threshold {
                 let expected =
-                    "left out with `rank auto`, which cuts by held-out NLL, not by alpha";
+                    "left out with `rank auto`, which cuts at the default one and by held-out NLL";
                 return wrong("threshold", &self.threshold.to_string(), expected.into());
             }
             if self.validation == 0.0 {

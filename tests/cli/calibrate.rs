@@ -109,7 +109,14 @@ fn what_is_calibrated_serves_predict_and_eval() {
         10
     );
 
-    // A threshold that nothing reaches.
+    // Nor does that of other samples.
+    on(&path, "calibrate --coverage 0.5 --samples 3 --seed 2")
+        .assert()
+        .success();
+    let again = json(&mut predict("--samples 3 --json"));
+    assert_eq!(again["calibration"]["risk_control"], *control);
+
+    // What was changed by hand is not relied on.
     let file = path.join("adapter/calibration.json");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replacen("\"seed\": 1", "\"seed\": 7", 1)).unwrap();
