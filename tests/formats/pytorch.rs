@@ -225,13 +225,24 @@ fn what_is_no_tensor_is_refused_by_name() {
         assert_says(read(&bytes), &all);
     }
     let (tensors, storages) = network("FloatStorage");
-    let mut compressed = file(&state_dict(&tensors), &storages);
-    let at = compressed
-        .windows(4)
-        .rposition(|bytes| bytes == b"PK\x01\x02")
-        .unwrap();
-    compressed[at + 10] = 8;
-    assert_says(read(&compressed), &["is compressed (`net/version`)"]);
+    let compressed = |mut bytes: Vec<u8>| {
+        let mut places = bytes.windows(4);
+        let at = places.rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
+        bytes[at + 10] = 8;
+        read(&bytes)
+    };
+    assert_says(
+        compressed(file(&state_dict(&tensors), &storages)),
+        &["is compressed (`net/version`)"],
+    );
+    // As the code of a program is.
+    assert_says(
+        compressed(archive(&[
+            ("data.pkl", &pickle(b"}")),
+            ("constants.pkl", b""),
+        ])),
+        &["TorchScript"],
+    );
     // PyTorch's first format, which was no archive.
     let legacy = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.";
     let message = read(legacy).unwrap_err().to_string();

@@ -20,15 +20,13 @@ impl<'a> Archive<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Self, Refused> {
         let zip = ZipArchive::from_slice(bytes).map_err(Refused::damaged)?;
         let (mut all, mut roots) = (BTreeMap::new(), Vec::new());
+        let mut compressed = None;
         for record in zip.entries() {
             let record = record.map_err(Refused::damaged)?;
             let name = record.file_path();
             let name = String::from_utf8_lossy(name.as_ref()).into_owned();
             if record.compression_method() != CompressionMethod::STORE {
-                return Err(Refused::other(format!(
-                    "is compressed (`{}`), which `torch.save` does not do",
-                    printable(name)
-                )));
+                compressed.get_or_insert_with(|| name.clone());
             }
             if let Some(root) = name.strip_suffix("/data.pkl") {
                 roots.push(format!("{root}/"));
@@ -59,6 +57,12 @@ impl<'a> Archive<'a> {
                 found: "is a TorchScript program".into(),
                 way_out: "save its weights alone: `torch.save(torch.jit.load(PROGRAM).state_dict(), FILE)`",
             });
+        }
+        if let Some(name) = compressed {
+            return Err(Refused::other(format!(
+                "is compressed (`{}`), which `torch.save` does not do",
+                printable(name)
+            )));
         }
         // Absent before PyTorch 2.1.
         if archive.entries.contains_key("byteorder") {
