@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use bayeslora::{
-    Adapter, Backbone, Checkpoint, Dataset, EpochOutcome, Gpu, GpuOptions, Method, OpenOptions,
-    Picture, Progress, Session, SessionOptions, StopHandle, TrainConfig, TrainError, Trainer,
+    Adapter, Backbone, Checkpoint, Dataset, Gpu, GpuOptions, Method, OpenOptions, Picture,
+    Progress, Session, SessionOptions, StopHandle, TrainConfig, TrainError, Trainer,
 };
 
 const SIDE: usize = 64;
@@ -123,10 +123,11 @@ fn in_background(
                 trainer.restore(&from.checkpoint)?;
             }
             let mut last = (trainer.adapter()?, trainer.checkpoint()?);
-            while let EpochOutcome::Done(report) = trainer.next_epoch(&mut observe)? {
+            trainer.train(&mut observe, |trainer, report| -> Result<(), TrainError> {
                 last = (trainer.adapter()?, trainer.checkpoint()?);
                 let _ = tell.send(News::Epoch(report.epoch, report.loss));
-            }
+                Ok(())
+            })?;
             let (adapter, checkpoint) = last;
             Ok(Trained {
                 epoch: checkpoint.epoch,

@@ -8,7 +8,7 @@
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
-//! use bayeslora::{Backbone, EpochOutcome, Gpu, GpuOptions, Predictor, Samples, TrainConfig, Trainer};
+//! use bayeslora::{Backbone, Gpu, GpuOptions, Predictor, Samples, TrainConfig, TrainError, Trainer};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let gpu = Gpu::open(GpuOptions::default())?;
@@ -20,9 +20,10 @@
 //! let config = TrainConfig::default();
 //! let mut trainer =
 //!     Trainer::new(&gpu, &backbone, config, train, Some(validation), &mut observe)?;
-//! while let EpochOutcome::Done(epoch) = trainer.next_epoch(&mut observe)? {
+//! trainer.train(&mut observe, |_, epoch| -> Result<(), TrainError> {
 //!     println!("{} ranks, NLL {:?}", epoch.rank, epoch.nll);
-//! }
+//!     Ok(())
+//! })?;
 //! let adapter = trainer.adapter()?;
 //! adapter.save_peft("adapter/")?;
 //!
@@ -49,7 +50,7 @@ use low_level::{report, study};
 
 // The device.
 pub use gpu::{
-    AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall, StopHandle,
+    AdapterChoice, Adapters, Gpu, GpuError, GpuOptions, Precision, Shortfall, StopHandle, Task,
 };
 pub use wgpu;
 

@@ -10,4 +10,5 @@ mod embed {
     mod shared;
     mod stop;
     mod subject;
+    mod task;
 }

@@ -8,7 +8,7 @@ use bayeslora::low_level::formats::{
     Adapter, FormatError, GateDistribution, Head, LayerAdapter, RunDir,
 };
 use bayeslora::low_level::metrics::holm;
-use bayeslora::low_level::model::{AdapterLayout, AdapterState, Backbone, exchange};
+use bayeslora::low_level::model::{AdapterLayout, AdapterParams, AdapterState, Backbone, exchange};
 use bayeslora::low_level::predict::laplace::{LaplaceConfig, LaplaceStructure};
 use bayeslora::low_level::report::{Comparison, Results, Study, Verdict};
 use bayeslora::low_level::study::measure::{Answers, Material, ensemble, measure};
@@ -385,7 +385,12 @@ fn ranks_go_in_the_order_asked_for() {
     }
     let config = TrainConfig::default();
     let order = |state: &AdapterState, gauge: PruneGauge, order: Order| {
-        let (layers, head) = exchange::to_file(&layout, state, true);
+        let (layers, head) = exchange::to_file(&AdapterParams {
+            layout: layout.clone(),
+            state: state.clone(),
+            scale: 1.0,
+            gates: Some(GateDistribution::Gaussian),
+        });
         let adapter = Adapter {
             layers,
             head,

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::formats::{DataManifest, RunDir};
 use bayeslora::low_level::gpu::Gpu;
 use bayeslora::low_level::predict::Evaluated;
-use bayeslora::low_level::train::{EpochOutcome, EpochReport, TrainConfig, TrainError, Trainer};
+use bayeslora::low_level::train::{EpochReport, Trainer};
 use toml::Table;
 
 use super::context::Context;
@@ -40,27 +40,21 @@ pub fn start(place: &Path, subject: Subject, gpu: &Gpu, trainer: &Trainer) -> Re
 
 /// Goes on from the newest sound checkpoint of a run.
 pub fn restore(run: &RunDir, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -> Result<()> {
-    let (checkpoint, damaged) = run.read_checkpoint()?;
-    let kernels = match subject.other_images {
-        true => trainer.restore_over_other_images(&checkpoint)?,
-        false => trainer.restore(&checkpoint)?,
-    };
-    if let Some(kernels) = kernels {
+    let resumed = trainer.resume(run, subject.other_images)?;
+    if let Some(kernels) = resumed.other_kernels {
         output::note(&format!(
             "warning: the checkpoint was made with other kernels ({kernels}); results will agree \
              only to rounding"
         ));
     }
-    if let Some(error) = damaged {
+    if let Some(error) = resumed.damaged {
         output::note(&format!(
             "warning: {error}; the run goes on from the checkpoint before, of epoch {}",
-            checkpoint.epoch
+            resumed.epoch
         ));
-        run.drop_newest_checkpoint()?;
-    } else if checkpoint.epoch == 0 {
+    } else if resumed.epoch == 0 {
         output::note("the run was stopped in its first epoch: it starts from the beginning");
     }
-    run.truncate_metrics(checkpoint.epoch)?;
     Ok(run.write_environment(&environment::describe(gpu))?)
 }
 
@@ -101,16 +95,14 @@ fn beside_places(text: &str) -> Result<Table> {
 }
 
 /// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object.
-pub fn tell(json: bool) -> Result<impl FnMut(&EpochReport, &TrainConfig) -> Result<()>> {
+pub fn tell(json: bool) -> Result<impl FnMut(&Trainer, &EpochReport) -> Result<()>> {
     if !json {
         output::text(&format!("\n{HEADER}"))?;
     }
-    Ok(
-        move |report: &EpochReport, config: &TrainConfig| match json {
-            true => output::json(report),
-            false => print_epoch(report, config.epochs),
-        },
-    )
+    Ok(move |trainer: &Trainer, report: &EpochReport| match json {
+        true => output::json(report),
+        false => print_epoch(report, trainer.config().epochs),
+    })
 }
 
 /// Trains to the end, or until a signal stops it, leaving metrics, adapter and checkpoint after each epoch.
@@ -118,36 +110,15 @@ pub fn run_epochs(
     context: &Context,
     run: &RunDir,
     trainer: &mut Trainer,
-    mut tell: impl FnMut(&EpochReport, &TrainConfig) -> Result<()>,
+    mut tell: impl FnMut(&Trainer, &EpochReport) -> Result<()>,
 ) -> Result<()> {
     let _graceful = context.stop_gracefully();
-    let mut observe = context.observer();
-    loop {
-        let kept = trainer.epochs_done();
-        let lost = |error: TrainError| saved(run, kept, error.into());
-        let EpochOutcome::Done(report) = trainer.next_epoch(&mut observe).map_err(lost)? else {
-            break;
-        };
-        let adapter = trainer.adapter().map_err(lost)?;
-        let checkpoint = trainer.checkpoint().map_err(lost)?;
-        // The checkpoint comes last: what is there before it is written again where it is missing.
-        run.append_metrics(&report)
-            .and_then(|()| run.write_adapter(&adapter))
-            .and_then(|()| run.write_checkpoint(&checkpoint))
-            .with_context(|| {
-                Unkept(format!(
-                    "epoch {} could not be kept; once there is a place for it, `bayeslora train --resume \
-                     --out {}` trains it again",
-                    report.epoch,
-                    run.path().display()
-                ))
-            })?;
-        tell(&report, trainer.config())?;
-    }
-    ensure!(
-        trainer.network().is_unchanged()?,
-        "the frozen backbone changed: a bug, please report it"
-    );
+    let mut kept = trainer.epochs_done();
+    let trained = trainer.train_in(run, &mut context.observer(), |trainer, report| {
+        kept = report.epoch;
+        tell(trainer, report)
+    });
+    trained.map_err(|error| saved(run, kept, error))?;
     Ok(())
 }
 

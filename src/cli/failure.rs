@@ -12,6 +12,8 @@ use bayeslora::low_level::train::gauge::GaugeError;
 use bayeslora::low_level::train::{ConfigError, PruneError, TrainError};
 use clap::Command;
 
+use super::output::Unkept;
+
 /// An error and its causes in one line. The library knows no command line: it names an option in backticks, as a
 /// configuration file does, and here it becomes a flag of `program`.
 pub fn text(error: &anyhow::Error, program: &Command) -> String {
@@ -20,6 +22,13 @@ pub fn text(error: &anyhow::Error, program: &Command) -> String {
 }
 
 fn said(cause: &(dyn Error + 'static), program: &Command) -> String {
+    if let Some(TrainError::Unkept { epoch, run, .. }) = cause.downcast_ref() {
+        return format!(
+            "epoch {epoch} could not be kept; once there is a place for it, `bayeslora train --resume --out {}` trains it \
+             again",
+            run.display()
+        );
+    }
     let text = cause.to_string();
     if names_options(origin(cause)) {
         return with_flags(&text, program);
@@ -71,6 +80,11 @@ pub fn is_device_lost(error: &anyhow::Error) -> bool {
     error.chain().any(lost)
 }
 
+/// Whether what was computed could not be kept or shown.
+pub fn is_unkept(error: &anyhow::Error) -> bool {
+    error.is::<Unkept>() || matches!(error.downcast_ref(), Some(TrainError::Unkept { .. }))
+}
+
 /// The error that a module's has passed on unchanged, which hides it from the chain of causes.
 fn origin<'a>(cause: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let inner: Option<&(dyn Error + 'static)> = if let Some(error) = cause.downcast_ref() {
@@ -86,6 +100,7 @@ fn origin<'a>(cause: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
             TrainError::Gpu(error) => Some(error),
             TrainError::Predict(error) => Some(error),
             TrainError::Gauge(error) => Some(error),
+            TrainError::Format(error) => Some(error),
             _ => None,
         }
     } else if let Some(error) = cause.downcast_ref() {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bayeslora::low_level::formats::GateDistribution;
 use bayeslora::low_level::gpu::{DispatchInfo, Gpu, Plan, Timing};
 use bayeslora::low_level::model::{
-    AdaptedNetwork, AdapterLayout, AdapterState, Backbone, Batch, BatchInput, FrozenNetwork,
+    AdaptedNetwork, AdapterLayout, AdapterParams, Backbone, Batch, BatchInput, FrozenNetwork,
     GateMode, KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, check_fit,
 };
 use bayeslora::low_level::predict::{ForwardPlan, ForwardSpec, fitted};
@@ -81,10 +81,7 @@ pub struct PlanArgs {
 /// What a plan is made of, from a run or from options.
 struct Subject {
     backbone: Backbone,
-    layout: AdapterLayout,
-    state: AdapterState,
-    scale: f32,
-    distribution: GateDistribution,
+    params: AdapterParams,
     /// `None` where log alpha is not learnt.
     prior: Option<Prior>,
     resolution: usize,
@@ -109,7 +106,7 @@ impl PlanArgs {
 
     fn of_run(&self, path: &PathBuf, samples: usize) -> Result<Subject> {
         let run = run::open(path, self.backbone.as_ref())?;
-        let (layout, state) = fitted(&run.backbone, &run.adapter)?;
+        let params = fitted(&run.backbone, &run.adapter)?;
         let samples = match (run.adapter.gates, self.samples) {
             (GateDistribution::Weights, None | Some(1)) => 1,
             (GateDistribution::Weights, Some(samples)) => bail!(
@@ -120,10 +117,7 @@ impl PlanArgs {
         };
         let trained = run.config.batch_size.filter(|_| self.mode == Mode::Train);
         Ok(Subject {
-            layout,
-            state,
-            scale: run.adapter.scale(),
-            distribution: run.adapter.gates,
+            params,
             prior: run
                 .config
                 .method
@@ -151,10 +145,12 @@ impl PlanArgs {
         let ids = vec![ids; convs.len() + usize::from(head)];
         let layout = AdapterLayout::new(&backbone.resnet, &convs, head, CLASSES, &ids);
         Ok(Subject {
-            state: initial_state(&layout, 1),
-            layout,
-            scale: 2.0,
-            distribution: GateDistribution::Gaussian,
+            params: AdapterParams {
+                state: initial_state(&layout, 1),
+                layout,
+                scale: 2.0,
+                gates: Some(GateDistribution::Gaussian),
+            },
             prior: Some(Prior::Molchanov),
             resolution,
             batch: self.batch_size.unwrap_or(BATCH),
@@ -177,7 +173,9 @@ enum Work {
 
 impl Built {
     fn new(network: &FrozenNetwork, subject: &Subject, args: &PlanArgs) -> Result<Self> {
-        let (layout, gpu) = (&subject.layout, &network.gpu);
+        let (gpu, params) = (&network.gpu, &subject.params);
+        let (layout, state) = (&params.layout, &params.state);
+        let distribution = params.gates.unwrap_or_default();
         let (cut, size) = (layout.cut(&network.resnet), subject.resolution);
         let rows = subject.batch * subject.samples;
         check_fit(gpu, &network.resnet, cut, size, rows)
@@ -190,13 +188,13 @@ impl Built {
         };
         let work = match args.mode {
             Mode::Train => {
-                let state = TrainableState::new(layout, subject.state.clone());
+                let state = TrainableState::new(layout, state.clone());
                 let trainable = Trainable::upload(gpu, layout.clone(), &state);
                 let spec = StepSpec {
                     input: input.clone(),
                     batch: subject.batch,
-                    scale: subject.scale,
-                    distribution: subject.distribution,
+                    scale: params.scale,
+                    distribution,
                     prior: subject.prior,
                     kappa: &|_| 1.0,
                     slots: 1,
@@ -206,12 +204,12 @@ impl Built {
                 TrainStep::new(network, &trainable, &spec).map(Work::Train)
             }
             Mode::Forward | Mode::Predict => {
-                let parameters = gpu.storage_with("parameters", &layout.pack(&subject.state));
+                let parameters = gpu.storage_with("parameters", &layout.pack(state));
                 let spec = ForwardSpec {
                     input: input.clone(),
                     examples: subject.batch,
                     samples: subject.samples,
-                    distribution: subject.distribution,
+                    distribution,
                     trace: false,
                     features: false,
                 };
@@ -219,7 +217,7 @@ impl Built {
                     network,
                     layout,
                     parameters: &parameters,
-                    scale: subject.scale,
+                    scale: params.scale,
                 };
                 ForwardPlan::new(adapted, spec).map(Work::Forward)
             }
@@ -398,14 +396,14 @@ fn report(
         samples: subject.samples,
         resolution: subject.resolution,
         cached: args.cached,
-        rank_count: subject.layout.total_rank(),
+        rank_count: subject.params.layout.total_rank(),
         clock: times
             .and_then(|times| times.first())
             .map(|timing| if timing.gpu_clock { "gpu" } else { "host" }),
         total,
         transient_bytes: plan.transient_bytes(),
         weight_bytes: network.bytes(),
-        parameter_bytes: copies * 4 * subject.layout.len as u64,
+        parameter_bytes: copies * 4 * subject.params.layout.len as u64,
         kernels,
         dispatches,
     }

@@ -35,6 +35,7 @@ mod reading;
 #[allow(missing_docs)]
 pub mod shaders;
 mod stop;
+mod task;
 #[allow(missing_docs)]
 mod tuning;
 mod wait;
@@ -57,5 +58,6 @@ pub use profile::Timing;
 pub use reading::Reading;
 pub use shaders::Variables;
 pub use stop::StopHandle;
+pub use task::Task;
 pub use tuning::{Candidate, Choices, Ranking, Tuning, TuningObserver, compared, ranked};
 pub use wait::Submission;

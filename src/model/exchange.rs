@@ -1,6 +1,6 @@
-//! Adapters as files hold them, to and from the layout and state of the engine.
+//! Adapters as files hold them, to and from those of the engine.
 
-use super::{AdapterLayout, AdapterState, HEAD, LayerState, ResNet};
+use super::{AdapterLayout, AdapterParams, AdapterState, HEAD, LayerState, ResNet};
 use crate::{formats, ranges};
 
 /// Why an adapter does not fit a backbone.
@@ -14,15 +14,12 @@ pub struct Misfit {
 /// log alpha of an adapter that was trained without gates: alpha is zero in f32, and z = 1 exactly.
 const NO_NOISE: f32 = -200.0;
 
-/// The layout and the parameters of an adapter on this network. One with mixed gates becomes what it stands for, an
+/// An adapter on this network. One with mixed gates becomes what it stands for, an
 /// adapter of its latent ranks with a gate each: it costs what these do, and no kernel knows of it.
 ///
 /// # Errors
 /// A layer of the adapter is not in the network, or has another shape there.
-pub fn from_file(
-    resnet: &ResNet,
-    adapter: &formats::Adapter,
-) -> Result<(AdapterLayout, AdapterState), Misfit> {
+pub fn from_file(resnet: &ResNet, adapter: &formats::Adapter) -> Result<AdapterParams, Misfit> {
     check_numbers(adapter)?;
     let mut placed = Vec::new();
     for layer in &adapter.layers {
@@ -90,7 +87,13 @@ pub fn from_file(
         head_weight: adapter.head.weight.clone(),
         head_bias: adapter.head.bias.clone(),
     };
-    Ok((layout, state))
+    let is_gated = adapter.layers.iter().any(|layer| layer.log_alpha.is_some());
+    Ok(AdapterParams {
+        layout,
+        state,
+        scale: adapter.scale(),
+        gates: is_gated.then_some(adapter.gates),
+    })
 }
 
 /// Numbers that files may hold and no training leaves.
@@ -116,12 +119,14 @@ fn shape((inputs, outputs, kernel): (usize, usize, usize)) -> String {
     format!("{inputs} to {outputs} channels and a {kernel}x{kernel} kernel")
 }
 
-/// The layers and the head of a file; `gated` keeps log alpha.
-pub fn to_file(
-    layout: &AdapterLayout,
-    state: &AdapterState,
-    gated: bool,
-) -> (Vec<formats::LayerAdapter>, formats::Head) {
+/// The layers and the head of a file; log alpha is in it where there are gates.
+pub fn to_file(params: &AdapterParams) -> (Vec<formats::LayerAdapter>, formats::Head) {
+    let AdapterParams {
+        layout,
+        state,
+        gates,
+        ..
+    } = params;
     let layers = layout
         .layers
         .iter()
@@ -133,7 +138,7 @@ pub fn to_file(
             kernel: layer.kernel,
             lora_a: values.lora_a.clone(),
             lora_b: values.lora_b.clone(),
-            log_alpha: gated.then(|| values.log_alpha.clone()),
+            log_alpha: gates.is_some().then(|| values.log_alpha.clone()),
             mixing: None,
             rank_ids: layer.rank_ids.clone(),
         });

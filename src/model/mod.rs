@@ -14,6 +14,7 @@ mod merge;
 #[warn(missing_docs)]
 mod onnx;
 mod ops;
+mod params;
 mod prefix;
 mod resident;
 mod resnet;
@@ -39,6 +40,7 @@ pub use ops::{
     ConvBackward, ConvForward, ConvShape, GateTable, LowRank, MatrixTile, Outer, Piece, Prior,
     ProductKernel, Tile, Up, WeightTable,
 };
+pub use params::AdapterParams;
 pub use prefix::{PrefixInput, check_fit, largest_chunk, prefix};
 pub use resident::{ResidentFeatures, ResidentImages};
 pub use resnet::{Block, ConvSpec, Cut, ResNet};

@@ -8,7 +8,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::exchange::{self, Misfit};
-use super::{AdapterLayout, AdapterState, Backbone, ConvSpec, Cut};
+use super::{AdapterParams, Backbone, ConvSpec, Cut};
 use crate::formats::onnx::{
     Attribute, Entry, Extent, Graph, IR_VERSION, Model, Node, OPSET, OperatorSet, Tensor,
     ValueInfo, data_type,
@@ -57,12 +57,11 @@ pub fn onnx(backbone: &Backbone, adapter: &Adapter, samples: usize) -> Result<Ve
     if samples > 0 && adapter.gates == GateDistribution::Weights {
         return Err(OnnxError::Weights);
     }
-    let (layout, state) = exchange::from_file(&backbone.resnet, adapter)?;
+    let params = exchange::from_file(&backbone.resnet, adapter)?;
     let subject = Subject {
         backbone,
         adapter,
-        layout: &layout,
-        state: &state,
+        params: &params,
         samples,
     };
     let model = subject.model();
@@ -75,8 +74,7 @@ pub fn onnx(backbone: &Backbone, adapter: &Adapter, samples: usize) -> Result<Ve
 struct Subject<'a> {
     backbone: &'a Backbone,
     adapter: &'a Adapter,
-    layout: &'a AdapterLayout,
-    state: &'a AdapterState,
+    params: &'a AdapterParams,
     samples: usize,
 }
 
@@ -127,7 +125,7 @@ impl Subject<'_> {
             entries.push(("samples", self.samples.to_string()));
             entries.push(("noise", noise.into()));
             let mut start = 0;
-            let layers = self.layout.layers.iter().map(|layer| {
+            let layers = self.params.layout.layers.iter().map(|layer| {
                 let first = start;
                 start += layer.rank();
                 json!({ "layer": layer.name, "number": layer.number(), "start": first, "rank_ids": layer.rank_ids })
@@ -139,7 +137,7 @@ impl Subject<'_> {
     }
 
     fn graph(&self) -> Graph {
-        let (side, classes) = (self.adapter.resolution, self.layout.classes);
+        let (side, classes) = (self.adapter.resolution, self.params.layout.classes);
         let mut writer = Writer::default();
         let mut x = writer.normalised("images");
         let mut rows = vec![batch()];
@@ -154,7 +152,7 @@ impl Subject<'_> {
         let cut = resnet.cut(&places);
         if self.samples > 0 {
             rows.insert(0, size(self.samples));
-            let ranks = self.layout.total_rank();
+            let ranks = self.params.layout.total_rank();
             inputs.push(ValueInfo::new(
                 "noise",
                 data_type::FLOAT,
@@ -207,18 +205,18 @@ impl Subject<'_> {
 
     /// The layers that have ranks, with their numbers.
     fn drawn(&self) -> impl Iterator<Item = (usize, &super::LayoutLayer)> {
-        let layers = self.layout.layers.iter().enumerate();
+        let layers = self.params.layout.layers.iter().enumerate();
         layers.filter(|(_, layer)| layer.rank() > 0)
     }
 
     /// The gates of every layer, `[rows, rank]`, from the noise.
     fn gates(&self, writer: &mut Writer) {
-        let ranks = self.layout.total_rank();
+        let ranks = self.params.layout.total_rank();
         let shape = writer.integers("noise.rows", &[-1, ranks as i64]);
         let noise = writer.node("Reshape", &["noise", &shape], vec![]);
         let log_alpha: Vec<f32> = self
             .drawn()
-            .flat_map(|(number, _)| &self.state.layers[number].log_alpha)
+            .flat_map(|(number, _)| &self.params.state.layers[number].log_alpha)
             .copied()
             .collect();
         let per_rank = |value: fn(f32) -> f32| -> Vec<f32> {
@@ -263,7 +261,7 @@ impl Subject<'_> {
     fn convolution(&self, writer: &mut Writer, place: usize, x: &str) -> String {
         let spec = &self.backbone.resnet.convs[place];
         let conv = &self.backbone.convs[place];
-        let adapted = self.layout.of_conv(place);
+        let adapted = self.params.layout.of_conv(place);
         let inputs = spec.in_channels * spec.kernel * spec.kernel;
         let mut weight = conv.weight.clone();
         if let (Some((number, _)), 0) = (adapted, self.samples) {
@@ -285,7 +283,7 @@ impl Subject<'_> {
         let (Some((number, layer)), true) = (adapted, self.samples > 0) else {
             return y;
         };
-        let (rank, values) = (layer.rank(), &self.state.layers[number]);
+        let (rank, values) = (layer.rank(), &self.params.state.layers[number]);
         let shape = [rank, spec.in_channels, spec.kernel, spec.kernel];
         let a = writer.floats(&format!("{name}.lora_A"), &shape, &values.lora_a);
         let mut lora_b = values.lora_b.clone();
@@ -305,15 +303,15 @@ impl Subject<'_> {
 
     /// Logits and probabilities from the features.
     fn classifier(&self, writer: &mut Writer, features: &str) {
-        let (classes, width) = (self.layout.classes, self.layout.features);
+        let (classes, width) = (self.params.layout.classes, self.params.layout.features);
         let transposed = || vec![Attribute::int("transB", 1)];
-        let mut weight = self.state.head_weight.clone();
-        let adapted = self.layout.of_head();
+        let mut weight = self.params.state.head_weight.clone();
+        let adapted = self.params.layout.of_head();
         if let (Some((number, _)), 0) = (adapted, self.samples) {
             self.add_mean(number, &mut weight);
         }
         let weight = writer.floats("fc.weight", &[classes, width], &weight);
-        let bias = writer.floats("fc.bias", &[classes], &self.state.head_bias);
+        let bias = writer.floats("fc.bias", &[classes], &self.params.state.head_bias);
         if self.samples == 0 {
             writer.named("logits", "Gemm", &[features, &weight, &bias], transposed());
             let axis = vec![Attribute::int("axis", 1)];
@@ -322,7 +320,7 @@ impl Subject<'_> {
         }
         let mut logits = writer.node("Gemm", &[features, &weight, &bias], transposed());
         if let Some((number, layer)) = adapted {
-            let (rank, values) = (layer.rank(), &self.state.layers[number]);
+            let (rank, values) = (layer.rank(), &self.params.state.layers[number]);
             let lora_b: Vec<f32> = values
                 .lora_b
                 .iter()
@@ -345,8 +343,8 @@ impl Subject<'_> {
 
     /// Adds s B A of a layer to the weight that it adapts.
     fn add_mean(&self, number: usize, weight: &mut [f32]) {
-        let (scale, values) = (self.adapter.scale(), &self.state.layers[number]);
-        let rank = self.layout.layers[number].rank();
+        let (scale, values) = (self.params.scale, &self.params.state.layers[number]);
+        let rank = self.params.layout.layers[number].rank();
         add_product(weight, scale, &values.lora_b, &values.lora_a, rank);
     }
 }

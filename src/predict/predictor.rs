@@ -12,7 +12,7 @@ use crate::metrics::{
 };
 use crate::model::exchange::{self, Misfit};
 use crate::model::{
-    AdaptedNetwork, AdapterLayout, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
+    AdaptedNetwork, AdapterLayout, AdapterParams, Backbone, BatchInput, Cut, FrozenNetwork,
     GateMode, KernelChoice, StepValues,
 };
 
@@ -74,14 +74,11 @@ impl PredictError {
     }
 }
 
-/// The layout and the parameters of an adapter on the backbone that it was trained on.
+/// An adapter on the backbone that it was trained on.
 ///
 /// # Errors
 /// It was trained on another backbone, or does not fit this one.
-pub fn fitted(
-    backbone: &Backbone,
-    adapter: &Adapter,
-) -> Result<(AdapterLayout, AdapterState), PredictError> {
+pub fn fitted(backbone: &Backbone, adapter: &Adapter) -> Result<AdapterParams, PredictError> {
     let (expected, found) = (&adapter.backbone_sha256, &backbone.sha256);
     if !expected.is_empty() && expected != found {
         let (expected, found) = (expected.clone(), found.clone());
@@ -315,7 +312,7 @@ pub struct Predictor {
     pub(super) layout: AdapterLayout,
     parameters: wgpu::Buffer,
     scale: f32,
-    distribution: GateDistribution,
+    gates: Option<GateDistribution>,
     size: usize,
     /// Ranks and scalars of the adapter as files hold it.
     stored: (usize, usize),
@@ -340,29 +337,27 @@ impl Predictor {
         backbone: &Backbone,
         adapter: &Adapter,
     ) -> Result<Self, PredictError> {
-        let (layout, state) = fitted(backbone, adapter)?;
-        let (scale, size) = (adapter.scale(), adapter.resolution);
+        let params = fitted(backbone, adapter)?;
         let ranks = adapter.layers.iter().map(LayerAdapter::rank).sum();
         Ok(Self {
             stored: (ranks, adapter.scalars()),
-            ..Self::with_state(network, layout, &state, scale, Some(adapter.gates), size)
+            ..Self::with_params(network, params, adapter.resolution)
         })
     }
 
-    /// Uploads parameters alone, over a network that is on the device; `gates` is `None` where every gate is 1.
-    pub fn with_state(
-        network: Arc<FrozenNetwork>,
-        layout: AdapterLayout,
-        state: &AdapterState,
-        scale: f32,
-        gates: Option<GateDistribution>,
-        size: usize,
-    ) -> Self {
-        let parameters = network.gpu.storage_with("parameters", &layout.pack(state));
+    /// Uploads an adapter's parameters alone, over a network that is on the device, for images of `size` pixels.
+    pub fn with_params(network: Arc<FrozenNetwork>, params: AdapterParams, size: usize) -> Self {
+        let AdapterParams {
+            layout,
+            state,
+            scale,
+            gates,
+        } = params;
+        let parameters = network.gpu.storage_with("parameters", &layout.pack(&state));
         Self::over(network, layout, parameters, scale, gates, size)
     }
 
-    /// Predicts with parameters that lie on the device already, as while training.
+    /// Predicts with parameters that lie on the device already, as while training; `gates` is `None` where every gate is 1.
     pub fn over(
         network: Arc<FrozenNetwork>,
         layout: AdapterLayout,
@@ -379,7 +374,7 @@ impl Predictor {
             layout,
             parameters,
             scale,
-            distribution: gates.unwrap_or_default(),
+            gates,
             size,
         }
     }
@@ -445,7 +440,7 @@ impl Predictor {
             input,
             examples,
             samples,
-            distribution: self.distribution,
+            distribution: self.gates.unwrap_or_default(),
             trace: false,
             features: false,
         }
@@ -461,8 +456,8 @@ impl Predictor {
 
     /// Draws of `count` that one pass computes.
     pub(super) fn draws_at_once(&self, count: usize) -> usize {
-        match self.distribution {
-            GateDistribution::Weights => 1,
+        match self.gates {
+            Some(GateDistribution::Weights) => 1,
             _ => count.clamp(1, self.rows()),
         }
     }
@@ -488,10 +483,10 @@ impl Predictor {
         let most = (self.rows() / at_once).clamp(1, n);
         let plan = |examples| self.plan(self.spec(source, examples, at_once));
         let (examples, plan) = largest_that_fits(most, plan)?;
-        let gates = match (samples.count, samples.shared) {
-            (0, _) => GateMode::Mean,
-            (_, true) => GateMode::Shared,
-            (_, false) => GateMode::PerExample,
+        let gates = match (self.gates, samples.count, samples.shared) {
+            (None, ..) | (_, 0, _) => GateMode::Mean,
+            (_, _, true) => GateMode::Shared,
+            (_, _, false) => GateMode::PerExample,
         };
         let indices: Vec<usize> = (0..n).collect();
         let batches: Vec<&[usize]> = indices.chunks(examples).collect();
@@ -537,18 +532,18 @@ impl Predictor {
         Prediction::by(self, &Source::images(dataset, self.size), samples, trace)
     }
 
-    /// The trace of equation (16) of every image, `[n]`: how much the adapters' outputs vary. NaN where weights are
+    /// The trace of equation (16) of every image, `[n]`: how much the adapters' outputs vary. 0 without gates; NaN where weights are
     /// drawn: (16) is the covariance of gates, and noise on weights has more terms.
     ///
     /// # Errors
     /// As [`log_probs`](Self::log_probs).
     pub fn covariance_trace(&self, source: &Source) -> Result<Vec<f32>, PredictError> {
         let n = source.dataset.len();
-        if self.distribution == GateDistribution::Weights {
-            return Ok(vec![f32::NAN; n]);
-        }
-        if n == 0 {
-            return Err(PredictError::Empty);
+        match self.gates {
+            _ if n == 0 => return Err(PredictError::Empty),
+            None => return Ok(vec![0.0; n]),
+            Some(GateDistribution::Weights) => return Ok(vec![f32::NAN; n]),
+            Some(_) => {}
         }
         let plan = |examples| {
             self.plan(ForwardSpec {

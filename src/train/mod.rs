@@ -43,4 +43,4 @@ pub use schedule::{Rates, Schedule};
 pub use sets::SetError;
 pub use setup::{Prepared, check_fit, prepare, upload};
 pub use step::{StepSpec, TrainStep};
-pub use trainer::Trainer;
+pub use trainer::{Resumed, Trainer};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use super::gauge::GaugeError;
 use super::prune::PruneEvent;
 use super::{ConfigError, SetError};
 use crate::errors::ErrorKind;
+use crate::formats::FormatError;
 use crate::gpu::GpuError;
 use crate::predict::PredictError;
 
@@ -25,6 +27,17 @@ pub enum TrainError {
     Predict(#[from] PredictError),
     #[error(transparent)]
     Gauge(#[from] GaugeError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(
+        "epoch {epoch} could not be kept in `{}`; once there is a place for it, going on with the run trains it again",
+        .run.display()
+    )]
+    Unkept {
+        epoch: usize,
+        run: PathBuf,
+        source: Box<FormatError>,
+    },
     #[error("`targets`: {0}")]
     Targets(String),
     #[error(
@@ -68,6 +81,8 @@ pub enum TrainError {
     Start(String),
     #[error("the checkpoint does not belong to this run: {0}")]
     Checkpoint(String),
+    #[error("the frozen backbone changed: a bug, please report it")]
+    BackboneChanged,
 }
 
 impl TrainError {
@@ -77,6 +92,8 @@ impl TrainError {
             Self::Gpu(error) => error.kind(),
             Self::Predict(error) => error.kind(),
             Self::Gauge(error) => error.kind(),
+            Self::Format(error) => error.kind(),
+            Self::Unkept { source, .. } => source.kind(),
             _ => ErrorKind::Input,
         }
     }

@@ -4,11 +4,14 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bayeslora::low_level::formats::{FormatError, RunDir};
 use bayeslora::low_level::gpu::{Gpu, GpuError, GpuOptions, StopHandle};
 use bayeslora::low_level::predict::{PredictError, Predictor, Samples, Source};
-use bayeslora::low_level::train::{EpochOutcome, Progress, TrainConfig, TrainError, Trainer};
+use bayeslora::low_level::train::{
+    EpochOutcome, EpochReport, Progress, TrainConfig, TrainError, Trainer,
+};
 
-use super::subject::{ADAPTER, config, go_on, images, trainer};
+use super::subject::{ADAPTER, SIDE, config, go_on, images, trainer};
 use crate::common;
 use crate::properties::{GPU, tiny_backbone};
 
@@ -47,6 +50,59 @@ fn a_stopped_epoch_is_trained_again_to_the_same_bits() {
     assert_eq!(
         trainer.adapter().unwrap().layers,
         whole.adapter().unwrap().layers
+    );
+}
+
+#[test]
+fn a_stopped_run_goes_on_from_its_directory() {
+    let mut whole = trainer(&GPU, config());
+    let mut seen = 0;
+    let counted = whole.train(&mut go_on, |trainer, report| -> Result<(), TrainError> {
+        seen += 1;
+        assert_eq!([report.epoch, trainer.epochs_done()], [seen; 2]);
+        Ok(())
+    });
+    assert!(counted.unwrap());
+    assert_eq!(seen, 2);
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut stopped = trainer(&GPU, config());
+    let checkpoint = stopped.checkpoint().unwrap();
+    let run = RunDir::create(
+        folder.path().join("run"),
+        "",
+        |run| -> Result<(), FormatError> { run.write_checkpoint(&checkpoint) },
+    );
+    let run = run.unwrap();
+    let mut observe = |progress| match progress {
+        Progress::Training {
+            epoch: 2, step: 3, ..
+        } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let mut told = Vec::new();
+    let mut tell = |_: &Trainer, report: &EpochReport| -> Result<(), TrainError> {
+        told.push(report.epoch);
+        Ok(())
+    };
+    assert!(!stopped.train_in(&run, &mut observe, &mut tell).unwrap());
+    let mut resumed = trainer(&GPU, config());
+    assert_eq!(resumed.resume(&run, false).unwrap().epoch, 1);
+    assert!(resumed.train_in(&run, &mut go_on, &mut tell).unwrap());
+    assert_eq!(told, [1, 2]);
+    assert_eq!(run.read_metrics().unwrap().len(), 2);
+    let kept = run.read_adapter(SIDE).unwrap();
+    assert_eq!(kept.layers, whole.adapter().unwrap().layers);
+
+    // A directory that is gone: the epoch is said to be lost, and training ends.
+    std::fs::remove_dir_all(run.path()).unwrap();
+    let mut homeless = trainer(&GPU, config());
+    let tell =
+        |_: &Trainer, _: &EpochReport| -> Result<(), TrainError> { panic!("nothing is kept") };
+    let lost = homeless.train_in(&run, &mut go_on, tell).err();
+    assert!(
+        matches!(lost, Some(TrainError::Unkept { epoch: 1, .. })),
+        "{lost:?}"
     );
 }
 

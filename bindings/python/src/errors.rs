@@ -52,7 +52,11 @@ impl From<TrainError> for Failure {
         let (kind, text) = (error.kind(), in_full(&error));
         let text = match error {
             // These may name files.
-            TrainError::Gpu(_) | TrainError::Predict(_) | TrainError::Gauge(_) => text,
+            TrainError::Gpu(_)
+            | TrainError::Predict(_)
+            | TrainError::Gauge(_)
+            | TrainError::Format(_)
+            | TrainError::Unkept { .. } => text,
             _ => keywords(&text),
         };
         Self { kind, text }

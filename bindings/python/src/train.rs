@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 
 use bayeslora::{
-    Backbone, Dataset, EpochOutcome, EpochReport, GpuError, StopHandle, TrainConfig, TrainError,
-    Trainer,
+    Backbone, Dataset, EpochReport, GpuError, StopHandle, TrainConfig, TrainError, Trainer,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -149,20 +148,19 @@ impl Task {
         let total = config.epochs;
         let mut trainer = Trainer::new(&gpu, &backbone, config, train, held_out, &mut observe)?;
         let mut epochs = Vec::new();
-        loop {
-            match trainer.next_epoch(&mut observe)? {
-                EpochOutcome::Done(report) => {
-                    if let Some(out) = &out {
-                        trainer.adapter()?.save_peft(out)?;
-                    }
-                    if let Some(tell) = tell {
-                        News::Epoch(report.clone(), total).send(tell);
-                    }
-                    epochs.push(*report);
-                }
-                EpochOutcome::Finished => return Ok((trainer.adapter()?, epochs)),
-                EpochOutcome::Interrupted => return Err(GpuError::Stopped.into()),
+        let finished = trainer.train(&mut observe, |trainer, report| {
+            if let Some(out) = &out {
+                trainer.adapter()?.save_peft(out)?;
             }
+            if let Some(tell) = tell {
+                News::Epoch(report.clone().into(), total).send(tell);
+            }
+            epochs.push(report);
+            Ok::<_, Failure>(())
+        })?;
+        match finished {
+            true => Ok((trainer.adapter()?, epochs)),
+            false => Err(GpuError::Stopped.into()),
         }
     }
 }

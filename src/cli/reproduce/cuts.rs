@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use bayeslora::low_level::formats::Adapter;
-use bayeslora::low_level::model::{AdapterLayout, AdapterState, Backbone, exchange};
+use bayeslora::low_level::model::{AdapterParams, Backbone, exchange};
 use bayeslora::low_level::predict::{GateFactors, Labels, Predictor, Samples, Source};
 use bayeslora::low_level::study::{
     CutLine, CutRecord, CutTo, Place, SAMPLED_SHARE, SAMPLES, Stored, cut_lines,
@@ -87,7 +87,7 @@ fn cut(ranks: &Ranks, line: CutLine, share: f64, gone: &[(usize, usize)]) -> (Cu
         gauge: line.gauge.name().into(),
         order: line.order.name().into(),
         share,
-        ranks: cut.layout.total_rank(),
+        ranks: cut.params.layout.total_rank(),
         scalars: cut.adapter.scalars(),
         predicted_nll_change: predicted.nll_change,
         predicted_kl: predicted.kl,
@@ -162,29 +162,23 @@ impl<'a> Cutter<'a> {
         sets: [(&str, &Source); 2],
         stored: Keeping,
     ) -> Result<()> {
-        let mean = self.predictor(cut.layout.clone(), &cut.state);
+        let mean = self.predictor(cut.params.clone());
         for (set, source) in sets {
             self.keep(&stored(set, 0), &mean, source, Samples::MEAN)?;
             if self.gated && sampled {
                 let resnet = &self.trainer.network().resnet;
-                let (layout, state) = exchange::from_file(resnet, &cut.adapter)?;
+                let params = exchange::from_file(resnet, &cut.adapter)?;
                 let drawn = Samples::new(SAMPLES, self.trainer.config().seed);
                 let stored = stored(set, drawn.count);
-                self.keep(&stored, &self.predictor(layout, &state), source, drawn)?;
+                self.keep(&stored, &self.predictor(params), source, drawn)?;
             }
         }
         Ok(())
     }
 
-    fn predictor(&self, layout: AdapterLayout, state: &AdapterState) -> Predictor {
-        Predictor::with_state(
-            self.trainer.network().clone(),
-            layout,
-            state,
-            self.adapter.scale(),
-            Some(self.adapter.gates),
-            self.adapter.resolution,
-        )
+    fn predictor(&self, params: AdapterParams) -> Predictor {
+        let network = self.trainer.network().clone();
+        Predictor::with_params(network, params, self.adapter.resolution)
     }
 
     fn keep(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Evidence, GateGradients, GaugeError, Turn};
 use crate::formats::{Adapter, GateDistribution, LayerAdapter};
 use crate::model::exchange;
-use crate::model::{AdapterLayout, AdapterState, Backbone, LayoutLayer};
+use crate::model::{AdapterParams, Backbone, LayoutLayer};
 use crate::predict::fitted;
 use crate::train::{PruneGauge, TrainConfig, kept_without, magnitudes};
 
@@ -73,21 +73,20 @@ pub struct Ranks<'a> {
     from: &'a Adapter,
     posterior: Option<Posterior>,
     /// As the adapter has it, one gate per rank.
-    pub before: (AdapterLayout, AdapterState),
+    pub before: AdapterParams,
     turns: Vec<Turn>,
     gradients: Option<Gradients>,
     /// In the singular directions alone.
     singular: Option<Vec<Vec<f64>>>,
     /// After the turn. Its log alpha means something in the basis of the training, and where it was set again.
-    pub layout: AdapterLayout,
-    pub state: AdapterState,
+    pub turned: AdapterParams,
 }
 
 /// What is left when some ranks are cut.
 pub struct Cut {
     pub kept: Vec<Vec<usize>>,
-    pub layout: AdapterLayout,
-    pub state: AdapterState,
+    /// The mean weights, and gates where each rank has one of its own.
+    pub params: AdapterParams,
     pub adapter: Adapter,
 }
 
@@ -129,7 +128,7 @@ impl<'a> Ranks<'a> {
             return Err(GaugeError::DrawsWeights);
         }
         let before = fitted(backbone, from)?;
-        let (layout, state) = &before;
+        let AdapterParams { layout, state, .. } = &before;
         let (turns, values) = turns(from, gauge, &before, evidence)?;
         let singular = (gauge == PruneGauge::Svd).then_some(values);
         let gradients = evidence.map(|found| Gradients {
@@ -145,11 +144,18 @@ impl<'a> Ranks<'a> {
             _ => turns.iter().map(|turn| vec![0.0; turn.rank()]).collect(),
         };
         let (layout, state) = match gauge {
-            PruneGauge::None => before.clone(),
+            PruneGauge::None => (layout.clone(), state.clone()),
             _ => (
                 super::turned_layout(layout, &backbone.resnet, &turns),
                 super::turn(layout, state, &turns, &log_alpha),
             ),
+        };
+        let has_own = matches!(posterior, None | Some(Posterior::Refit));
+        let turned = AdapterParams {
+            layout,
+            state,
+            scale: before.scale,
+            gates: before.gates.filter(|_| has_own),
         };
         Ok(Self {
             backbone,
@@ -159,8 +165,7 @@ impl<'a> Ranks<'a> {
             turns,
             gradients,
             singular,
-            layout,
-            state,
+            turned,
         })
     }
 
@@ -175,17 +180,17 @@ impl<'a> Ranks<'a> {
         };
         Ok(match order {
             Order::Alpha => {
-                let ranked = self.state.with_log_alpha(self.from.gates);
+                let ranked = self.turned.state.with_log_alpha(self.from.gates);
                 let layers = ranked.layers.iter();
                 layers
                     .map(|layer| layer.log_alpha.iter().map(|t| -f64::from(*t)).collect())
                     .collect()
             }
-            Order::Magnitude => magnitudes(&self.layout, &self.state),
+            Order::Magnitude => magnitudes(&self.turned.layout, &self.turned.state),
             Order::SingularValue => self.singular.clone().ok_or(GaugeError::NotSingular)?,
             Order::Evidence => evidence()?,
             Order::EvidencePerScalar => {
-                let layers = self.layout.layers.iter().zip(evidence()?);
+                let layers = self.turned.layout.layers.iter().zip(evidence()?);
                 let per = |(layer, worth): (&LayoutLayer, Vec<f64>)| {
                     let scalars = layer.params_per_rank() as f64;
                     worth.into_iter().map(|worth| worth / scalars).collect()
@@ -193,10 +198,10 @@ impl<'a> Ranks<'a> {
                 layers.map(per).collect()
             }
             Order::Random { seed } => {
-                let mut places: Vec<usize> = (0..self.layout.total_rank()).collect();
+                let mut places: Vec<usize> = (0..self.turned.layout.total_rank()).collect();
                 places.shuffle(&mut Pcg64::seed_from_u64(seed));
                 let mut places = places.into_iter().map(|place| place as f64);
-                let layers = self.layout.layers.iter();
+                let layers = self.turned.layout.layers.iter();
                 layers
                     .map(|layer| places.by_ref().take(layer.rank()).collect())
                     .collect()
@@ -216,17 +221,11 @@ impl<'a> Ranks<'a> {
 
     /// The adapter without some (layer, place).
     pub fn without(&self, gone: &[(usize, usize)]) -> Cut {
-        let kept = kept_without(&self.state, gone);
-        let mut state = self.state.clone();
-        state.keep(&self.layout, &kept);
-        let layout = self.layout.keep(&self.backbone.resnet, &kept);
+        let kept = kept_without(&self.turned.state, gone);
+        let mut params = self.turned.clone();
+        params.keep(&self.backbone.resnet, &kept);
         let from = self.from;
-        let gated = from.layers.iter().all(|layer| layer.log_alpha.is_some());
-        let (mut layers, head) = exchange::to_file(
-            &layout,
-            &state,
-            gated && matches!(self.posterior, None | Some(Posterior::Refit)),
-        );
+        let (mut layers, head) = exchange::to_file(&params);
         if self.posterior == Some(Posterior::Mixed) {
             for (number, layer) in layers.iter_mut().enumerate() {
                 self.mix(layer, number, &kept[number]);
@@ -243,15 +242,14 @@ impl<'a> Ranks<'a> {
         };
         Cut {
             kept,
-            layout,
-            state,
+            params,
             adapter,
         }
     }
 
     /// The gates from before, as they act on the ranks that are left.
     fn mix(&self, layer: &mut LayerAdapter, number: usize, kept: &[usize]) {
-        let (layout, state) = &self.before;
+        let AdapterParams { layout, state, .. } = &self.before;
         layer.log_alpha = Some(Vec::new());
         if !kept.is_empty() {
             let turn = self.turns[number].keep(kept);
@@ -271,7 +269,7 @@ impl Gradients {
 fn turns(
     adapter: &Adapter,
     gauge: PruneGauge,
-    (layout, state): &(AdapterLayout, AdapterState),
+    AdapterParams { layout, state, .. }: &AdapterParams,
     evidence: Option<&Evidence>,
 ) -> Result<(Vec<Turn>, Vec<Vec<f64>>), GaugeError> {
     let found = super::turns_into(gauge, layout, state, evidence.map(|found| &found.fisher))?;

@@ -6,7 +6,7 @@ use super::PruneError;
 use crate::data::Dataset;
 use crate::formats::Adapter;
 use crate::gpu::Gpu;
-use crate::model::{AdapterLayout, AdapterState, Backbone, FrozenNetwork, PLAIN_VIEW};
+use crate::model::{AdapterParams, Backbone, FrozenNetwork, PLAIN_VIEW};
 use crate::predict::{
     Evaluated, GateFactors, Labels, PredictError, Predictor, Samples, Source, evaluate, fitted,
 };
@@ -20,7 +20,6 @@ pub type Tell<'a> = &'a mut dyn FnMut(Progress);
 pub struct Bench {
     network: Arc<FrozenNetwork>,
     held_out: Source,
-    scale: f32,
     size: usize,
 }
 
@@ -32,8 +31,8 @@ impl Bench {
         tell: Tell,
     ) -> Result<Self, PredictError> {
         let network = upload(gpu, backbone);
-        let (layout, _) = fitted(backbone, adapter)?;
-        let convs: Vec<_> = layout
+        let convs: Vec<_> = fitted(backbone, adapter)?
+            .layout
             .layers
             .iter()
             .filter_map(|layer| layer.conv)
@@ -47,7 +46,6 @@ impl Bench {
         Ok(Self {
             network,
             held_out,
-            scale: adapter.scale(),
             size,
         })
     }
@@ -57,26 +55,14 @@ impl Bench {
         &self.held_out.dataset.labels
     }
 
-    fn predictor(&self, layout: &AdapterLayout, state: &AdapterState) -> Predictor {
-        Predictor::with_state(
-            self.network.clone(),
-            layout.clone(),
-            state,
-            self.scale,
-            None,
-            self.size,
-        )
+    fn predictor(&self, params: &AdapterParams) -> Predictor {
+        Predictor::with_params(self.network.clone(), params.clone(), self.size)
     }
 
-    pub fn score(
-        &self,
-        layout: &AdapterLayout,
-        state: &AdapterState,
-        tell: Tell,
-    ) -> Result<Evaluated, PredictError> {
+    pub fn score(&self, params: &AdapterParams, tell: Tell) -> Result<Evaluated, PredictError> {
         let total = self.held_out.dataset.len();
         let mut progress = |done| tell(Progress::Evaluating { done, total });
-        let predictor = self.predictor(layout, state);
+        let predictor = self.predictor(params);
         evaluate(
             &predictor,
             &self.held_out,
@@ -90,22 +76,22 @@ impl Bench {
     /// images with their own.
     pub fn evidence(
         &self,
-        (layout, state): &(AdapterLayout, AdapterState),
+        params: &AdapterParams,
         train: Dataset,
         wanted: Option<usize>,
         seed: u64,
         tell: Tell,
     ) -> Result<Evidence, PruneError> {
         let labels = Labels::Drawn { seed };
-        let most = GateFactors::most_images(layout, labels);
+        let most = GateFactors::most_images(&params.layout, labels);
         if wanted.is_some_and(|images| images.min(train.len()) > most) {
             return Err(PruneError::Memory {
-                ranks: layout.total_rank(),
+                ranks: params.layout.total_rank(),
                 most,
             });
         }
         let images = wanted.unwrap_or(EVIDENCE_IMAGES.min(most));
-        let predictor = self.predictor(layout, state);
+        let predictor = self.predictor(params);
         let train = Source::images(train, self.size);
         let mut progress = |done, total| tell(Progress::Weighing { done, total });
         Ok(Evidence::gather(

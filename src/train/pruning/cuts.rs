@@ -38,8 +38,7 @@ impl<'a> Cuts<'a> {
         order: Vec<(usize, usize)>,
         tell: Tell,
     ) -> Result<Self, PruneError> {
-        let (layout, state) = &ranks.before;
-        let uncut = bench.score(layout, state, tell)?;
+        let uncut = bench.score(&ranks.before, tell)?;
         Ok(Self {
             bench,
             ranks,
@@ -56,8 +55,7 @@ impl<'a> Cuts<'a> {
     /// Scores without the first `count` ranks.
     pub fn score(&mut self, count: usize, tell: Tell) -> Result<&Evaluated, PruneError> {
         if !self.scored.contains_key(&count) {
-            let cut = self.cut(count);
-            let scores = self.bench.score(&cut.layout, &cut.state, tell)?;
+            let scores = self.bench.score(&self.cut(count).params, tell)?;
             self.scored.insert(count, scores);
         }
         Ok(&self.scored[&count])
@@ -84,7 +82,7 @@ impl<'a> Cuts<'a> {
 
     /// What cuts to the usual shares cost, as far as ranks may go.
     pub fn curve(&mut self, tell: Tell) -> Result<Vec<CurvePoint>, PruneError> {
-        let total = self.ranks.layout.total_rank();
+        let total = self.ranks.turned.layout.total_rank();
         let left = SHARES.map(|share| (share * total as f64).round() as usize);
         let mut counts = left
             .map(|left| (total - left).min(self.order.len()))
@@ -101,7 +99,7 @@ impl<'a> Cuts<'a> {
     /// KL of the model without the first `count` ranks, which were scored, from the uncut one, nats per image.
     pub fn kl(&self, count: usize) -> f64 {
         let (before, after) = (&self.uncut.log_probs, &self.scored[&count].log_probs);
-        mean_kl(before, after, self.ranks.layout.classes)
+        mean_kl(before, after, self.ranks.turned.layout.classes)
     }
 
     /// What a cut of the first `count` ranks was foretold to do.
@@ -131,7 +129,7 @@ impl<'a> Cuts<'a> {
         let cut = self.cut(count);
         let (scored, uncut) = (&self.scored[&count], &self.uncut);
         CurvePoint {
-            ranks: cut.layout.total_rank(),
+            ranks: cut.params.layout.total_rank(),
             scalars: cut.adapter.scalars(),
             nll: scored.scores.nll,
             nll_change: scored.scores.nll - uncut.scores.nll,

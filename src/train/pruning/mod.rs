@@ -86,7 +86,7 @@ impl<'a> Pruning<'a> {
                 .take_while(|(layer, place)| -scores[*layer][*place] >= threshold)
                 .count(),
         };
-        let candidates = noisy.min(ranks.layout.total_rank() - left);
+        let candidates = noisy.min(ranks.turned.layout.total_rank() - left);
         Ok(Self {
             adapter,
             way,
@@ -141,8 +141,8 @@ impl<'a> Pruning<'a> {
             posterior: way.posterior,
             candidates: self.candidates,
             event: PruneEvent::new(
-                ranks.layout.total_rank(),
-                chosen.layout.total_rank(),
+                ranks.turned.layout.total_rank(),
+                chosen.params.layout.total_rank(),
                 Some(before),
                 Some(&after),
             ),

@@ -105,7 +105,7 @@ impl LayerReport {
         kept: &[Vec<usize>],
         by: Order,
     ) -> Vec<Self> {
-        let AdapterLayout { layers, .. } = &ranks.layout;
+        let AdapterLayout { layers, .. } = &ranks.turned.layout;
         let layers = layers.iter().zip(scores).zip(kept);
         layers
             .map(|((layer, scores), kept)| {

@@ -1,11 +1,9 @@
 //! What the adapter answers, while it is trained and afterwards.
 
-use std::borrow::Cow;
-
 use super::Trainer;
 use crate::formats::Adapter;
 use crate::gpu::GpuError;
-use crate::model::{AdapterLayout, AdapterState, exchange};
+use crate::model::{AdapterLayout, AdapterParams, AdapterState, exchange};
 use crate::predict::{Evaluated, Predictor, Samples, Source, evaluate};
 use crate::train::kl::soft_effective_rank;
 use crate::train::{Observer, Progress, TrainError};
@@ -31,8 +29,8 @@ impl Trainer {
         samples: Samples,
         observe: Observer,
     ) -> Result<Evaluated, TrainError> {
-        let (layout, state) = self.answering()?;
-        let rank = self.effective_rank(&layout, &state);
+        let params = self.answering()?;
+        let rank = self.effective_rank(&params.layout, &params.state);
         score(&self.predictor(), rank, source, samples, observe)
     }
 
@@ -41,26 +39,34 @@ impl Trainer {
     pub fn predictor(&self) -> Predictor {
         match &self.kept {
             None => self.current(),
-            Some(kept) => Predictor::with_state(
+            Some(kept) => Predictor::with_params(
                 self.network.clone(),
-                kept.layout.clone(),
-                &kept.values,
-                self.config.scale(),
-                self.config.method.gates(),
+                self.params(kept.layout.clone(), kept.values.clone()),
                 self.config.resolution,
             ),
         }
     }
 
+    /// Parameters of this run.
+    pub(super) fn params(&self, layout: AdapterLayout, state: AdapterState) -> AdapterParams {
+        AdapterParams {
+            layout,
+            state,
+            scale: self.config.scale(),
+            gates: self.config.method.gates(),
+        }
+    }
+
     /// What [`predictor`](Self::predictor) is over.
-    fn answering(&self) -> Result<(Cow<'_, AdapterLayout>, Cow<'_, AdapterState>), GpuError> {
-        Ok(match &self.kept {
-            Some(kept) => (Cow::Borrowed(&kept.layout), Cow::Borrowed(&kept.values)),
-            None => (
-                Cow::Borrowed(&self.trainable.layout),
-                Cow::Owned(self.trainable.read_values(&self.gpu)?),
-            ),
-        })
+    fn answering(&self) -> Result<AdapterParams, GpuError> {
+        let (layout, state) = match &self.kept {
+            Some(kept) => (&kept.layout, kept.values.clone()),
+            None => {
+                let values = self.trainable.read_values(&self.gpu)?;
+                (&self.trainable.layout, values)
+            }
+        };
+        Ok(self.params(layout.clone(), state))
     }
 
     /// A predictor over the parameters as they are now.
@@ -89,9 +95,8 @@ impl Trainer {
     /// # Errors
     /// The GPU fails.
     pub fn adapter(&self) -> Result<Adapter, TrainError> {
-        let (layout, state) = self.answering()?;
-        let gates = self.config.method.gates();
-        let (layers, head) = exchange::to_file(&layout, &state, gates.is_some());
+        let params = self.answering()?;
+        let (layers, head) = exchange::to_file(&params);
         let (base_name, backbone_sha256) = self.backbone.clone();
         Ok(Adapter {
             layers,
@@ -99,13 +104,13 @@ impl Trainer {
             classes: self.train.dataset.classes.to_vec(),
             // A file of adapters has at least one, PEFT's too; the head alone is one whose every rank was cut.
             initial_rank: self.config.rank.max(1),
-            lora_alpha: self.config.scale() * self.config.rank.max(1) as f32,
+            lora_alpha: params.scale * self.config.rank.max(1) as f32,
             backbone_sha256,
             base_name,
             resolution: self.config.resolution,
             seed: self.config.seed,
             method: self.config.method.name().into(),
-            gates: gates.unwrap_or_default(),
+            gates: params.gates.unwrap_or_default(),
         })
     }
 }

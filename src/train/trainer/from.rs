@@ -2,7 +2,7 @@
 
 use super::Trainer;
 use crate::formats::{Adapter, GateDistribution};
-use crate::model::{AdapterLayout, AdapterState, exchange};
+use crate::model::{AdapterLayout, AdapterParams, AdapterState, exchange};
 use crate::train::{TrainError, TrainableState};
 
 impl Trainer {
@@ -16,8 +16,12 @@ impl Trainer {
     pub fn start_from(&mut self, adapter: &Adapter) -> Result<bool, TrainError> {
         let resnet = &self.network.resnet;
         let misfit = |what: String| TrainError::Start(what);
-        let (found, given) =
-            exchange::from_file(resnet, adapter).map_err(|error| misfit(error.to_string()))?;
+        let AdapterParams {
+            layout: found,
+            state: given,
+            scale: theirs,
+            ..
+        } = exchange::from_file(resnet, adapter).map_err(|error| misfit(error.to_string()))?;
         let fresh = &self.trainable.layout;
         let names = |layout: &AdapterLayout| -> Vec<String> {
             layout
@@ -33,7 +37,7 @@ impl Trainer {
                 names(fresh).join(", ")
             )));
         }
-        let (theirs, ours) = (adapter.scale(), self.config.scale());
+        let ours = self.config.scale();
         if (theirs - ours).abs() > 1e-6 * ours || adapter.initial_rank != self.config.rank {
             return Err(misfit(format!(
                 "it has the rank {} and the scale {theirs}, the configuration {} and {ours}",

@@ -1,10 +1,13 @@
-//! The training loop: epochs here, their steps, prunes, answers and checkpoints each in a file of its own.
+//! The training loop: one epoch here; all of them, steps, prunes, answers and checkpoints each in a file of its own.
 
 mod answers;
 mod checkpoints;
+mod epochs;
 mod from;
 mod prunes;
 mod steps;
+
+pub use epochs::Resumed;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -95,17 +95,11 @@ impl Trainer {
         more.retain(|rank| !gone.contains(rank));
         gone.extend(&more);
         let count = farthest(more.len(), |count| -> Result<bool, TrainError> {
-            let mut values = turned.state.values.clone();
-            let kept = kept_without(&values, &gone[..least + count]);
-            values.keep(&turned.layout, &kept);
-            let predictor = Predictor::with_state(
-                self.network.clone(),
-                turned.layout.keep(&self.network.resnet, &kept),
-                &values,
-                self.config.scale(),
-                self.config.method.gates(),
-                self.config.resolution,
-            );
+            let mut params = self.params(turned.layout.clone(), turned.state.values.clone());
+            let kept = kept_without(&params.state, &gone[..least + count]);
+            params.keep(&self.network.resnet, &kept);
+            let network = self.network.clone();
+            let predictor = Predictor::with_params(network, params, self.config.resolution);
             let cut = evaluate(&predictor, validation, Samples::MEAN, 0.0, &mut |_| ())?;
             let change = TemperedNll::new(&cut, labels)?.change(&before);
             Ok(change.is_vouched_for())

@@ -1,6 +1,5 @@
 //! Gate gradients in any basis, against the network differentiated after the turn.
 
-use bayeslora::low_level::formats::GateDistribution;
 use bayeslora::low_level::model::{AdapterLayout, AdapterState};
 use bayeslora::low_level::predict::laplace::{Wanted, for_each};
 use bayeslora::low_level::predict::{GateFactors, Labels, Predictor, Samples};
@@ -9,19 +8,12 @@ use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
 
 use super::algebra::random;
-use super::network::{CLASSES, SCALE, images, layout, network};
+use super::network::{CLASSES, gated, images, layout, network};
 use crate::properties::{GPU, random_state};
 
 fn predictor(layout: &AdapterLayout, state: &AdapterState) -> Predictor {
     let network = network(&GPU);
-    Predictor::with_state(
-        network,
-        layout.clone(),
-        state,
-        SCALE,
-        Some(GateDistribution::Gaussian),
-        16,
-    )
+    Predictor::with_params(network, gated(layout, state), 16)
 }
 
 fn drawn(seed: u64) -> Labels {

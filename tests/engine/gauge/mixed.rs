@@ -5,7 +5,7 @@ use bayeslora::low_level::model::{AdapterLayout, AdapterState, exchange};
 use bayeslora::low_level::predict::{Predictor, Samples};
 use bayeslora::low_level::train::gauge::{self, Turn};
 
-use super::network::{CLASSES, SCALE, answers, close, images, layout, network, svd};
+use super::network::{CLASSES, SCALE, answers, close, gated, images, layout, network, svd};
 use crate::properties::{GPU, random_state, tiny_backbone};
 use crate::reference::gates::{Purpose, Stream};
 
@@ -35,10 +35,10 @@ fn mixed(
         .enumerate()
         .map(|(n, l)| (0..left(n).min(l.rank())).collect())
         .collect();
-    let mut turned = gauge::turn(layout, state, turns, &silent);
     let turned_layout = gauge::turned_layout(layout, resnet, turns);
-    turned.keep(&turned_layout, &kept);
-    let (mut layers, head) = exchange::to_file(&turned_layout.keep(resnet, &kept), &turned, true);
+    let mut turned = gated(&turned_layout, &gauge::turn(layout, state, turns, &silent));
+    turned.keep(resnet, &kept);
+    let (mut layers, head) = exchange::to_file(&turned);
     for (number, layer) in layers.iter_mut().enumerate() {
         if layer.rank() > 0 {
             layer.log_alpha = Some(state.layers[number].log_alpha.clone());
@@ -96,7 +96,7 @@ fn with_every_rank_left_samples_are_those_from_before() {
             let predictor = Predictor::new(&GPU, &tiny_backbone(), adapter).unwrap();
             predictor.covariance_trace(&images()).unwrap()
         };
-        let (layers, head) = exchange::to_file(&layout, &state, true);
+        let (layers, head) = exchange::to_file(&gated(&layout, &state));
         let (trained, turned) = (of(&adapter(layers, head)), of(&mixed));
         for (a, b) in trained.iter().zip(&turned) {
             assert!((a / b - 1.0).abs() < 1e-4, "{a} {b}");

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::GateDistribution;
 use bayeslora::low_level::gpu::Gpu;
-use bayeslora::low_level::model::{AdapterLayout, AdapterState, FrozenNetwork, KernelChoice};
+use bayeslora::low_level::model::{
+    AdapterLayout, AdapterParams, AdapterState, FrozenNetwork, KernelChoice,
+};
 use bayeslora::low_level::predict::{Predictor, Samples, Source};
 use bayeslora::low_level::train::TrainableState;
 use bayeslora::low_level::train::gauge::{self, Turn};
@@ -45,20 +47,23 @@ pub fn images() -> Source {
     Source::images(Dataset::new(8, pixels, vec![0; 6], names.into()), 16)
 }
 
+/// Under Gaussian gates.
+pub fn gated(layout: &AdapterLayout, state: &AdapterState) -> AdapterParams {
+    AdapterParams {
+        layout: layout.clone(),
+        state: state.clone(),
+        scale: SCALE,
+        gates: Some(GateDistribution::Gaussian),
+    }
+}
+
 pub fn answers(
     network: &Arc<FrozenNetwork>,
     layout: &AdapterLayout,
     state: &AdapterState,
     samples: Samples,
 ) -> Vec<f32> {
-    let predictor = Predictor::with_state(
-        network.clone(),
-        layout.clone(),
-        state,
-        SCALE,
-        Some(GateDistribution::Gaussian),
-        16,
-    );
+    let predictor = Predictor::with_params(network.clone(), gated(layout, state), 16);
     predictor
         .log_probs(&images(), samples, &mut |_| ())
         .unwrap()
