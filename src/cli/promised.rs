@@ -39,16 +39,11 @@ impl Promised {
         tie: f64,
         names: &[String],
     ) -> Self {
-        let confidence = probabilities.iter().copied().fold(0.0, f32::max);
-        let control = calibration.risk_control.as_ref();
-        let sets = calibration.prediction_sets.as_ref();
-        let classes = sets.map(|sets| sets.of(probabilities, tie));
+        let promise = calibration.promise(probabilities, tie);
+        let named = |labels: Vec<usize>| labels.into_iter().map(|label| names[label].clone());
         Self {
-            answered: control.map(|control| control.answers(confidence)),
-            prediction_set: classes.map(|classes| {
-                let classes = classes.into_iter();
-                classes.map(|class| names[class].clone()).collect()
-            }),
+            answered: promise.answered,
+            prediction_set: promise.prediction_set.map(|labels| named(labels).collect()),
         }
     }
 

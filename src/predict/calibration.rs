@@ -26,17 +26,16 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// That in `dir` for so many samples of this seed, if there is one. `adapter` is the
-    /// [`Adapter::sha256`](crate::formats::Adapter::sha256) of what it is to be used with, `classes` their number.
+    /// Those in `dir`, one for each predictive; none if nothing was promised. `adapter` is the
+    /// [`Adapter::sha256`](crate::formats::Adapter::sha256) of what they are to be used with, `classes` their number.
     ///
     /// # Errors
     /// The file cannot be read, is damaged, or speaks of another adapter or of other classes.
-    pub fn load(
+    pub fn load_all(
         dir: impl AsRef<Path>,
         adapter: &str,
-        (samples, seed): (usize, u64),
         classes: usize,
-    ) -> Result<Option<Self>, FormatError> {
+    ) -> Result<Vec<Self>, FormatError> {
         let path = dir.as_ref().join(fitted::CALIBRATIONS);
         let all: Vec<Self> = fitted::load(&path, WHAT, adapter)?;
         let misfit = |one: &Self| {
@@ -50,8 +49,26 @@ impl Calibration {
                 way_out: "fit it again",
             });
         }
-        let wanted = predictive(samples, seed);
-        Ok(all.into_iter().find(|one| one.predictive() == wanted))
+        Ok(all)
+    }
+
+    /// That of them which is of so many samples of this seed, if there is one.
+    ///
+    /// # Errors
+    /// As [`load_all`](Self::load_all).
+    pub fn load(
+        dir: impl AsRef<Path>,
+        adapter: &str,
+        (samples, seed): (usize, u64),
+        classes: usize,
+    ) -> Result<Option<Self>, FormatError> {
+        let all = Self::load_all(dir, adapter, classes)?;
+        Ok(all.into_iter().find(|one| one.is_of(samples, seed)))
+    }
+
+    /// Whether it speaks of the predictive of so many samples of this seed.
+    pub fn is_of(&self, samples: usize, seed: u64) -> bool {
+        self.predictive() == predictive(samples, seed)
     }
 
     /// Keeps it in `dir`. An earlier one of the same predictive goes, and so do those of other adapters.
@@ -92,7 +109,27 @@ pub struct Held {
     pub mean_set_size: Option<f64>,
 }
 
+/// What is said of one image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Promise {
+    /// Whether the confidence is high enough for the promised risk; `None` where no risk was promised.
+    pub answered: Option<bool>,
+    /// The labels of its prediction set, the most probable first; `None` where no coverage was promised.
+    pub prediction_set: Option<Vec<usize>>,
+}
+
 impl Calibration {
+    /// Looks at one predictive `[classes]`, before any temperature; `tie` as for [`PredictionSets::fit`].
+    pub fn promise(&self, probabilities: &[f32], tie: f64) -> Promise {
+        let confidence = probabilities.iter().copied().fold(0.0, f32::max);
+        let control = self.risk_control.as_ref();
+        let sets = self.prediction_sets.as_ref();
+        Promise {
+            answered: control.map(|control| control.answers(confidence)),
+            prediction_set: sets.map(|sets| sets.of(probabilities, tie)),
+        }
+    }
+
     /// Compares them with the labels; `ties` `[n]` as for [`PredictionSets::fit`].
     pub fn held(&self, predictions: &Predictions, ties: &[f64]) -> Held {
         let outcomes = predictions.confidence().into_iter();
@@ -131,6 +168,12 @@ impl Calibration {
 /// # Errors
 /// The file of an image has changed.
 pub fn ties(images: &Dataset) -> Result<Vec<f64>, DataError> {
-    let tie = |place| Ok(Digest::of(&images.image(place)?).share());
-    (0..images.len()).map(tie).collect()
+    (0..images.len())
+        .map(|place| Ok(tie(&images.image(place)?)))
+        .collect()
+}
+
+/// The same of one image's pixels `[side, side, 3]`.
+pub(super) fn tie(pixels: &[u8]) -> f64 {
+    Digest::of(pixels).share()
 }

@@ -19,7 +19,7 @@ mod session;
 #[allow(missing_docs)]
 mod source;
 
-pub use calibration::{Calibration, Held, ties};
+pub use calibration::{Calibration, Held, Promise, ties};
 pub use ensemble::Ensemble;
 pub use evaluate::{Evaluated, evaluate};
 pub use forward::{ForwardPlan, ForwardSpec};

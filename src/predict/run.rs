@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::Calibration;
 use crate::errors::ErrorKind;
 use crate::formats::{Adapter, FormatError, RunDir, Temperature};
 use crate::gpu::Precision;
@@ -41,7 +42,7 @@ impl RunError {
     }
 }
 
-/// What `train` has left in a directory: an adapter, the backbone that it was trained on, and the temperatures that were fitted.
+/// What `train` has left in a directory: an adapter, the backbone that it was trained on, and what was fitted to it since.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// What was trained.
@@ -51,6 +52,7 @@ pub struct Run {
     /// What it was trained with, and its predictions should be made with: see [`GpuOptions`](crate::gpu::GpuOptions).
     pub precision: Precision,
     pub(super) temperatures: Vec<Temperature>,
+    pub(super) calibrations: Vec<Calibration>,
 }
 
 /// What is read of `config.toml`.
@@ -102,12 +104,15 @@ impl Run {
             })
         };
         let backbone = backbone.map_or_else(load, Ok)?;
-        let temperatures = Temperature::load_all(dir.adapter_dir(), &adapter.sha256()?)?;
+        let (fitted, sha256) = (dir.adapter_dir(), adapter.sha256()?);
+        let temperatures = Temperature::load_all(&fitted, &sha256)?;
+        let calibrations = Calibration::load_all(&fitted, &sha256, adapter.classes.len())?;
         Ok(Self {
             adapter,
             backbone,
             precision: config.precision,
             temperatures,
+            calibrations,
         })
     }
 

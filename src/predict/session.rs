@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::calibration::{Calibration, Promise, tie};
 use super::predictor::Draws;
 use super::run::fitted_to;
 use super::{ForwardPlan, PredictError, Prediction, Predictor, Run};
@@ -52,8 +53,12 @@ pub struct Answer {
     pub entropy: f32,
     /// Its part that comes from the draws' disagreement, in nats.
     pub mutual_information: f32,
-    /// Whether the most probable class is less so than the threshold asks.
+    /// Whether the most probable class is less so than the threshold asks, or than `calibrate` has found that it must be for
+    /// the risk that it promises of the run's answers.
     pub abstains: bool,
+    /// Numbers of the classes among which the right one is as often as `calibrate` has promised of the run, the most probable
+    /// first; `None` where it has promised nothing.
+    pub prediction_set: Option<Vec<usize>>,
 }
 
 /// A class as an [`Answer`] has it.
@@ -82,6 +87,9 @@ pub struct Session {
     draws: bool,
     /// That were fitted to the run.
     temperatures: Vec<Temperature>,
+    /// What was promised of the run's answers: of every predictive, and of that in force.
+    calibrations: Vec<Calibration>,
+    calibration: Option<Calibration>,
     options: SessionOptions,
     plans: HashMap<usize, ForwardPlan>,
 }
@@ -106,6 +114,7 @@ impl Session {
     pub fn of(gpu: &Gpu, run: &Run, options: SessionOptions) -> Result<Self, PredictError> {
         let mut session = Self::new(gpu, &run.backbone, &run.adapter, options)?;
         session.temperatures.clone_from(&run.temperatures);
+        session.calibrations.clone_from(&run.calibrations);
         session.set_options(options)?;
         Ok(session)
     }
@@ -131,6 +140,8 @@ impl Session {
             predictor: Predictor::new(gpu, backbone, adapter)?,
             draws: adapter.draws(),
             temperatures: Vec::new(),
+            calibrations: Vec::new(),
+            calibration: None,
             options,
             plans: HashMap::new(),
         };
@@ -157,6 +168,9 @@ impl Session {
         // Nothing drawn, every sample is the mean.
         let samples = if self.draws { options.samples } else { 0 };
         let fitted = fitted_to(samples, &self.temperatures);
+        let mut calibrations = self.calibrations.iter();
+        let calibration = calibrations.find(|one| one.is_of(samples, options.seed));
+        self.calibration = calibration.cloned();
         let at_once = |samples| self.predictor.draws_at_once(samples);
         if at_once(samples) != at_once(self.options.samples) {
             self.plans.clear();
@@ -193,13 +207,18 @@ impl Session {
             for picture in batch {
                 pixels.extend(picture.square(side)?);
             }
-            let prediction = self.answer(batch.len(), &pixels)?;
-            answers.extend((0..batch.len()).map(|row| self.in_order(&prediction, row)));
+            let mut prediction = self.answer(batch.len(), &pixels)?;
+            let promises = self.promises(&prediction, &pixels);
+            if let Some(temperature) = self.options.temperature {
+                prediction = prediction.at_temperature(temperature);
+            }
+            let promises = promises.into_iter().enumerate();
+            answers.extend(promises.map(|(row, promise)| self.in_order(&prediction, row, promise)));
         }
         Ok(answers)
     }
 
-    /// The predictive for a batch of pixels `[n, side, side, 3]`.
+    /// The predictive for a batch of pixels `[n, side, side, 3]`, before any temperature.
     fn answer(&mut self, n: usize, pixels: &[u8]) -> Result<Prediction, PredictError> {
         let (options, classes) = (self.options, self.names.len());
         let (draws, mode) = match options.samples {
@@ -217,11 +236,19 @@ impl Session {
             let values = StepValues::prediction(options.seed, first as u32, mode);
             found.take(&plan.run(&examples, &values)?, &images, first);
         }
-        let prediction = Prediction::new(&found.log_probs, draws, classes)?;
-        Ok(match options.temperature {
-            None => prediction,
-            Some(temperature) => prediction.at_temperature(temperature),
-        })
+        Prediction::new(&found.log_probs, draws, classes)
+    }
+
+    /// What was promised of each picture of a batch.
+    fn promises(&self, prediction: &Prediction, pixels: &[u8]) -> Vec<Promise> {
+        let rows = prediction.mean.chunks_exact(self.names.len());
+        let side = self.predictor.size();
+        let pictures = pixels.chunks_exact(side * side * 3);
+        let promise = |(row, picture): (&[f32], &[u8])| match &self.calibration {
+            None => Promise::default(),
+            Some(calibration) => calibration.promise(row, tie(picture)),
+        };
+        rows.zip(pictures).map(promise).collect()
     }
 
     /// The size of the plan that computes `n` pictures.
@@ -240,7 +267,7 @@ impl Session {
         Ok(&self.plans[&size])
     }
 
-    fn in_order(&self, prediction: &Prediction, row: usize) -> Answer {
+    fn in_order(&self, prediction: &Prediction, row: usize, promise: Promise) -> Answer {
         let classes = self.names.len();
         let of = |values: &[f32], label: usize| values[row * classes + label];
         let mut labels: Vec<usize> = (0..classes).collect();
@@ -255,7 +282,9 @@ impl Session {
             })
             .collect();
         Answer {
-            abstains: classes[0].probability < self.options.threshold,
+            abstains: classes[0].probability < self.options.threshold
+                || promise.answered == Some(false),
+            prediction_set: promise.prediction_set,
             entropy: prediction.entropy[row],
             mutual_information: prediction.mutual_information[row],
             classes,

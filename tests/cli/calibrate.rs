@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use bayeslora::{Gpu, GpuOptions, Picture, Session, SessionOptions};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -77,6 +78,34 @@ fn what_is_calibrated_serves_predict_and_eval() {
             "at most 90 % of such answers are wrong, 95 % sure",
         ))
         .stdout(contains("  set: "));
+
+    // An application that opens the run hears the same.
+    let gpu = Gpu::open(GpuOptions::default()).unwrap();
+    let options = SessionOptions {
+        samples: 3,
+        ..Default::default()
+    };
+    let mut session = Session::open(&gpu, &path, options).unwrap();
+    let bytes = fs::read(&image).unwrap();
+    let heard = session
+        .predict(&[Picture::Encoded(&bytes)])
+        .unwrap()
+        .remove(0);
+    assert_eq!(answer["answered"], !heard.abstains);
+    let labels = heard.prediction_set.unwrap();
+    let names: Vec<&str> = labels
+        .iter()
+        .map(|label| &*session.classes()[*label])
+        .collect();
+    assert_eq!(answer["prediction_set"], serde_json::json!(names));
+    session
+        .set_options(SessionOptions { seed: 2, ..options })
+        .unwrap();
+    let other = session
+        .predict(&[Picture::Encoded(&bytes)])
+        .unwrap()
+        .remove(0);
+    assert_eq!(other.prediction_set, None);
 
     let scores = json(&mut on(
         &path,

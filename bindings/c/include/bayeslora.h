@@ -125,8 +125,12 @@ typedef struct bl_answers {
   float *entropy;
   // [n]: its part that comes from the draws' disagreement, in nats.
   float *mutual_information;
-  // [n]: number of the most probable class, or -1 where it is less probable than the threshold.
+  // [n]: number of the most probable class, or -1 where it is less probable than the threshold, or than the risk that
+  // `bayeslora calibrate` has promised of the run allows.
   int32_t *label;
+  // [n, classes]: 1 for the classes of the set that holds the right one as often as `bayeslora calibrate` has promised of the
+  // run, 0 for the others; all -1 where nothing was promised.
+  int8_t *in_set;
 } bl_answers;
 
 // Told of progress, on the thread that called: `done` of `total`. Anything but 0 stops the work, which then ends with

@@ -74,8 +74,12 @@ pub struct bl_answers {
     pub entropy: *mut f32,
     /// [n]: its part that comes from the draws' disagreement, in nats.
     pub mutual_information: *mut f32,
-    /// [n]: number of the most probable class, or -1 where it is less probable than the threshold.
+    /// [n]: number of the most probable class, or -1 where it is less probable than the threshold, or than the risk that
+    /// `bayeslora calibrate` has promised of the run allows.
     pub label: *mut i32,
+    /// [n, classes]: 1 for the classes of the set that holds the right one as often as `bayeslora calibrate` has promised of the
+    /// run, 0 for the others; all -1 where nothing was promised.
+    pub in_set: *mut i8,
 }
 
 #[unsafe(no_mangle)]
@@ -186,6 +190,9 @@ pub extern "C" fn bl_session_predict(
                 let place = row * classes + class.label;
                 put(out.probability, place, class.probability);
                 put(out.std, place, class.std);
+                let set = answer.prediction_set.as_ref();
+                let in_set = set.map_or(-1, |set| i8::from(set.contains(&class.label)));
+                put(out.in_set, place, in_set);
             }
             put(out.entropy, row, answer.entropy);
             put(out.mutual_information, row, answer.mutual_information);

@@ -16,12 +16,14 @@ pub struct Prediction {
     entropy: Py<PyArray1<f32>>,
     /// float32 [n]: the part of the entropy that comes from the samples' disagreement, in nats.
     mutual_information: Py<PyArray1<f32>>,
-    /// bool [n]: whether the most probable class is less so than the threshold.
+    /// bool [n]: whether the most probable class is less so than the threshold, or than the promised risk allows.
     abstains: Py<PyArray1<bool>>,
     /// int64 [n]: the most probable class, abstaining or not.
     labels: Py<PyArray1<i64>>,
     /// Its name, n of them.
     top: Vec<String>,
+    /// Names of the classes among which the right one is as often as was promised; None where nothing was.
+    prediction_sets: Option<Vec<Vec<String>>>,
     /// Names of the columns of `probabilities`.
     classes: Vec<String>,
 }
@@ -41,6 +43,9 @@ impl Prediction {
             values.into_pyarray(py).unbind()
         };
         let abstains: Vec<bool> = answers.iter().map(|answer| answer.abstains).collect();
+        let named = |set: &Vec<usize>| set.iter().map(|label| classes[*label].clone()).collect();
+        let sets = answers.iter().map(|answer| answer.prediction_set.as_ref());
+        let sets: Option<Vec<Vec<String>>> = sets.map(|set| set.map(named)).collect();
         let first = answers.iter().map(|answer| &answer.classes[0]);
         let labels: Vec<i64> = first.clone().map(|class| class.label as i64).collect();
         Self {
@@ -51,6 +56,7 @@ impl Prediction {
             abstains: abstains.into_pyarray(py).unbind(),
             labels: labels.into_pyarray(py).unbind(),
             top: first.map(|class| class.class.to_string()).collect(),
+            prediction_sets: sets,
             classes,
         }
     }

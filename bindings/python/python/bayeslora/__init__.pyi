@@ -123,7 +123,13 @@ class Prediction:
 
     @property
     def abstains(self) -> npt.NDArray[np.bool_]:
-        """`[n]`: whether the most probable class is less so than the threshold."""
+        """`[n]`: whether the most probable class is less so than the threshold, or than the risk that `bayeslora calibrate` has
+        promised of the run allows."""
+
+    @property
+    def prediction_sets(self) -> list[list[str]] | None:
+        """`n` lists of class names, the most probable first, which hold the right one as often as `bayeslora calibrate` has promised
+        of the run; None where it has promised nothing."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
