@@ -30,6 +30,7 @@ mod reproduce;
 mod run;
 mod run_images;
 mod score;
+mod shard;
 #[cfg(unix)]
 mod signals;
 mod tables;
@@ -136,7 +137,7 @@ pub fn main() -> ExitCode {
             output::note(&lines.join("\n"));
             if failure::is_device_lost(&error) {
                 ExitCode::from(DEVICE_LOST)
-            } else if error.is::<bench::Slower>() || error.is::<output::Unkept>() {
+            } else if error.is::<bench::Slower>() || failure::is_unkept(&error) {
                 ExitCode::FAILURE
             } else {
                 ExitCode::from(BAD_INPUT)

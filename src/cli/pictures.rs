@@ -81,7 +81,7 @@ impl Pictures {
 }
 
 /// The files named, directories replaced by the images in them.
-fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -101,7 +101,7 @@ fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// The pixels of every file, if they are to be kept, or what is wrong with it.
-fn decode(files: &[PathBuf], side: usize, keep: bool) -> Vec<Result<Vec<u8>, String>> {
+pub fn decode(files: &[PathBuf], side: usize, keep: bool) -> Vec<Result<Vec<u8>, String>> {
     let decode = |path: &PathBuf| match data::decode_image(path, side) {
         Ok(image) if keep => Ok(image),
         Ok(_) => Ok(Vec::new()),
@@ -111,7 +111,11 @@ fn decode(files: &[PathBuf], side: usize, keep: bool) -> Vec<Result<Vec<u8>, Str
     files.par_iter().map(decode).collect()
 }
 
-fn refuse(bad: &[(PathBuf, String)], total: usize, skip_bad: bool) -> Result<()> {
+/// Names what does not decode.
+///
+/// # Errors
+/// There is such.
+pub fn refuse(bad: &[(PathBuf, String)], total: usize, skip_bad: bool) -> Result<()> {
     let way_out = match skip_bad || bad.iter().any(|(file, _)| !file.exists()) {
         true => "",
         false => "; --skip-bad-images leaves such files out",

@@ -16,6 +16,7 @@ mod prune;
 mod report;
 mod reproduce;
 mod runs;
+mod stream;
 mod train;
 mod tune;
 mod words;

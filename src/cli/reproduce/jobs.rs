@@ -10,13 +10,13 @@ use bayeslora::low_level::study::{
 };
 use bayeslora::low_level::train::{Method, TrainConfig, Trainer};
 
-use super::options::Shard;
 use super::workshop::Workshop;
 use super::{cuts, laplace};
 use crate::cli::context::Bar;
 use crate::cli::epochs::{Subject, begin, run_epochs};
 use crate::cli::output;
 use crate::cli::run_images::record;
+use crate::cli::shard::Shard;
 
 impl Workshop<'_> {
     /// Does what is not done yet of the runs that the shard has. False where Ctrl-C stopped it.

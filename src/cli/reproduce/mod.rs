@@ -24,8 +24,9 @@ use bayeslora::low_level::train::kl::KlMultiplicity;
 use clap::Args;
 
 use super::context::{Bar, Context};
+use super::shard::Shard;
 use super::{output, tables};
-use options::{Options, Shard};
+use options::Options;
 use workshop::Workshop;
 
 #[derive(Args)]

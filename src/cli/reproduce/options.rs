@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::Dataset;
@@ -91,39 +90,6 @@ impl Named {
                 })
             }
             _ => Err("expected NAME=D, as in fashion-mnist=data/fashion".into()),
-        }
-    }
-}
-
-/// One of n jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// From 0.
-    index: usize,
-    count: usize,
-}
-
-impl Shard {
-    pub const ALL: Self = Self { index: 0, count: 1 };
-
-    pub fn has(self, job: usize) -> bool {
-        job % self.count == self.index
-    }
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text
-            .split_once('/')
-            .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        match numbers {
-            Some((index, count)) if (1..=count).contains(&index) => Ok(Self {
-                index: index - 1,
-                count,
-            }),
-            _ => Err("expected i/n with i from 1 to n, as in 2/4".into()),
         }
     }
 }
