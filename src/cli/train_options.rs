@@ -119,11 +119,12 @@ pub struct Options {
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     sample_warmup: Option<Span>,
-    /// When to cut ranks first, at the end of an epoch [default: 0.5]
+    /// When to cut ranks first, at the end of an epoch [default: 0.5; with --rank auto, 0.25]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_from: Option<Span>,
-    /// How often to cut from then on, though not after the last epoch [default: 0.1]
+    /// How often to cut from then on, though not after the last epoch [default: 0.1; with --rank auto,
+    /// 0.2]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_every: Option<Span>,

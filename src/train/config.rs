@@ -273,10 +273,10 @@ pub struct TrainConfig {
     pub beta_warmup: Span,
     /// z = 1 for this long.
     pub sample_warmup: Span,
-    /// The first prune, at the end of an epoch.
-    pub prune_from: Span,
-    /// From one prune to the next.
-    pub prune_every: Span,
+    /// The first prune, at the end of an epoch. Default: half of the run, and with [`auto_rank`](Self::auto_rank) a quarter.
+    pub prune_from: Option<Span>,
+    /// From one prune to the next. Default: a tenth of the run, with `auto_rank` a fifth.
+    pub prune_every: Option<Span>,
     /// In which basis. Default: none, and with [`auto_rank`](Self::auto_rank) the evidence's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune_gauge: Option<PruneGauge>,
@@ -338,8 +338,8 @@ impl Default for TrainConfig {
             kl_freeze: Span::Fraction(0.1),
             beta_warmup: Span::Fraction(0.2),
             sample_warmup: Span::Fraction(0.1),
-            prune_from: Span::Fraction(0.5),
-            prune_every: Span::Fraction(0.1),
+            prune_from: None,
+            prune_every: None,
             prune_gauge: None,
             threshold: 0.0,
             min_rank: 0,
@@ -422,6 +422,8 @@ impl TrainConfig {
         let lora_alpha = self.default_lora_alpha();
         self.lora_alpha.get_or_insert(lora_alpha);
         self.split_seed.get_or_insert(self.seed);
+        self.prune_from = Some(self.prune_from());
+        self.prune_every = Some(self.prune_every());
         let steps_per_epoch = images.div_ceil(batch);
         // Steps key the noise in 32 bits.
         let most = u32::MAX as usize / steps_per_epoch.max(1);
@@ -528,9 +530,9 @@ impl TrainConfig {
         }
         self.check_gauge()?;
         self.check_patience()?;
-        let every = self.prune_every.epochs(self.epochs);
-        if every <= 0.0 {
-            return wrong("prune-every", &self.prune_every, "more than 0");
+        let every = self.prune_every();
+        if every.epochs(self.epochs) <= 0.0 {
+            return wrong("prune-every", &every, "more than 0");
         }
         Ok(())
     }
@@ -625,6 +627,23 @@ impl TrainConfig {
         })
     }
 
+    /// The first prune. With `auto_rank` it comes early: the ranks that it cuts have a KL until then, and those left learn what
+    /// they did.
+    pub fn prune_from(&self) -> Span {
+        self.prune_from.unwrap_or(Span::Fraction(match self.auto_rank {
+            true => 0.25,
+            false => 0.5,
+        }))
+    }
+
+    /// From one prune to the next.
+    pub fn prune_every(&self) -> Span {
+        self.prune_every.unwrap_or(Span::Fraction(match self.auto_rank {
+            true => 0.2,
+            false => 0.1,
+        }))
+    }
+
     /// The configurations of an ensemble's members, each with a seed of its own; of another method
     /// itself.
     pub fn members(&self) -> Vec<Self> {
@@ -659,8 +678,8 @@ impl TrainConfig {
     /// Whether the ranks are cut after `epoch` (from 1). Not after the last: a cut needs training
     /// behind it.
     pub fn prunes_after(&self, epoch: usize) -> bool {
-        let first = self.prune_from.epochs(self.epochs).ceil().max(1.0) as usize;
-        let every = self.prune_every.epochs(self.epochs).round().max(1.0) as usize;
+        let first = self.prune_from().epochs(self.epochs).ceil().max(1.0) as usize;
+        let every = self.prune_every().epochs(self.epochs).round().max(1.0) as usize;
         (self.method.learns_noise() || self.auto_rank)
             && epoch < self.epochs
             && epoch >= first

@@ -1,9 +1,13 @@
 //! A prune in a basis other than the one that training left the ranks in.
 
-use super::gauge::{self, EVIDENCE_IMAGES, GateGradients, Turn};
+use super::gauge::{self, GateGradients, Turn};
 use super::{TrainConfig, TrainError, TrainableState};
 use crate::model::{AdapterLayout, ResNet};
 use crate::predict::{GateFactors, Labels, Predictor, Source};
+
+/// Training images, at most, that say what ranks are worth. Fewer than in `prune`: a run asks at every prune, and can learn again
+/// what was cut by mistake.
+const IMAGES: usize = 500;
 
 /// A run's parameters after a turn of every layer.
 pub(super) struct Turned {
@@ -30,7 +34,7 @@ impl Turned {
     ) -> Result<Self, TrainError> {
         let layout = predictor.layout();
         let labels = Labels::Drawn { seed: config.seed };
-        let images = EVIDENCE_IMAGES.min(GateFactors::most_images(layout, labels));
+        let images = IMAGES.min(GateFactors::most_images(layout, labels));
         let total = images.min(train.dataset.len());
         let factors = GateFactors::gather(predictor, train, images, labels, &mut |done| {
             progress(done, total);

@@ -45,8 +45,8 @@ fn config() -> TrainConfig {
         lr: 0.01,
         lr_log_alpha: Some(1.0),
         kl_multiplicity: Some(KlMultiplicity::Value(0.1)),
-        prune_from: Span::Epochs(1.0),
-        prune_every: Span::Epochs(1.0),
+        prune_from: Some(Span::Epochs(1.0)),
+        prune_every: Some(Span::Epochs(1.0)),
         threshold: -1.0,
         min_rank: 2,
         ..TrainConfig::default()
@@ -716,7 +716,7 @@ fn options_out_of_range_are_named() {
         ),
         (
             TrainConfig {
-                prune_every: Span::Fraction(0.0),
+                prune_every: Some(Span::Fraction(0.0)),
                 ..base()
             },
             "prune-every",
@@ -759,10 +759,16 @@ fn prunes_come_when_they_should() {
             .collect()
     };
     assert_eq!(at(&TrainConfig::default()), [3, 4]);
+    let auto = TrainConfig {
+        epochs: 12,
+        auto_rank: true,
+        ..TrainConfig::default()
+    };
+    assert_eq!(at(&auto), [3, 5, 7, 9, 11]);
     let spans = |from, every| TrainConfig {
         epochs: 40,
-        prune_from: from,
-        prune_every: every,
+        prune_from: Some(from),
+        prune_every: Some(every),
         ..TrainConfig::default()
     };
     let paper = spans(Span::Epochs(12.0), Span::Epochs(4.0));

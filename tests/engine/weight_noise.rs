@@ -365,8 +365,8 @@ fn config() -> TrainConfig {
         lr: 0.01,
         lr_log_alpha: Some(1.0),
         kl_multiplicity: Some(KlMultiplicity::Value(0.001)),
-        prune_from: Span::Epochs(1.0),
-        prune_every: Span::Epochs(1.0),
+        prune_from: Some(Span::Epochs(1.0)),
+        prune_every: Some(Span::Epochs(1.0)),
         threshold: -2.0,
         min_rank: 2,
         ..TrainConfig::default()
