@@ -30,6 +30,7 @@ const RANGES: &[(&str, Range)] = &[
             high: 1e3,
         },
     ),
+    ("rounds", Whole { low: 1, high: 1000 }),
     (
         "calibrate samples",
         Whole {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::measure::{Effort, Row};
-use super::{BenchError, Step, Subject, Work, host, kernels, memory, merged, peak, pruned, start};
+use super::{
+    BenchError, Step, Subject, Work, host, kernels, memory, merged, peak, pruned, session, start,
+};
 
 /// Something that can be measured on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +15,14 @@ pub enum Scenario {
     Kernels,
     Memory,
     Start,
+    Session,
     Pruned,
     Merged,
     Host,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Step(Work::Forward),
         Self::Step(Work::Train),
         Self::Step(Work::TrainCached),
@@ -28,6 +31,7 @@ impl Scenario {
         Self::Kernels,
         Self::Memory,
         Self::Start,
+        Self::Session,
         Self::Pruned,
         Self::Merged,
         Self::Host,
@@ -40,6 +44,7 @@ impl Scenario {
             Self::Kernels => "kernels",
             Self::Memory => "memory",
             Self::Start => "start",
+            Self::Session => "session",
             Self::Pruned => "pruned",
             Self::Merged => "merged",
             Self::Host => "host",
@@ -76,6 +81,7 @@ impl Suite<'_> {
                 Scenario::Peak => peak::rows(self.subject)?,
                 Scenario::Memory => memory::rows(self.subject)?,
                 Scenario::Start => start::rows(self.subject, &self.executable)?,
+                Scenario::Session => session::rows(self.subject)?,
                 Scenario::Pruned => pruned::rows(self.subject)?,
                 Scenario::Merged => merged::rows(self.subject)?,
                 Scenario::Host => host::rows(self.subject)?,

@@ -90,7 +90,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
             ..config.clone()
         };
         let mut trainer = Trainer::over(prepared.clone(), &backbone, config)?;
-        let run = start(&out.join(method.name()), subject, &gpu, &trainer)?;
+        let run = start(&out.join(method.name()), subject, &trainer)?;
         run_epochs(context, &run, &mut trainer, tell(args.json)?)?;
         if context.interrupted() {
             output::note(&format!(

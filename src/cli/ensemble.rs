@@ -50,7 +50,8 @@ pub fn train(
         ..
     } = images;
     let prepared = prepare(gpu, backbone, config, train, validation, &mut observe)?;
-    let describe = |run: &RunDir| run.write_environment(&environment::describe(gpu));
+    let describe =
+        |run: &RunDir| run.write_environment(&environment::describe(&prepared.network.gpu));
     let run = match run {
         Some(run) => {
             describe(&run)?;
@@ -67,7 +68,7 @@ pub fn train(
             output::text(&format!("\nmember {} of {}", number + 1, members.len()))?;
         }
         let mut trainer = Trainer::over(prepared.clone(), backbone, member.clone())?;
-        let place = begin(&run.member_dir(number), subject, gpu, &mut trainer)?;
+        let place = begin(&run.member_dir(number), subject, &mut trainer)?;
         run_epochs(context, &place, &mut trainer, tell(json)?)?;
         if context.interrupted() {
             output::note(&format!(

@@ -10,7 +10,7 @@ pub fn adapter_line(gpu: &Gpu) -> String {
     format!("{} ({}, {})", info.name, info.backend, info.driver_info)
 }
 
-/// `environment.json`.
+/// `environment.json`, with the kernels of the plans that this `Gpu` has made.
 pub fn describe(gpu: &Gpu) -> Value {
     let info = gpu.info();
     let kernels: serde_json::Map<_, _> = KernelChoice::for_gpu(gpu)
@@ -25,7 +25,7 @@ pub fn describe(gpu: &Gpu) -> Value {
         "driver": info.driver,
         "driver_info": info.driver_info,
         "kernels": kernels,
-        "convolutions": gpu.choices().used(),
+        "convolutions": gpu.in_use().used(),
         "bayeslora": env!("CARGO_PKG_VERSION"),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "threads": std::thread::available_parallelism().map_or(1, usize::from),

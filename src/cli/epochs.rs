@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::formats::{DataManifest, RunDir};
-use bayeslora::low_level::gpu::Gpu;
 use bayeslora::low_level::predict::Evaluated;
 use bayeslora::low_level::train::{EpochReport, Trainer};
+use serde_json::Value;
 use toml::Table;
 
 use super::context::Context;
@@ -27,19 +27,19 @@ pub struct Subject<'a> {
 }
 
 /// A new run. It has a checkpoint from its start on, so that one without has lost it.
-pub fn start(place: &Path, subject: Subject, gpu: &Gpu, trainer: &Trainer) -> Result<RunDir> {
+pub fn start(place: &Path, subject: Subject, trainer: &Trainer) -> Result<RunDir> {
     let text = config_text(subject.inputs, trainer.config())?;
     RunDir::create(place, &text, |run| {
         let checkpoint = trainer.checkpoint()?;
         run.write_data(subject.data)
-            .and_then(|()| run.write_environment(&environment::describe(gpu)))
+            .and_then(|()| run.write_environment(&describe(trainer)))
             .and_then(|()| run.write_checkpoint(&checkpoint))
             .context(Unkept("the run could not be started".into()))
     })
 }
 
 /// Goes on from the newest sound checkpoint of a run.
-pub fn restore(run: &RunDir, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -> Result<()> {
+pub fn restore(run: &RunDir, subject: Subject, trainer: &mut Trainer) -> Result<()> {
     let resumed = trainer.resume(run, subject.other_images)?;
     if let Some(kernels) = resumed.other_kernels {
         output::note(&format!(
@@ -55,13 +55,17 @@ pub fn restore(run: &RunDir, subject: Subject, gpu: &Gpu, trainer: &mut Trainer)
     } else if resumed.epoch == 0 {
         output::note("the run was stopped in its first epoch: it starts from the beginning");
     }
-    Ok(run.write_environment(&environment::describe(gpu))?)
+    Ok(run.write_environment(&describe(trainer))?)
+}
+
+fn describe(trainer: &Trainer) -> Value {
+    environment::describe(&trainer.network().gpu)
 }
 
 /// A new run in `place`, or what is there of the same one; `trainer` is new.
-pub fn begin(place: &Path, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -> Result<RunDir> {
+pub fn begin(place: &Path, subject: Subject, trainer: &mut Trainer) -> Result<RunDir> {
     if !place.join("config.toml").exists() {
-        return start(place, subject, gpu, trainer).context("--out");
+        return start(place, subject, trainer).context("--out");
     }
     let run = RunDir::open(place)
         .and_then(RunDir::lock)
@@ -83,7 +87,7 @@ pub fn begin(place: &Path, subject: Subject, gpu: &Gpu, trainer: &mut Trainer) -
     if before != text {
         run.replace_config(&text)?;
     }
-    restore(&run, subject, gpu, trainer)?;
+    restore(&run, subject, trainer)?;
     Ok(run)
 }
 

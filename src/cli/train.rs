@@ -135,7 +135,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let mut trainer = Trainer::new(&gpu, &backbone, config, train, validation, &mut observe)?;
     let run = match run {
         Some(run) => {
-            restore(&run, subject, &gpu, &mut trainer)?;
+            restore(&run, subject, &mut trainer)?;
             if trainer.is_finished() {
                 let (done, epochs) = (trainer.epochs_done(), trainer.config().epochs);
                 output::note(&format!(
@@ -148,7 +148,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             if let Some(from) = &from {
                 from.give(&mut trainer)?;
             }
-            start(&args.out, subject, &gpu, &trainer)?
+            start(&args.out, subject, &trainer)?
         }
     };
     if !args.json {

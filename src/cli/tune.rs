@@ -138,7 +138,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
             ..base.clone()
         };
         let mut trainer = Trainer::over(prepared.clone(), &run.backbone, config)?;
-        let dir = begin(&place, subject, &gpu, &mut trainer)?;
+        let dir = begin(&place, subject, &mut trainer)?;
         run_epochs(context, &dir, &mut trainer, tell(args.json)?)?;
         if context.interrupted() {
             output::note(&format!(

@@ -14,7 +14,7 @@ use super::pace::Pace;
 use super::shaders::Variables;
 use super::stop::StopHandle;
 use super::wait::Submission;
-use super::{AdapterChoice, Choices, GpuError, cache};
+use super::{AdapterChoice, Choices, GpuError, InUse, cache};
 
 /// What convolutions multiply; sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -80,7 +80,7 @@ impl Default for GpuOptions {
 
 /// A device and its queue, with what the engine needs to know about them. Clones share the device.
 #[derive(Clone)]
-pub struct Gpu(Arc<Inner>, StopHandle);
+pub struct Gpu(Arc<Inner>, StopHandle, Arc<InUse>);
 
 struct Inner {
     device: ManuallyDrop<wgpu::Device>,
@@ -122,13 +122,23 @@ impl Gpu {
             last: Mutex::default(),
             pace: Pace::default(),
         };
-        Self(Arc::new(inner), StopHandle::default())
+        Self(Arc::new(inner), StopHandle::default(), Arc::default())
     }
 
     /// The same device, for work that a handle can stop: what is made with this `Gpu` ends with [`GpuError::Stopped`] where
     /// it next waits for the device, or within a millisecond if it waits now.
     pub fn stopped_by(&self, handle: &StopHandle) -> Self {
-        Self(self.0.clone(), handle.clone())
+        Self(self.0.clone(), handle.clone(), self.2.clone())
+    }
+
+    /// The same device, for a network whose plans take kernels that were given to it and to no other.
+    pub fn for_network(&self) -> Self {
+        Self(self.0.clone(), self.1.clone(), Arc::default())
+    }
+
+    /// The kernels of the plans that are made with this `Gpu`.
+    pub fn in_use(&self) -> &InUse {
+        &self.2
     }
 
     /// What stops work on it.

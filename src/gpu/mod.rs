@@ -59,5 +59,5 @@ pub use reading::Reading;
 pub use shaders::Variables;
 pub use stop::StopHandle;
 pub use task::Task;
-pub use tuning::{Candidate, Choices, Ranking, Tuning, TuningObserver, compared, ranked};
+pub use tuning::{Candidate, Choices, InUse, Ranking, Tuning, TuningObserver, compared, ranked};
 pub use wait::Submission;

@@ -26,47 +26,26 @@ pub enum Tuning<'a> {
     Ends,
 }
 
-/// The choices of a device, shared by all its plans. A subject is an operation with its shape, a
-/// choice the name of a kernel.
+/// What has been measured on a device. A subject is an operation with its shape, a choice the name of a kernel.
 #[derive(Default)]
 pub struct Choices(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Those of the run that goes on; they come first.
-    given: BTreeMap<String, String>,
     measured: BTreeMap<String, String>,
-    used: BTreeMap<String, String>,
     file: Option<PathBuf>,
     observer: Option<TuningObserver>,
 }
 
 impl Choices {
-    /// The choice for a subject, if one has been given or measured.
+    /// The choice for a subject, if one has been measured.
     pub fn get(&self, subject: &str) -> Option<String> {
-        let state = self.lock();
-        let given = state.given.get(subject);
-        given.or_else(|| state.measured.get(subject)).cloned()
+        self.lock().measured.get(subject).cloned()
     }
 
     /// Every choice that has been measured.
     pub fn measured(&self) -> BTreeMap<String, String> {
         self.lock().measured.clone()
-    }
-
-    /// What plans have been made of, measured or not.
-    pub fn used(&self) -> BTreeMap<String, String> {
-        self.lock().used.clone()
-    }
-
-    /// Notes what a plan is made of.
-    pub fn note(&self, subject: &str, choice: &str) {
-        self.lock().used.insert(subject.into(), choice.into());
-    }
-
-    /// Takes over the choices of the run that goes on, which come before those measured here.
-    pub fn give(&self, choices: &BTreeMap<String, String>) {
-        self.lock().given.extend(choices.clone());
     }
 
     /// Takes the choices in a JSON file, and writes those made from now on into it. A file that is
@@ -119,6 +98,43 @@ impl Choices {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The choices of one network's plans.
+#[derive(Default)]
+pub struct InUse(Mutex<Network>);
+
+#[derive(Default)]
+struct Network {
+    /// Those of the run that goes on; they come before what the device has measured.
+    given: BTreeMap<String, String>,
+    used: BTreeMap<String, String>,
+}
+
+impl InUse {
+    /// What plans have been made of, measured or not.
+    pub fn used(&self) -> BTreeMap<String, String> {
+        self.lock().used.clone()
+    }
+
+    /// Notes what a plan is made of.
+    pub fn note(&self, subject: &str, choice: &str) {
+        self.lock().used.insert(subject.into(), choice.into());
+    }
+
+    /// The choice for a subject, if one has been given.
+    pub fn given(&self, subject: &str) -> Option<String> {
+        self.lock().given.get(subject).cloned()
+    }
+
+    /// Takes over the choices of the run that goes on.
+    pub fn give(&self, choices: &BTreeMap<String, String>) {
+        self.lock().given.extend(choices.clone());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Network> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

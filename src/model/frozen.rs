@@ -193,13 +193,14 @@ pub struct FrozenNetwork {
 impl FrozenNetwork {
     /// A backbone whose weights are uploaded as plans ask for them.
     pub fn new(gpu: &Gpu, kernels: KernelChoice, backbone: &Backbone) -> Self {
+        let gpu = gpu.for_network();
         let layers = backbone.resnet.convs.iter().zip(&backbone.convs);
         Self {
-            gpu: gpu.clone(),
             kernels,
             convs: layers
-                .map(|(spec, weights)| FrozenConv::new(gpu, spec, weights.clone()))
+                .map(|(spec, weights)| FrozenConv::new(&gpu, spec, weights.clone()))
                 .collect(),
+            gpu,
             resnet: backbone.resnet.clone(),
         }
     }

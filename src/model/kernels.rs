@@ -168,7 +168,7 @@ impl KernelChoice {
                 let precision = if self.halves { "f16 " } else { "" };
                 let subject = format!("{precision}convolution {shape}");
                 let kernel = self.measured(gpu, &subject, shape);
-                gpu.choices().note(&subject, &kernel.to_string());
+                gpu.in_use().note(&subject, &kernel.to_string());
                 kernel
             }
         }
@@ -177,7 +177,8 @@ impl KernelChoice {
     /// What has been found fastest, or is found now where the device tunes. Kernels over textures, which software
     /// adapters compile slowly, are measured once for all shapes that are alike.
     fn measured(&self, gpu: &Gpu, subject: &str, shape: &ConvShape) -> ConvKernel {
-        let known = gpu.choices().get(subject);
+        let known = gpu.in_use().given(subject);
+        let known = known.or_else(|| gpu.choices().get(subject));
         let alike = self.textured().then(|| shape.alike());
         let known = known.or_else(|| gpu.choices().get(alike.as_deref()?));
         let subject = alike.as_deref().unwrap_or(subject);

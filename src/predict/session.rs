@@ -256,7 +256,7 @@ impl Session {
         n.next_power_of_two().min(self.options.batch)
     }
 
-    fn plan(&mut self, size: usize) -> Result<&ForwardPlan, PredictError> {
+    pub(crate) fn plan(&mut self, size: usize) -> Result<&ForwardPlan, PredictError> {
         if !self.plans.contains_key(&size) {
             let side = self.predictor.size();
             let input = BatchInput::Images { side, size: side };

@@ -630,18 +630,20 @@ impl TrainConfig {
     /// The first prune. With `auto_rank` it comes early: the ranks that it cuts have a KL until then, and those left learn what
     /// they did.
     pub fn prune_from(&self) -> Span {
-        self.prune_from.unwrap_or(Span::Fraction(match self.auto_rank {
-            true => 0.25,
-            false => 0.5,
-        }))
+        self.prune_from
+            .unwrap_or(Span::Fraction(match self.auto_rank {
+                true => 0.25,
+                false => 0.5,
+            }))
     }
 
     /// From one prune to the next.
     pub fn prune_every(&self) -> Span {
-        self.prune_every.unwrap_or(Span::Fraction(match self.auto_rank {
-            true => 0.2,
-            false => 0.1,
-        }))
+        self.prune_every
+            .unwrap_or(Span::Fraction(match self.auto_rank {
+                true => 0.2,
+                false => 0.1,
+            }))
     }
 
     /// The configurations of an ensemble's members, each with a seed of its own; of another method

@@ -189,6 +189,9 @@ fn wrong_options_are_named() {
         ("--size 8", "32 to 4096"),
         ("--batch 0", "1 to 65536"),
         ("--fail-below -1", "--fail-below"),
+        ("--rounds 3", "--against"),
+        ("--against /nowhere/bayeslora", "no such program"),
+        ("--against /etc/passwd", "--against /etc/passwd"),
     ] {
         bayeslora(&format!("bench {options}"))
             .assert()
@@ -196,4 +199,38 @@ fn wrong_options_are_named() {
             .stdout("")
             .stderr(contains(message));
     }
+}
+
+/// It takes seven rounds for one row to fail.
+#[test]
+fn a_program_is_compared_with_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rounds.json");
+    let program = bayeslora("").get_program().to_owned();
+    let output = bayeslora(&format!("{QUICK} --rounds 2 --json"))
+        .arg("--against")
+        .arg(program)
+        .arg("--out")
+        .arg(&path)
+        .assert()
+        .success()
+        .stderr(contains("7 rounds or more"))
+        .get_output()
+        .clone();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [row] = &report["results"].as_array().unwrap()[..] else {
+        panic!("one scenario, one row");
+    };
+    assert_eq!(row["name"], "train-cached");
+    assert_eq!(row["failed"], false);
+    let of = |key: &str| row[key].as_f64().unwrap();
+    assert!(
+        of("low") <= of("ratio") && of("ratio") <= of("high"),
+        "{row}"
+    );
+    let rounds = &report["rounds"][0];
+    assert_eq!(rounds["base"].as_array().unwrap().len(), 2);
+    assert_eq!(report["base"]["adapter"], report["head"]["adapter"]);
+    let kept: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(kept, report);
 }

@@ -211,9 +211,9 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     let second = gpu(Some(folder.path()));
     second.keep_choices();
     assert_eq!(second.choices().get(&measured), Some(chosen.to_string()));
-    assert!(second.choices().used().is_empty());
+    assert!(second.in_use().used().is_empty());
     assert_eq!(kernels.conv(&second, &shape), chosen);
-    assert_eq!(second.choices().used()[&subject], chosen.to_string());
+    assert_eq!(second.in_use().used()[&subject], chosen.to_string());
 
     // A measurement that failed leaves nothing.
     second.choices().settle("a failure", None);
@@ -225,8 +225,10 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
         ConvKernel::Winograd(product) => ConvKernel::Direct(product),
     };
     let given = BTreeMap::from([(subject.clone(), other.to_string())]);
-    second.choices().give(&given);
+    second.in_use().give(&given);
     assert_eq!(kernels.conv(&second, &shape), other);
+    // Another network on the device does not hear of them.
+    assert_eq!(kernels.conv(&second.for_network(), &shape), chosen);
 
     // A damaged file does no harm, nor a name that this version or this device does not know.
     for file in std::fs::read_dir(folder.path()).unwrap() {
@@ -238,7 +240,7 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     let default = kernels.conv(&third, &shape);
     for foreign in ["of the future", "f16 matrix 16x16", "f16 tiled 32x32/4x4"] {
         let given = BTreeMap::from([(subject.clone(), foreign.to_owned())]);
-        third.choices().give(&given);
+        third.in_use().give(&given);
         assert_eq!(kernels.conv(&third, &shape), default, "{foreign}");
     }
 }

@@ -110,7 +110,7 @@ impl Workshop<'_> {
             data: &data,
             other_images: false,
         };
-        let run = begin(&place.run, subject, self.gpu(), &mut trainer)?;
+        let run = begin(&place.run, subject, &mut trainer)?;
         let start = Instant::now();
         let was_trained = trainer.is_finished();
         run_epochs(self.context(), &run, &mut trainer, |_, _| Ok(()))?;

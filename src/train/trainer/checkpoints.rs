@@ -31,7 +31,7 @@ impl Trainer {
             kernels: kernels
                 .into_iter()
                 .map(|(name, value)| (name.into(), value))
-                .chain(self.gpu.choices().used())
+                .chain(self.gpu.in_use().used())
                 .collect(),
             extra,
         })
@@ -51,7 +51,7 @@ impl Trainer {
         let load = || Kept::load(&checkpoint.tensors, &checkpoint.extra, fresh, resnet);
         self.kept = has_kept.then(load).transpose()?;
         // The run's own kernels, even if this device would choose others now.
-        self.gpu.choices().give(&checkpoint.kernels);
+        self.gpu.in_use().give(&checkpoint.kernels);
         self.replace(layout, &state)?;
         self.epoch = checkpoint.epoch;
         self.is_between = false;

@@ -1,4 +1,6 @@
-//! `bench`: what this program reaches on this machine, and against an earlier report.
+//! `bench`: what this program reaches on this machine, against an earlier report or another build.
+
+mod against;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use bayeslora::low_level::bench::{
     Better, Comparison, Incomparable, Kind, Report, Row, SCHEMA, Scenario, Settings, Spread,
     Subject, Suite, Target, Verdict, targets,
 };
+use bayeslora::low_level::gpu::Gpu;
 use clap::Args;
 use comfy_table::Table;
 use serde::Serialize;
@@ -17,10 +20,13 @@ use serde_json::Value;
 use super::context::{Bar, Context};
 use super::{environment, output, tables};
 
+/// Of --compare: two reports of one program on a busy machine differ by a fifth.
+const FAIL_BELOW: f64 = 0.8;
+
 #[derive(Args)]
 pub struct BenchArgs {
     /// Run only scenarios whose name contains TEXT: forward, train, train-cached, predictive, kernels,
-    /// memory, start, pruned, merged, host
+    /// memory, start, session, pruned, merged, host
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
     /// Images per batch
@@ -38,9 +44,16 @@ pub struct BenchArgs {
     /// Compare with an earlier report (from --out or --json); status 1 if a speed has fallen too far
     #[arg(long, value_name = "BASELINE.json")]
     compare: Option<PathBuf>,
-    /// The smallest ratio of a speed to the baseline's that passes
-    #[arg(long, value_name = "RATIO", default_value_t = 0.8)]
-    fail_below: f64,
+    /// Compare with another build of this program: the two take turns, and a speed fails where it is slower in more rounds than
+    /// chance explains
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
+    against: Option<PathBuf>,
+    /// Rounds of --against; each is a whole `bench` of both [default: 11]
+    #[arg(long, value_name = "N", requires = "against")]
+    rounds: Option<usize>,
+    /// The smallest ratio of a speed to the baseline's that passes [default: 0.8; with --against, 0.95]
+    #[arg(long, value_name = "RATIO")]
+    fail_below: Option<f64>,
     /// Also write the report as JSON to FILE
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -70,6 +83,10 @@ struct Document<'a> {
 
 pub fn run(context: &Context, args: &BenchArgs) -> Result<()> {
     let scenarios = scenarios(args.filter.as_deref())?;
+    if let Some(other) = &args.against {
+        return against::run(context, args, other);
+    }
+    let fail_below = args.fail_below.unwrap_or(FAIL_BELOW);
     // Before anything long starts.
     let baseline = args.compare.as_deref().map(read).transpose()?;
     let settings = Settings {
@@ -80,18 +97,19 @@ pub fn run(context: &Context, args: &BenchArgs) -> Result<()> {
         ..Settings::default()
     };
     let gpu = context.tuned_gpu()?;
+    let environment = |gpu: &Gpu| match environment::describe(gpu) {
+        Value::Object(fields) => fields.into_iter().collect(),
+        _ => unreachable!("an environment is an object"),
+    };
     let mut report = Report {
         schema: SCHEMA,
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        environment: match environment::describe(&gpu) {
-            Value::Object(fields) => fields.into_iter().collect(),
-            _ => unreachable!("an environment is an object"),
-        },
+        environment: environment(&gpu),
         settings: settings.clone(),
         results: Vec::new(),
     };
     if let (Some(baseline), Some(path)) = (&baseline, &args.compare) {
-        match Comparison::new(baseline, &report, args.fail_below) {
+        match Comparison::new(baseline, &report, fail_below) {
             Ok(_) | Err(Incomparable::NothingShared) => {}
             Err(error) => bail!("--compare {}: {error}", path.display()),
         }
@@ -104,8 +122,10 @@ pub fn run(context: &Context, args: &BenchArgs) -> Result<()> {
         executable: std::env::current_exe().context("this program's own path")?,
     };
     report.results = suite.run(&mut |what, done, total| bar.show(what, done, total))?;
+    // Now with the kernels that were measured.
+    report.environment = environment(&subject.network.gpu);
 
-    let comparison = baseline.map(|baseline| Comparison::new(&baseline, &report, args.fail_below));
+    let comparison = baseline.map(|baseline| Comparison::new(&baseline, &report, fail_below));
     let comparison = comparison
         .transpose()
         .with_context(|| format!("--compare {}", shown(args.compare.as_deref())))?;
