@@ -68,8 +68,8 @@ pub use data::{open as open_images, open_test as open_test_images};
 // Training.
 pub use train::kl::{KlMultiplicity, KlPrior};
 pub use train::{
-    Augment, ConfigError, EpochOutcome, EpochReport, Gates, LrSchedule, Method, Observer, Progress,
-    PruneEvent, PruneGauge, SetError, Span, TrainConfig, TrainError, Trainer,
+    Augment, ClassWeights, ConfigError, EpochOutcome, EpochReport, Gates, LrSchedule, Method,
+    Observer, Progress, PruneEvent, PruneGauge, SetError, Span, TrainConfig, TrainError, Trainer,
 };
 
 // Cutting ranks of what was trained.

@@ -12,6 +12,7 @@ mod data {
     mod jpeg;
     mod left_out;
     mod limits;
+    mod near;
     mod parts;
     mod prefetch;
     mod reuse;

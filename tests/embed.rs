@@ -11,4 +11,5 @@ mod embed {
     mod stop;
     mod subject;
     mod task;
+    mod weights;
 }

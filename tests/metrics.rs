@@ -26,6 +26,8 @@ fn evaluation_by_hand() {
     let scores = evaluate(&predictions, Some(&[0.1, 0.3]));
     assert_eq!(scores.n, 2);
     close(scores.accuracy, 0.5);
+    // Class 0 has one of one, class 2 none of one, class 1 no example.
+    close(scores.balanced_accuracy, 0.5);
     close(scores.nll, -(0.7_f64.ln() + 0.3_f64.ln()) / 2.0);
     close(
         scores.brier,
@@ -57,7 +59,7 @@ fn evaluation_json_has_the_agreed_names_in_order() {
     let names: Vec<&str> = json.split('"').skip(1).step_by(2).collect();
     assert_eq!(
         names.join(" "),
-        "n accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
+        "n accuracy balanced_accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
          mean_mutual_information"
     );
     assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), scores);

@@ -1,5 +1,5 @@
-// Softmax, cross-entropy and its gradient in one: loss[n] = logsumexp(l) - l[y],
-// dL/dl = (softmax(l) - onehot(y)) / count. Rows beyond `count` have neither loss nor gradient.
+// Softmax, cross-entropy and its gradient in one: loss[n] = w[y] (logsumexp(l) - l[y]) with the weight w of the class,
+// dL/dl = w[y] (softmax(l) - onehot(y)) / count. Rows beyond `count` have neither loss nor gradient.
 
 //# include "common/step"
 
@@ -13,6 +13,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(4) var<storage, read_write> losses: array<vec2f>; // loss, correct
+@group(0) @binding(5) var<storage, read> class_weights: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -30,7 +31,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     for (var c = 0u; c < params.classes; c++) { total += exp(logits[start + c] - peak); }
     let real = row < step.count;
     let label = labels[row];
-    let weight = select(0.0, 1.0 / f32(step.count), real);
+    let class_weight = class_weights[label];
+    let weight = select(0.0, class_weight / f32(step.count), real);
     for (var c = 0u; c < lanes; c++) {
         var value = 0.0;
         if (c < params.classes && real) {
@@ -38,6 +40,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         }
         gradient[start + c] = value;
     }
-    let loss = log(total) + peak - logits[start + label];
+    let loss = class_weight * (log(total) + peak - logits[start + label]);
     losses[row] = select(vec2f(), vec2f(loss, select(0.0, 1.0, best == label)), real);
 }

@@ -91,7 +91,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         };
         let mut trainer = Trainer::over(prepared.clone(), &backbone, config)?;
         let run = start(&out.join(method.name()), subject, &trainer)?;
-        run_epochs(context, &run, &mut trainer, tell(args.json)?)?;
+        run_epochs(context, &run, &mut trainer, tell(args.json, None)?)?;
         if context.interrupted() {
             output::note(&format!(
                 "stopped; what was trained is in {}",

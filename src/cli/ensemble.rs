@@ -15,6 +15,7 @@ use super::environment;
 use super::epochs::{Subject, begin, print_kept, print_test_rows, run_epochs, tell};
 use super::output::{self, Unkept};
 use super::run_images::RunImages;
+use super::tensorboard::Events;
 use super::train_options::config_text;
 
 /// What is trained, on what.
@@ -25,6 +26,8 @@ pub struct Task<'a> {
     /// Of the ensemble, resolved.
     pub config: &'a TrainConfig,
     pub json: bool,
+    /// Whether each member keeps its epochs for TensorBoard.
+    pub tensorboard: bool,
 }
 
 /// Trains every member, or goes on where it stopped, and scores them together on the test set.
@@ -41,6 +44,7 @@ pub fn train(
         subject,
         config,
         json,
+        tensorboard,
     } = *task;
     let mut observe = context.observer();
     let RunImages {
@@ -69,7 +73,8 @@ pub fn train(
         }
         let mut trainer = Trainer::over(prepared.clone(), backbone, member.clone())?;
         let place = begin(&run.member_dir(number), subject, &mut trainer)?;
-        run_epochs(context, &place, &mut trainer, tell(json)?)?;
+        let events = tensorboard.then(|| Events::create(&place)).transpose()?;
+        run_epochs(context, &place, &mut trainer, tell(json, events)?)?;
         if context.interrupted() {
             output::note(&format!(
                 "stopped; `bayeslora train --resume --out {}` goes on",

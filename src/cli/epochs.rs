@@ -11,6 +11,7 @@ use toml::Table;
 
 use super::context::Context;
 use super::output::{self, Unkept};
+use super::tensorboard::Events;
 use super::train_options::{Inputs, config_text};
 use super::{environment, failure, run_images};
 
@@ -98,14 +99,22 @@ fn beside_places(text: &str) -> Result<Table> {
     Ok(table)
 }
 
-/// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object.
-pub fn tell(json: bool) -> Result<impl FnMut(&Trainer, &EpochReport) -> Result<()>> {
+/// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object, and adds it to the events.
+pub fn tell(
+    json: bool,
+    mut events: Option<Events>,
+) -> Result<impl FnMut(&Trainer, &EpochReport) -> Result<()>> {
     if !json {
         output::text(&format!("\n{HEADER}"))?;
     }
-    Ok(move |trainer: &Trainer, report: &EpochReport| match json {
-        true => output::json(report),
-        false => print_epoch(report, trainer.config().epochs),
+    Ok(move |trainer: &Trainer, report: &EpochReport| {
+        match json {
+            true => output::json(report)?,
+            false => print_epoch(report, trainer.config().epochs)?,
+        }
+        events
+            .as_mut()
+            .map_or(Ok(()), |events| events.epoch(report))
     })
 }
 

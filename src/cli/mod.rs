@@ -2,6 +2,7 @@
 
 mod bench;
 mod calibrate;
+mod chosen;
 mod context;
 mod corruption;
 mod demo;
@@ -17,6 +18,7 @@ mod handed_out;
 mod import;
 mod laplace;
 mod location;
+mod near;
 mod output;
 mod pictures;
 mod plan;
@@ -34,6 +36,7 @@ mod shard;
 #[cfg(unix)]
 mod signals;
 mod tables;
+mod tensorboard;
 mod test_set;
 mod thumbnails;
 mod train;

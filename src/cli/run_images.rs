@@ -4,15 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::reuse::{FoundAgain, Part, ReuseError};
-use bayeslora::low_level::data::{Dataset, OpenOptions, Splits};
+use bayeslora::low_level::data::{Dataset, Looks, OpenOptions, Splits};
 use bayeslora::low_level::formats::{DataManifest, Digest, ManifestFile, ManifestImages};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::train::TrainConfig;
 
 use super::context::{self, Bar};
 use super::location::Location;
-use super::output;
 use super::train_options::Inputs;
+use super::{near, output};
 
 /// The sets of a run.
 pub struct RunImages {
@@ -39,14 +39,20 @@ impl RunImages {
     /// Sets the validation split aside.
     pub fn part(splits: Splits, config: &TrainConfig) -> Result<Self> {
         let (train, validation) = split(&splits.train, config)?;
-        let skipped = [&splits.train.skipped, &splits.test.skipped];
+        // A user's own test part stays what it is.
+        let is_ours = splits.note.is_some();
+        let (test, near) = near::unlike(splits.test, &splits.train, is_ours)?;
+        let skipped = [&splits.train.skipped, &test.skipped];
         let skipped = skipped.into_iter().flatten();
         Ok(Self {
             train,
             validation,
-            skipped: skipped.filter_map(|image| image.content).collect(),
+            skipped: skipped
+                .filter_map(|image| image.content)
+                .chain(near)
+                .collect(),
             name: splits.name,
-            test: splits.test,
+            test,
             note: splits.note,
         })
     }
@@ -111,9 +117,12 @@ pub fn split(train: &Dataset, config: &TrainConfig) -> Result<(Dataset, Option<D
     if config.validation == 0.0 {
         return Ok((train.clone(), None));
     }
-    let (train, validation) = train
-        .split_validation(config.validation, config.split_seed.unwrap_or(config.seed))
-        .with_context(|| format!("--validation {}", config.validation))?;
+    let (share, seed) = (config.validation, config.split_seed.unwrap_or(config.seed));
+    let (train, validation) = match Looks::of(train)? {
+        None => train.split_validation(share, seed),
+        Some(looks) => near::together(train, &looks, share, seed),
+    }
+    .with_context(|| format!("--validation {share}"))?;
     let validation = apart(validation, &train, "--validation", "validation")?;
     Ok((train, Some(validation)))
 }

@@ -94,12 +94,18 @@ struct Score {
     meaning: &'static str,
 }
 
-const SCORES: [Score; 10] = [
+const SCORES: [Score; 11] = [
     Score {
         name: "accuracy",
         value: |scores| scores.accuracy,
         interval: |intervals| Some(&intervals.accuracy),
         meaning: "share of correct answers",
+    },
+    Score {
+        name: "balanced_accuracy",
+        value: |scores| scores.balanced_accuracy,
+        interval: |_| None,
+        meaning: "the same for each class, averaged",
     },
     Score {
         name: "nll",

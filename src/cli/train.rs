@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::{RunDir, read_regular};
+use bayeslora::low_level::formats::{RunDir, printable, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::model::PLAIN_VIEW;
 use bayeslora::low_level::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
@@ -14,6 +14,7 @@ use clap::Args;
 use serde::Serialize;
 use toml::Table;
 
+use super::chosen::{self, Open};
 use super::context::{self, Context};
 use super::earlier::Earlier;
 use super::epochs::{
@@ -21,6 +22,7 @@ use super::epochs::{
 };
 use super::output::{self, Unkept};
 use super::run_images::{self, RunImages};
+use super::tensorboard::Events;
 use super::train_options::{Inputs, Options, config_text, parse_config, parse_table};
 use super::{ensemble, environment};
 
@@ -32,9 +34,9 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 
 #[derive(Args)]
 pub struct TrainArgs {
-    /// The run directory to write
+    /// The run directory to write [default: runs/NAME, after the images]
     #[arg(long, value_name = "RUN")]
-    out: PathBuf,
+    out: Option<PathBuf>,
     /// Options from a TOML file, by their long names; flags override them
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -49,6 +51,9 @@ pub struct TrainArgs {
     /// that are still there
     #[arg(long, requires = "resume")]
     with_changed_data: bool,
+    /// Also keep the epochs in RUN/tensorboard, as TensorBoard reads them: `tensorboard --logdir runs`
+    #[arg(long)]
+    tensorboard: bool,
     /// Print one JSON object per epoch, then one for the test set
     #[arg(long)]
     json: bool,
@@ -64,6 +69,8 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         mut config,
         moved,
         from,
+        place,
+        mut open,
     } = match args.resume {
         true => resumed(args, &flags)?,
         false => fresh(args, flags)?,
@@ -77,6 +84,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     config.check()?;
     let gpu = context.tuned_gpu_at(config.precision)?;
     let backbone = context::backbone(&inputs.backbone)?;
+    open.set_resolution(&mut config, &backbone);
     train::check_fit(&gpu, &backbone, &config)?;
     if let Some(from) = &from {
         from.check(&backbone)?;
@@ -85,6 +93,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let (images, data) = match &run {
         None => {
             let images = RunImages::draw(&inputs, &config, &bar)?;
+            open.set_epochs(&mut config, images.train.len());
             let mut data = images.record(&inputs, &backbone);
             if let Some(from) = &from {
                 from.record(&mut data)?;
@@ -113,6 +122,12 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         if let Some(note) = &images.note {
             output::text(&format!("          {note}"))?;
         }
+        if let Some(chosen) = open.in_words() {
+            output::text(&chosen)?;
+        }
+        if let Some(note) = few_note(&images.train) {
+            output::note(&note);
+        }
     }
     if config.method == Method::Ensemble {
         let config = config.resolve(images.train.len())?;
@@ -122,8 +137,9 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             subject,
             config: &config,
             json: args.json,
+            tensorboard: args.tensorboard,
         };
-        return ensemble::train(context, &task, run, &args.out, images);
+        return ensemble::train(context, &task, run, &place, images);
     }
     let mut observe = context.observer();
     let RunImages {
@@ -148,13 +164,14 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             if let Some(from) = &from {
                 from.give(&mut trainer)?;
             }
-            start(&args.out, subject, &trainer)?
+            start(&place, subject, &trainer)?
         }
     };
     if !args.json {
         output::text(&method_line(&trainer))?;
     }
-    run_epochs(context, &run, &mut trainer, tell(args.json)?)?;
+    let events = args.tensorboard.then(|| Events::create(&run)).transpose()?;
+    run_epochs(context, &run, &mut trainer, tell(args.json, events)?)?;
     if context.interrupted() {
         output::note(&format!(
             "stopped after epoch {} of {}; `bayeslora train --resume --out {}` goes on",
@@ -188,6 +205,10 @@ struct Started {
     moved: bool,
     /// What a new one begins with.
     from: Option<Earlier>,
+    /// Its directory.
+    place: PathBuf,
+    /// What was not said of a new one.
+    open: Open,
 }
 
 /// A new run: defaults, then the config file, then the flags.
@@ -206,19 +227,30 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
         None => None,
         Some(path) => Some(Earlier::open(path, &mut table)?),
     };
+    let mut open = Open::of(&table);
     let (inputs, config) = parse_config(table, &source)?;
     ensure!(
         !inputs.data.is_empty(),
         "--data is missing: `sample`, a CIFAR or MNIST directory, or a folder of class folders"
     );
     // Before anything long starts; the directory itself is made when everything else is sound.
-    RunDir::require_new(&args.out).context("--out")?;
+    let place = match &args.out {
+        Some(place) => place.clone(),
+        None => {
+            let place = chosen::place(&inputs.data);
+            open.set_place(&place);
+            place
+        }
+    };
+    RunDir::require_new(&place).context("--out")?;
     Ok(Started {
         run: None,
         inputs: inputs.absolute()?,
         config,
         moved: false,
         from,
+        place,
+        open,
     })
 }
 
@@ -229,8 +261,10 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
         args.config.is_none(),
         "--config cannot be used with --resume: the run has its own options"
     );
-    let run = RunDir::open(&args.out)?.lock()?;
-    let source = args.out.join("config.toml").display().to_string();
+    let place = args.out.clone();
+    let place = place.context("--out is missing: with --resume it names the run to go on with")?;
+    let run = RunDir::open(&place)?.lock()?;
+    let source = place.join("config.toml").display().to_string();
     let mut table: Table = run.read_config()?.parse().with_context(|| source.clone())?;
     let places = Table::try_from(places(flags)?.absolute()?)?;
     let mut moved = false;
@@ -256,6 +290,8 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
         config,
         moved,
         from: None,
+        place,
+        open: Open::nothing(),
     })
 }
 
@@ -277,6 +313,36 @@ fn data_line(images: &RunImages) -> String {
         images.train.len(),
         images.test.len()
     )
+}
+
+/// Training images that a class needs for its answers to be worth much.
+const FEW: usize = 10;
+
+/// Names classes with few training images.
+fn few_note(train: &Dataset) -> Option<String> {
+    const SHOWN: usize = 5;
+    let mut counts = vec![0usize; train.classes.len()];
+    for label in &train.labels {
+        counts[*label as usize] += 1;
+    }
+    let few = counts
+        .iter()
+        .zip(&*train.classes)
+        .filter(|(n, _)| **n < FEW);
+    let few: Vec<String> = few
+        .map(|(n, class)| format!("{} {n}", printable(class)))
+        .collect();
+    let more = match few.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more classes"),
+    };
+    let shown = few[..few.len().min(SHOWN)].join(", ");
+    (!few.is_empty()).then(|| {
+        format!(
+            "warning: fewer than {FEW} training images: {shown}{more}; more of them help most (--class-weights balanced lets classes \
+             count alike)"
+        )
+    })
 }
 
 fn method_line(trainer: &Trainer) -> String {

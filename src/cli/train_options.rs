@@ -7,7 +7,7 @@ use bayeslora::low_level::data::{self, OpenOptions, Splits};
 use bayeslora::low_level::ranges;
 use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior};
 use bayeslora::low_level::train::{
-    AUTO_RANK, Augment, Gates, LrSchedule, Method, PruneGauge, Span, TrainConfig,
+    AUTO_RANK, Augment, ClassWeights, Gates, LrSchedule, Method, PruneGauge, Span, TrainConfig,
 };
 use clap::{Args, Command};
 use serde::de::IntoDeserializer;
@@ -38,11 +38,11 @@ pub struct Options {
     #[arg(value_name = "lora|bayeslora|mc-dropout|ensemble|weight-noise")]
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Method>,
-    /// Side of the network's input in pixels [default: 64]
+    /// Side of the network's input in pixels [default: 64; with a backbone that has ImageNet's stem, 224]
     #[arg(long, value_name = "PIXELS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<usize>,
-    /// Passes over the training images [default: 5]
+    /// Passes over the training images [default: 40 for up to 300 of them, 24 for up to 1,000, 12 for up to 5,000, else 5]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     epochs: Option<usize>,
@@ -169,6 +169,11 @@ pub struct Options {
     #[arg(long, value_parser = name::<Augment>, value_name = "none|flip|standard")]
     #[serde(skip_serializing_if = "Option::is_none")]
     augment: Option<Augment>,
+    /// How much a training image counts, by its class: alike (none), so that classes count alike (balanced), or in between, by the
+    /// effective number of images (effective) [default: none]
+    #[arg(long, value_parser = name::<ClassWeights>, value_name = "none|balanced|effective")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_weights: Option<ClassWeights>,
     /// Host memory for the frozen layers' features that do not fit on the GPU, such as 500MB or 2GiB; 0 turns
     /// the cache off, on the GPU too [default: 2GiB]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]

@@ -139,7 +139,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
         };
         let mut trainer = Trainer::over(prepared.clone(), &run.backbone, config)?;
         let dir = begin(&place, subject, &mut trainer)?;
-        run_epochs(context, &dir, &mut trainer, tell(args.json)?)?;
+        run_epochs(context, &dir, &mut trainer, tell(args.json, None)?)?;
         if context.interrupted() {
             output::note(&format!(
                 "stopped; the same command goes on from {}",

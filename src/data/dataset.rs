@@ -1,7 +1,7 @@
 //! Labelled images and the ways to take parts of them.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -319,7 +319,23 @@ impl Dataset {
         fraction: f64,
         seed: u64,
     ) -> Result<(Dataset, Dataset), DataError> {
-        let split = stratified_split(&self.labels, fraction, seed)?;
+        let each: Vec<usize> = (0..self.len()).collect();
+        self.split_validation_by(fraction, seed, &each)
+    }
+
+    /// The same with [`groups`](super::Looks::groups) `[n]` that stay together. One that is larger than the share of a class
+    /// stays in train, so a class may give fewer images, or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`split_validation`](Self::split_validation); [`DataError::TooFewToSplit`] also where every class is one group.
+    pub fn split_validation_by(
+        &self,
+        fraction: f64,
+        seed: u64,
+        groups: &[usize],
+    ) -> Result<(Dataset, Dataset), DataError> {
+        let split = stratified_split(&self.labels, groups, fraction, seed)?;
         Ok((self.subset(&split.kept), self.subset(&split.aside)))
     }
 }
@@ -331,22 +347,54 @@ pub(super) struct Split {
 }
 
 /// See [`Dataset::split_validation`].
-fn stratified_split(labels: &[u32], fraction: f64, seed: u64) -> Result<Split, DataError> {
+fn stratified_split(
+    labels: &[u32],
+    groups: &[usize],
+    fraction: f64,
+    seed: u64,
+) -> Result<Split, DataError> {
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(DataError::Fraction { fraction });
     }
     let by_class = indices_by_class(labels);
     let classes = by_class.len();
-    let mut is_aside = vec![false; labels.len()];
+    // Images that each class may still give.
+    let mut left: Vec<usize> = by_class
+        .iter()
+        .map(|indices| match indices.len() {
+            0 | 1 => 0,
+            n => ((n as f64 * fraction).round() as usize).clamp(1, n - 1),
+        })
+        .collect();
+    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (i, group) in groups.iter().enumerate() {
+        members.entry(*group).or_default().push(i);
+    }
+    let mut is_decided = vec![false; labels.len()];
+    let mut is_aside = is_decided.clone();
     for (class, mut indices) in by_class.into_iter().enumerate() {
-        if indices.len() < 2 {
-            continue;
-        }
-        let share = (indices.len() as f64 * fraction).round() as usize;
-        let share = share.clamp(1, indices.len() - 1);
         indices.shuffle(&mut keyed_rng("validation", seed, class as u64));
-        for &i in &indices[..share] {
-            is_aside[i] = true;
+        for i in indices {
+            if left[class] == 0 {
+                break;
+            }
+            if std::mem::replace(&mut is_decided[groups[i]], true) {
+                continue;
+            }
+            let group = &members[&groups[i]];
+            let of = |class: usize| {
+                group
+                    .iter()
+                    .filter(|i| labels[**i] as usize == class)
+                    .count()
+            };
+            let fits = (0..left.len()).all(|class| of(class) <= left[class]);
+            if fits {
+                for i in group {
+                    is_aside[*i] = true;
+                    left[labels[*i] as usize] -= 1;
+                }
+            }
         }
     }
     let (aside, kept): (Vec<_>, Vec<_>) = (0..labels.len()).partition(|&i| is_aside[i]);

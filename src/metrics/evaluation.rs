@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DEFAULT_BINS, Predictions, accuracy, adaptive_calibration_error, aurc, brier,
-    classwise_calibration_error, entropy_each, expected_calibration_error, mean, nll, signed_gap,
+    DEFAULT_BINS, Predictions, accuracy, adaptive_calibration_error, aurc, balanced_accuracy,
+    brier, classwise_calibration_error, entropy_each, expected_calibration_error, mean, nll,
+    signed_gap,
 };
 
 /// The scores that `score --json` and `eval` print, under these names.
@@ -14,6 +15,8 @@ pub struct Evaluation {
     pub n: usize,
     /// Share whose most probable class is the label.
     pub accuracy: f64,
+    /// The same for each class, averaged over those that have examples: macro-averaged recall.
+    pub balanced_accuracy: f64,
     /// Negative log-likelihood, nats.
     pub nll: f64,
     /// Brier score, summed over classes, 0..2.
@@ -53,6 +56,7 @@ pub fn evaluate(predictions: &Predictions, mutual_information: Option<&[f32]>) -
     Evaluation {
         n: predictions.len(),
         accuracy: accuracy(predictions),
+        balanced_accuracy: balanced_accuracy(predictions),
         nll: nll(predictions),
         brier: brier(predictions),
         ece: expected_calibration_error(&confidence, &correct, DEFAULT_BINS),

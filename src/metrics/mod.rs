@@ -38,7 +38,8 @@ pub use prediction_sets::{PredictionSets, SetOptions};
 pub use predictions::{Predictions, PredictionsError};
 pub use risk_control::RiskControl;
 pub use scores::{
-    PROBABILITY_FLOOR, accuracy, brier, brier_each, entropy, entropy_each, mean_kl, nll, nll_each,
+    PROBABILITY_FLOOR, accuracy, balanced_accuracy, brier, brier_each, entropy, entropy_each,
+    mean_kl, nll, nll_each,
 };
 pub use selective::{RiskCoverage, aurc, e_aurc, risk_at_coverage, risk_coverage};
 pub use temperature::{TEMPERATURE_RANGE, fit_temperature, tempered_log_probs};

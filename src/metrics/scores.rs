@@ -21,6 +21,22 @@ pub fn accuracy(predictions: &Predictions) -> f64 {
     )
 }
 
+/// Mean over the classes that have examples of the share of these whose most probable class is theirs (macro-averaged
+/// recall), 0..1. [`accuracy`] counts examples alike, this classes.
+pub fn balanced_accuracy(predictions: &Predictions) -> f64 {
+    let mut classes = vec![(0usize, 0usize); predictions.classes()];
+    for (label, correct) in predictions.labels().iter().zip(predictions.correct()) {
+        let (hits, all) = &mut classes[*label as usize];
+        *hits += usize::from(correct);
+        *all += 1;
+    }
+    let present = classes.iter().filter(|(_, all)| *all > 0);
+    let recalls: Vec<f64> = present
+        .map(|(hits, all)| *hits as f64 / *all as f64)
+        .collect();
+    mean(recalls.into_iter())
+}
+
 /// -ln p(label) of each example, in nats, `[n]`; from log-probabilities where there are any, else with
 /// [`PROBABILITY_FLOOR`].
 pub fn nll_each(predictions: &Predictions) -> Vec<f64> {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ClassWeights;
 use super::kl::{KlMultiplicity, KlPrior};
 use crate::formats::GateDistribution;
 use crate::gpu::Precision;
@@ -292,6 +293,8 @@ pub struct TrainConfig {
     pub split_seed: Option<u64>,
     /// Random views of the training images.
     pub augment: Augment,
+    /// How much images count, by class.
+    pub class_weights: ClassWeights,
     /// Bytes of host memory for cached features; where it is zero none are cached, on the GPU neither.
     pub prefix_cache: u64,
     /// Bytes of GPU memory for images, as cached features or as they are.
@@ -347,6 +350,7 @@ impl Default for TrainConfig {
             validation: 0.1,
             split_seed: None,
             augment: Augment::Flip,
+            class_weights: ClassWeights::None,
             prefix_cache: 2 << 30,
             resident_images: 2 << 30,
             seed: 1,

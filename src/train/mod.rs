@@ -4,6 +4,7 @@
 mod adamw;
 mod auto_rank;
 mod checkpoint;
+mod class_weights;
 mod config;
 #[allow(missing_docs)]
 pub mod gauge;
@@ -25,6 +26,7 @@ mod turned;
 pub use adamw::{
     Adam, LOG_ALPHA_RANGE, LOG_VARIANCE_RANGE, Look, Trainable, TrainableState, Unsound,
 };
+pub use class_weights::ClassWeights;
 pub use config::{
     AUTO_RANK, Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, MEMBERS, Method,
     PruneGauge, Span, TrainConfig,

@@ -145,7 +145,12 @@ pub(super) fn build_step(
     let batch = config.batch_size.expect("resolved");
     let reason = match with_batch(batch) {
         Err(error @ (GpuError::BufferTooLarge { .. } | GpuError::OutOfMemory { .. })) => error,
-        other => return Ok(other?),
+        other => {
+            let step = other?;
+            let labels = &train.dataset.labels;
+            step.weigh_classes(&config.class_weights.of(labels, trainable.layout.classes));
+            return Ok(step);
+        }
     };
     // The device does not tell how much memory it has: halve until a plan can be made.
     let halves = std::iter::successors(Some(batch / 2), |size| Some(size / 2));

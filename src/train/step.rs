@@ -36,6 +36,7 @@ pub struct TrainStep {
     labels: wgpu::Buffer,
     pub gates: wgpu::Buffer,
     statistics: wgpu::Buffer,
+    class_weights: wgpu::Buffer,
 }
 
 impl TrainStep {
@@ -64,6 +65,8 @@ impl TrainStep {
         let drawn = pass.drawn;
         let labels_buffer = gpu.storage("labels", spec.batch as u64 * 4);
         let statistics_buffer = gpu.storage("statistics", spec.slots as u64 * 16);
+        let class_weights_buffer =
+            gpu.storage_with("class weights", &vec![1f32; trainable.layout.classes]);
         let losses = gpu.storage("losses", spec.batch as u64 * 8);
         let kl = gpu.storage("kl", drawn.entries() as u64 * 4);
 
@@ -71,7 +74,13 @@ impl TrainStep {
         let labels = pass.graph.builder.buffer("labels", &labels_buffer);
         let losses = pass.graph.builder.buffer("losses", &losses);
         let logits = pass.activations.logits;
-        let grad = pass.graph.cross_entropy(step, logits, labels, losses);
+        let weights = pass
+            .graph
+            .builder
+            .buffer("class weights", &class_weights_buffer);
+        let grad = pass
+            .graph
+            .cross_entropy(step, logits, labels, weights, losses);
         let backward = pass.backward(grad, &trainable.gradients);
         let ForwardPass {
             mut graph,
@@ -104,7 +113,14 @@ impl TrainStep {
             labels: labels_buffer,
             gates: gates_buffer,
             statistics: statistics_buffer,
+            class_weights: class_weights_buffer,
         })
+    }
+
+    /// From now on the loss of each row is multiplied by the weight of its class, `[classes]`; without, by 1.
+    pub fn weigh_classes(&self, weights: &[f32]) {
+        self.gpu
+            .write(&self.class_weights, 0, bytemuck::cast_slice(weights));
     }
 
     /// Runs one step on the batch written before. `examples` are the numbers that key the gates.
@@ -116,7 +132,7 @@ impl TrainStep {
         self.plan.run()
     }
 
-    /// Statistics of the first `steps` slots: sum of cross-entropies, hits, KL, examples.
+    /// Statistics of the first `steps` slots: sum of weighted cross-entropies, hits, KL, examples.
     ///
     /// # Errors
     /// The GPU fails.

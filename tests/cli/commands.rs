@@ -181,7 +181,7 @@ fn eval_prints_the_agreed_keys() {
     let mean = json(&mut on(&run, &format!("{line} 0")));
     assert_keys(
         &mean,
-        "n accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
+        "n accuracy balanced_accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
          mean_mutual_information effective_rank rank_count adapter_parameters seconds \
          scored_on",
     );
@@ -271,7 +271,7 @@ fn a_temperature_comes_from_the_validation_split_and_serves_predict() {
     assert!(number(&fitted["nll_after"]) < number(&fitted["nll_before"]));
     assert_keys(
         &scores["tempered"],
-        "n accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
+        "n accuracy balanced_accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
          mean_mutual_information",
     );
     assert_eq!(scores["nll"], plain["nll"], "the scores without it stay");
@@ -817,7 +817,7 @@ fn score_reads_what_others_wrote() {
     let scores = json(&mut score(&labels));
     assert_keys(
         &scores,
-        "n accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
+        "n accuracy balanced_accuracy nll brier ece adaptive_ece classwise_ece signed_gap aurc mean_entropy \
          mean_mutual_information",
     );
     assert_eq!(scores["accuracy"], 0.5);

@@ -17,6 +17,7 @@ mod report;
 mod reproduce;
 mod runs;
 mod stream;
+mod tensorboard;
 mod train;
 mod tune;
 mod words;

@@ -105,6 +105,8 @@ fn plan(trainable: &Trainable, kappa: f64) -> (Plan, Buffers) {
     let examples = graph.builder.buffer("examples", &buffers.examples);
     let labels = graph.builder.buffer("labels", &buffers.labels);
     let losses = graph.builder.buffer("losses", &losses);
+    let weights = gpu.storage_with("class weights", &[1f32; CLASSES]);
+    let weights = graph.builder.buffer("class weights", &weights);
     let gates = graph.builder.buffer("gates", &buffers.gates);
     graph.gates(table, GateDistribution::Gaussian, examples, gates, 1);
     let base = graph.down("W0 x".into(), None, x, w0, CLASSES, None);
@@ -119,7 +121,7 @@ fn plan(trainable: &Trainable, kappa: f64) -> (Plan, Buffers) {
         gates: gated,
         base: Some(base),
     });
-    let g = graph.cross_entropy(table.step, logits, labels, losses);
+    let g = graph.cross_entropy(table.step, logits, labels, weights, losses);
     let q = graph.down("B' G".into(), None, g, read.b, RANK, None);
     for (label, x, low, grad) in [("dA", x, q, written.a), ("dB", g, h, written.b)] {
         graph.outer(Outer {

@@ -37,8 +37,12 @@ fn cross_entropy() {
         let labels: Vec<usize> = (0..rows).map(|row| row * 7 % classes).collect();
         let real = Tensor::new(&[count, classes], logits.data[..count * classes].to_vec());
         let (mean, real_gradient) = head::cross_entropy(&real, &labels[..count]);
+        // Powers of two, which round nothing.
+        let class_weights: Vec<f32> = (0..classes).map(|c| [1.0, 0.25, 2.0][c % 3]).collect();
+        let weight = |row: usize| f64::from(class_weights[labels[row]]);
         let gradient = Tensor::from_fn(&[rows, classes], |i| {
-            real_gradient.data.get(i).copied().unwrap_or(0.0)
+            let real = real_gradient.data.get(i);
+            real.map_or(0.0, |value| weight(i / classes) * value)
         });
         let log_p = head::log_softmax(&real);
         let losses: Vec<f64> = (0..rows)
@@ -47,11 +51,11 @@ fn cross_entropy() {
                 true => {
                     let own = log_p.at(&[row, labels[row]]);
                     let best = (0..classes).all(|c| log_p.at(&[row, c]) <= own);
-                    [-own, f64::from(u8::from(best))]
+                    [-own * weight(row), f64::from(u8::from(best))]
                 }
             })
             .collect();
-        let total: f64 = losses.iter().step_by(2).sum();
+        let total: f64 = (0..count).map(|row| losses[2 * row] / weight(row)).sum();
         assert!((total / count as f64 - mean).abs() < 1e-12, "the twin");
 
         let name = format!("cross entropy {classes} classes {count} of {rows} rows");
@@ -65,7 +69,14 @@ fn cross_entropy() {
             let labels: Vec<u32> = labels.iter().map(|label| *label as u32).collect();
             let labels = bench.words(&labels);
             let out = bench.target(losses.len());
-            let grad = bench.graph.cross_entropy(step, logits, labels, out.slot);
+            let bits: Vec<u32> = class_weights
+                .iter()
+                .map(|weight| weight.to_bits())
+                .collect();
+            let weights = bench.words(&bits);
+            let grad = bench
+                .graph
+                .cross_entropy(step, logits, labels, weights, out.slot);
             bench.expect("gradient", grad, &gradient, SOFTMAX);
             let mut lanes = self::values(&losses);
             lanes.resize(losses.len().next_multiple_of(4), Lane::Untouched);

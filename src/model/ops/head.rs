@@ -4,12 +4,13 @@ use crate::gpu::Slot;
 use crate::model::graph::{Graph, Tensor, u};
 
 impl Graph {
-    /// Loss of each row into `losses`, and dL/dlogits.
+    /// Loss of each row into `losses`, and dL/dlogits; `class_weights` `[classes]` multiply both.
     pub fn cross_entropy(
         &mut self,
         step: Slot,
         logits: Tensor,
         labels: Slot,
+        class_weights: Slot,
         losses: Slot,
     ) -> Tensor {
         let gradient = self.buffer_tensor("d logits", logits.map, logits.rows);
@@ -24,6 +25,7 @@ impl Graph {
                 ("labels", labels),
                 ("gradient", gradient.slot),
                 ("losses", losses),
+                ("class_weights", class_weights),
             ],
             &[("batch", u(logits.rows)), ("classes", u(classes))],
             logits.rows,

@@ -269,6 +269,7 @@ class _Options(TypedDict, total=False):
     validation: float
     split_seed: int | None
     augment: Literal["none", "flip", "standard"]
+    class_weights: Literal["none", "balanced", "effective"]
     prefix_cache: int
     resident_images: int
     seed: int

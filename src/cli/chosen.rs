@@ -1,0 +1,97 @@
+//! What `train` decides where nothing was said, and says.
+
+use std::path::{Path, PathBuf};
+
+use bayeslora::low_level::formats::{Stem, printable};
+use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::train::TrainConfig;
+use toml::Table;
+
+use super::location::Location;
+
+/// Epochs for sets of up to so many images: those of `reproduce`'s studies of 200, 500, 2,000 and 10,000.
+const EPOCHS: [(usize, usize); 3] = [(300, 40), (1_000, 24), (5_000, 12)];
+
+/// Side of the images that backbones with ImageNet's stem were trained on, in pixels.
+const IMAGENET_SIDE: usize = 224;
+
+/// Options that were not given, and what became of them.
+pub struct Open {
+    epochs: bool,
+    resolution: bool,
+    chosen: Vec<String>,
+}
+
+impl Open {
+    /// Of the options given.
+    pub fn of(table: &Table) -> Self {
+        Self {
+            epochs: !table.contains_key("epochs"),
+            resolution: !table.contains_key("resolution"),
+            chosen: Vec::new(),
+        }
+    }
+
+    /// Where all has been said, as in a run that goes on.
+    pub fn nothing() -> Self {
+        Self {
+            epochs: false,
+            resolution: false,
+            chosen: Vec::new(),
+        }
+    }
+
+    /// Sets the resolution to that of the backbone.
+    pub fn set_resolution(&mut self, config: &mut TrainConfig, backbone: &Backbone) {
+        if self.resolution && backbone.resnet.stem == Stem::ImageNet {
+            config.resolution = IMAGENET_SIDE;
+            self.chosen.push(format!(
+                "{IMAGENET_SIDE} pixels, as the backbone was trained at (--resolution)"
+            ));
+        }
+    }
+
+    /// Sets the number of epochs by that of the training images.
+    pub fn set_epochs(&mut self, config: &mut TrainConfig, images: usize) {
+        if self.epochs {
+            let fitting = EPOCHS.iter().find(|(most, _)| images <= *most);
+            if let Some((_, epochs)) = fitting {
+                config.epochs = *epochs;
+            }
+            let (epochs, s) = (config.epochs, if images == 1 { "" } else { "s" });
+            self.chosen.push(format!(
+                "{epochs} epochs for {images} training image{s} (--epochs)"
+            ));
+        }
+    }
+
+    /// Names the directory that was chosen for the run.
+    pub fn set_place(&mut self, place: &Path) {
+        let shown = printable(place.display());
+        self.chosen.push(format!("the run in {shown} (--out)"));
+    }
+
+    /// In one line, with the options that decide otherwise.
+    pub fn in_words(&self) -> Option<String> {
+        (!self.chosen.is_empty()).then(|| format!("chosen    {}", self.chosen.join("; ")))
+    }
+}
+
+/// `runs/NAME` after the images, with a number where there is one already.
+pub fn place(data: &Location) -> PathBuf {
+    let data: &Path = data.as_ref();
+    let absolute = std::path::absolute(data).ok();
+    let name = absolute.as_deref().and_then(Path::file_name);
+    let name = name.unwrap_or("run".as_ref());
+    let numbered = |number: usize| {
+        let mut name = name.to_owned();
+        if number > 1 {
+            name.push(format!("-{number}"));
+        }
+        Path::new("runs").join(name)
+    };
+    let mut places = (1..).map(numbered);
+    places
+        .find(|place| !place.exists())
+        .expect("numbers do not end")
+}

@@ -1,0 +1,76 @@
+//! What becomes of images that nearly repeat each other.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use bayeslora::low_level::data::{DataError, Dataset, Identity, Looks};
+use bayeslora::low_level::formats::Digest;
+
+use super::output;
+
+/// A split that keeps images together which nearly repeat each other: on these a model is not asked but reminded.
+pub fn together(
+    train: &Dataset,
+    looks: &Looks,
+    share: f64,
+    seed: u64,
+) -> Result<(Dataset, Dataset), DataError> {
+    let groups = looks.groups();
+    let mut sizes = BTreeMap::new();
+    groups
+        .iter()
+        .for_each(|group| *sizes.entry(group).or_insert(0usize) += 1);
+    let many = sizes.values().filter(|size| **size > 1);
+    let (alike, images) = (many.clone().count(), many.sum::<usize>());
+    let found = train.split_validation_by(share, seed, &groups);
+    if images == 0 {
+        return found;
+    }
+    if found.is_err() {
+        output::note(&format!(
+            "warning: {images} of {} training images nearly repeat others, too many to keep them on one side of the validation \
+             split: scores on it are too good",
+            train.len()
+        ));
+        return train.split_validation(share, seed);
+    }
+    output::note(&format!(
+        "note: {images} of {} training images nearly repeat others; each of the {alike} groups stays on one side of the \
+         validation split",
+        train.len()
+    ));
+    found
+}
+
+/// A test set without images that nearly repeat training images, and the contents of these, or with a word about them.
+pub fn unlike(test: Dataset, train: &Dataset, leave_out: bool) -> Result<(Dataset, Vec<Digest>)> {
+    let (Some(looks), Some(trained)) = (Looks::of(&test)?, Looks::of(train)?) else {
+        return Ok((test, Vec::new()));
+    };
+    let repeats = looks.repeat(&trained);
+    let left: Vec<usize> = (0..test.len()).filter(|i| !repeats[*i]).collect();
+    let count = test.len() - left.len();
+    let what = match leave_out {
+        true if left.is_empty() => {
+            "nearly repeat training images: there is nothing else to test on, and scores are too good"
+        }
+        true => "nearly repeat training images and are left out",
+        false => "nearly repeat training images: scores are too good by that",
+    };
+    if count > 0 {
+        output::note(&format!(
+            "warning: {count} of {} test images {what}",
+            test.len()
+        ));
+    }
+    if !leave_out || left.is_empty() {
+        return Ok((test, Vec::new()));
+    }
+    let contents = (0..test.len()).filter(|i| repeats[*i]);
+    let contents = contents.filter_map(|i| match test.identity(i) {
+        Identity::Content(content) => Some(content),
+        Identity::Indexed { .. } => None,
+    });
+    let contents = contents.collect();
+    Ok((test.subset(&left), contents))
+}
