@@ -142,6 +142,7 @@ pub fn to_file(
         features: layout.features,
         weight: state.head_weight.clone(),
         bias: state.head_bias.clone(),
+        trained: true,
     };
     (layers.collect(), head)
 }

@@ -9,6 +9,7 @@ mod ensemble;
 mod export;
 mod folders;
 mod handed_out;
+mod headless;
 mod import;
 mod laplace;
 mod program;
@@ -17,6 +18,7 @@ mod report;
 mod reproduce;
 mod runs;
 mod train;
+mod transformers;
 mod tune;
 mod words;
 
