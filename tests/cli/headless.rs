@@ -67,7 +67,7 @@ fn the_run_gets_a_head_that_nobody_asks_for_answers() {
         "eval --data sample --run",
         "prune --keep-ranks 1 --data sample --run",
         "calibrate --max-risk 0.05 --run",
-        "laplace --run",
+        "laplace --structure gates --run",
         "export --format merged --to nowhere --run",
         "export --format peft --to nowhere --run",
         "export --format onnx --to nowhere --run",
