@@ -15,6 +15,10 @@ mod run_dir;
 #[path = "formats/tensors.rs"]
 mod tensors;
 mod torch_save;
+#[path = "formats/transformers.rs"]
+mod transformers;
+#[path = "formats/untrained.rs"]
+mod untrained;
 
 use bayeslora::low_level::formats::FormatError;
 

@@ -144,6 +144,7 @@ fn tensor_files() {
 /// What peft writes: a configuration and tensors.
 fn adapter() -> [Vec<u8>; 2] {
     let config = br#"{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "modules_to_save": ["fc"],
+        "target_modules": ".*layer4\\.[01]\\.conv1", "exclude_modules": ["conv2", "downsample.0"],
         "rank_pattern": {"layer4.1.conv1": 1}, "alpha_pattern": {"layer4.1.conv1": 3.5}, "use_dora": false,
         "base_model_name_or_path": "resnet18", "use_rslora": true, "layers_to_transform": null}"#;
     let mut file = TensorFile::default();

@@ -62,6 +62,7 @@ fn adapter(method: Method) -> Adapter {
             features: 4,
             weight: vec![0.0; 12],
             bias: vec![0.0; 3],
+            trained: true,
         },
         classes: ["a", "b", "c"].map(String::from).to_vec(),
         initial_rank: 2,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::{Adapter, printable};
+use bayeslora::low_level::formats::{Adapter, Head, printable};
 use bayeslora::low_level::gpu::{self, AdapterChoice, Gpu, GpuOptions, Tuning};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::train::Progress;
@@ -243,6 +243,18 @@ impl Bar {
 /// Loads a backbone, naming the option in errors.
 pub fn backbone(path: &Location) -> Result<Backbone> {
     Backbone::load(path).context("--backbone")
+}
+
+/// The classifier that a backbone came with.
+pub fn classifier(backbone: &Backbone) -> Option<Head> {
+    let (weight, bias) = backbone.fc.clone()?;
+    Some(Head {
+        classes: bias.len(),
+        features: backbone.resnet.features(),
+        weight,
+        bias,
+        trained: true,
+    })
 }
 
 /// Tells on standard error what a folder's images were taken as, and what is left out.

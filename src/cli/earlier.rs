@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::reuse::shared;
-use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, Head, RunDir};
+use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, RunDir};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::fitted;
-use bayeslora::low_level::train::{TrainConfig, Trainer};
+use bayeslora::low_level::train::{TrainConfig, Trainer, initial_head};
 use toml::{Table, Value};
 
 use super::context;
@@ -24,6 +24,8 @@ const TAKEN_OVER: [&str; 4] = ["backbone", "resolution", "split-seed", "validati
 /// An adapter to begin with.
 pub struct Earlier {
     path: PathBuf,
+    /// And not a PEFT directory.
+    is_run: bool,
     adapter: Adapter,
     /// What it was trained on, where that was recorded.
     data: Option<DataManifest>,
@@ -40,7 +42,8 @@ impl Earlier {
                 path.display()
             );
         }
-        let (mut adapter, before, data) = match path.join("config.toml").exists() {
+        let is_run = path.join("config.toml").exists();
+        let (mut adapter, before, data) = match is_run {
             true => {
                 let run = RunDir::open(path).with_context(option)?;
                 let before: Table = run.read_config()?.parse().with_context(option)?;
@@ -88,6 +91,7 @@ impl Earlier {
         options.insert("lora-alpha".into(), f64::from(adapter.lora_alpha).into());
         Ok(Self {
             path: path.to_owned(),
+            is_run,
             adapter,
             data,
         })
@@ -135,13 +139,19 @@ impl Earlier {
         let has_head = trainer
             .start_from(&self.adapter)
             .with_context(|| format!("--from {}", self.path.display()))?;
-        if !has_head {
-            output::note(&format!(
-                "note: --from {}: its head tells other classes apart than the images have, so the head is trained from the \
-                 start",
-                self.path.display()
-            ));
-        }
+        let why = match (self.adapter.head.trained, has_head) {
+            (true, true) => return Ok(()),
+            (true, false) => "its head tells other classes apart than the images have",
+            (false, true) => "its head was never trained",
+            (false, false) if self.is_run => {
+                "its head was never trained, and is for other classes than the images have"
+            }
+            (false, false) => "it was saved without a classifier",
+        };
+        output::note(&format!(
+            "note: --from {}: {why}, so the head is trained from the start",
+            self.path.display()
+        ));
         Ok(())
     }
 }
@@ -167,22 +177,11 @@ fn give_method(adapter: &Adapter, path: &Path, options: &mut Table) -> Result<()
     Ok(())
 }
 
-/// A PEFT directory, with the classifier of the backbone, or one that stands for none, where it was saved without its own:
-/// that one is trained from the start.
+/// A PEFT directory. Where it was saved without a classifier it has that of the backbone, or an untrained one: for which
+/// classes is not known before the images are.
 fn open_peft(path: &Path, backbone: &Location) -> Result<Adapter, FormatError> {
     let backbone = Backbone::load(backbone)?;
-    let features = backbone.resnet.features();
-    let classes = backbone.fc.as_ref().map_or(2, |(_, bias)| bias.len());
-    let (weight, bias) = backbone
-        .fc
-        .unwrap_or_else(|| (vec![0.0; classes * features], vec![0.0; classes]));
-    Adapter::load_peft_over(
-        path,
-        Some(&Head {
-            classes,
-            features,
-            weight,
-            bias,
-        }),
-    )
+    let own = context::classifier(&backbone);
+    let untrained = || initial_head(2, backbone.resnet.features(), 0);
+    Adapter::load_peft_over(path, Some(&own.unwrap_or_else(untrained)))
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::formats::{Adapter, FormatError, Head, RunDir, printable, read_regular};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::fitted;
-use bayeslora::low_level::train::{Method, TrainConfig};
+use bayeslora::low_level::train::{Method, TrainConfig, initial_head};
 use clap::Args;
 
 use super::context;
@@ -19,15 +19,16 @@ const CLASSES_LIMIT: u64 = 1 << 20;
 
 #[derive(Args)]
 pub struct ImportArgs {
-    /// The directory that PEFT's `save_pretrained` wrote: LoRA on convolutions and `fc` of a ResNet
+    /// The directory that PEFT's `save_pretrained` wrote: LoRA on convolutions and the classifier of a ResNet
     #[arg(long, value_name = "DIR")]
     peft: PathBuf,
-    /// The base model that it was trained on, a file of safetensors or PyTorch, or `embedded`. Its classifier is the adapter's where the
-    /// adapter was saved without one
+    /// The base model that it was trained on, a file of safetensors or PyTorch, or `embedded`. Its classifier is the adapter's
+    /// where the adapter was saved without one
     #[arg(long, value_name = "F")]
     backbone: Location,
-    /// The names of the classes in the order of the outputs, one per line or a JSON list [default: those that the adapter
-    /// knows, else numbers]
+    /// The names of the classes in the order of the outputs, one per line or a JSON list. Where neither the adapter nor the
+    /// base model has a classifier for so many, the run gets one that `train --from` has still to train [default: those that
+    /// the adapter knows, else numbers]
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Side of the images that the adapter was trained on, in pixels; PEFT does not say it, an adapter of this program does
@@ -40,20 +41,28 @@ pub struct ImportArgs {
 
 pub fn run(args: &ImportArgs) -> Result<()> {
     RunDir::require_new(&args.out).context("--out")?;
+    let names = args.classes.as_deref().map(class_names).transpose()?;
     let backbone = context::backbone(&args.backbone)?;
-    let base = head(&backbone);
+    let base = classifier(&backbone, names.as_deref());
     let adapter = Adapter::load_peft_over(&args.peft, base.as_ref());
     let mut adapter = adapter.map_err(|error| {
         let is_headless = matches!(&error, FormatError::Value { item, found, .. }
             if item == "modules_to_save" && found == "empty");
-        let option = match is_headless && base.is_none() {
-            true => "--peft: without a classifier of its own it takes that of --backbone, which has none; \
-                     `train --from` trains one",
+        let option = match is_headless {
+            true => "--peft: without a classifier of its own it takes that of --backbone, which has none; --classes names \
+                     the classes of one that is still to be trained, and `train --from` trains one at once",
             false => "--peft",
         };
         anyhow::Error::from(error).context(option)
     })?;
-    name_classes(&mut adapter, args.classes.as_deref())?;
+    if let Some(names) = names {
+        let (count, classes) = (names.len(), adapter.head.classes);
+        ensure!(
+            count == classes,
+            "--classes: {count} names, and the adapter's classifier has {classes} outputs; give a name for each"
+        );
+        adapter.classes = names;
+    }
     adapter.resolution = resolution(&adapter, args)?;
     fitted(&backbone, &adapter).context("--peft")?;
     context::warn_of_unknown_backbone(&adapter, &backbone);
@@ -80,26 +89,41 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     let text = config_text(&inputs.absolute()?, &config)?;
     RunDir::create(&args.out, &text, |run| run.write_adapter(&adapter))
         .with_context(|| Unkept("the run could not be written".into()))?;
+    let out = args.out.display();
+    let is_base = base.as_ref() == Some(&adapter.head);
+    let head = match adapter.head.trained {
+        true => format!(
+            "{}`predict`, `eval` and `export` take it as --run, and `prune` too",
+            match is_base {
+                true => "the classifier is that of --backbone; ",
+                false => "",
+            }
+        ),
+        false => format!(
+            "its head is UNTRAINED, as neither the adapter nor --backbone has one for these classes, and no command asks it \
+             for answers: `train --from {out} --data D --out RUN` goes on from it"
+        ),
+    };
     let ranks: usize = adapter.layers.iter().map(|layer| layer.rank()).sum();
     output::text(&format!(
-        "{}: {ranks} ranks in {} layers, {} classes at {side} x {side}; `predict`, `eval` and `export` take it as --run, \
-         and `prune` too",
-        args.out.display(),
+        "{out}: {ranks} ranks in {} layers, {} classes at {side} x {side}; {head}",
         adapter.layers.len(),
         adapter.classes.len(),
         side = adapter.resolution
     ))
 }
 
-/// The classifier that a backbone came with.
-fn head(backbone: &Backbone) -> Option<Head> {
-    let (weight, bias) = backbone.fc.clone()?;
-    Some(Head {
-        classes: bias.len(),
-        features: backbone.resnet.features(),
-        weight,
-        bias,
-    })
+/// The seed of a head that is still to be trained.
+const HEAD_SEED: u64 = 0;
+
+/// The classifier of an adapter that was saved without one: that of the backbone or, where another number of classes is
+/// named than it tells apart, one that is still to be trained.
+fn classifier(backbone: &Backbone, names: Option<&[String]>) -> Option<Head> {
+    let own = context::classifier(backbone);
+    let Some(names) = names else { return own };
+    let own = own.filter(|own| own.classes == names.len());
+    let untrained = || initial_head(names.len(), backbone.resnet.features(), HEAD_SEED);
+    Some(own.unwrap_or_else(untrained))
 }
 
 fn resolution(adapter: &Adapter, args: &ImportArgs) -> Result<usize> {
@@ -121,9 +145,8 @@ fn resolution(adapter: &Adapter, args: &ImportArgs) -> Result<usize> {
     }
 }
 
-/// Replaces the names of the classes by those in a file.
-fn name_classes(adapter: &mut Adapter, file: Option<&Path>) -> Result<()> {
-    let Some(file) = file else { return Ok(()) };
+/// The names in a file.
+fn class_names(file: &Path) -> Result<Vec<String>> {
     let shown = printable(file.display());
     let bytes = read_regular(file, CLASSES_LIMIT).with_context(|| format!("--classes {shown}"))?;
     let text = String::from_utf8(bytes).with_context(|| format!("--classes {shown}"))?;
@@ -132,18 +155,17 @@ fn name_classes(adapter: &mut Adapter, file: Option<&Path>) -> Result<()> {
             .with_context(|| format!("--classes {shown}: not a JSON list of names"))?,
         false => text.lines().map(|line| line.trim().to_owned()).collect(),
     };
+    ensure!(
+        names.len() > 1,
+        "--classes {shown}: {} names; a classifier tells at least 2 classes apart",
+        names.len()
+    );
     let empty = names.iter().position(String::is_empty);
     if let Some(line) = empty {
         bail!(
             "--classes {shown}: the name of class {line} is empty; write one name per line and no empty lines"
         );
     }
-    let classes = adapter.head.classes;
-    ensure!(
-        names.len() == classes,
-        "--classes {shown}: {} names, and the adapter's classifier has {classes} outputs; give a name for each",
-        names.len()
-    );
     let mut sorted: Vec<_> = names.iter().collect();
     sorted.sort();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -152,6 +174,5 @@ fn name_classes(adapter: &mut Adapter, file: Option<&Path>) -> Result<()> {
             pair[0]
         );
     }
-    adapter.classes = names;
-    Ok(())
+    Ok(names)
 }

@@ -49,8 +49,16 @@ impl RunArgs {
         self.backbone.as_ref().unwrap_or(&run.inputs.backbone)
     }
 
+    /// Opens it, as commands do that ask it for answers.
     pub fn open(&self) -> Result<Run> {
-        open(&self.run, self.backbone.as_ref())
+        let run = open(&self.run, self.backbone.as_ref())?;
+        let path = self.run.display();
+        ensure!(
+            run.adapter.head.trained,
+            "--run {path}: its head was never trained, as its adapter was imported without a classifier, so its answers would \
+             mean nothing; `train --from {path} --data D --out RUN` makes a run with a trained one"
+        );
+        Ok(run)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::peft_modules::HEAD;
 use super::{FormatError, Mixing};
 
 /// What is drawn again for every sample: the gates, whose mean is 1 and whose variance alpha, or the weights.
@@ -74,7 +75,7 @@ pub struct LayerAdapter {
     pub rank_ids: Vec<u32>,
 }
 
-/// The classifier, trained in full.
+/// The classifier, trained in full or still to be trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
     /// Rows of the weight.
@@ -85,6 +86,9 @@ pub struct Head {
     pub weight: Vec<f32>,
     /// `[classes]`.
     pub bias: Vec<f32>,
+    /// Whether it was trained. One that was not has starting values: its answers mean nothing, and no
+    /// [`Predictor`](crate::predict::Predictor) takes it.
+    pub trained: bool,
 }
 
 /// Everything that turns a frozen backbone into the fine-tuned model.
@@ -92,7 +96,7 @@ pub struct Head {
 pub struct Adapter {
     /// The adapted convolutions, in the order of the network.
     pub layers: Vec<LayerAdapter>,
-    /// The trained classifier.
+    /// The classifier.
     pub head: Head,
     /// Names of the classes, in the order of the head's rows.
     pub classes: Vec<String>,
@@ -239,6 +243,14 @@ impl Adapter {
                 "the number of rows of fc.weight".into(),
                 self.head.classes.to_string(),
                 expected.into(),
+            );
+        }
+        let is_adapted = self.layers.iter().any(|layer| layer.name == HEAD);
+        if is_adapted && !self.head.trained {
+            return value(
+                format!("the adapter of `{HEAD}`"),
+                "on a classifier that was never trained".into(),
+                "the classifier of the base that it was trained on".into(),
             );
         }
         if self.classes.len() != self.head.classes {

@@ -1,6 +1,6 @@
 //! An adapter folded into the weights of its backbone.
 
-use super::peft_config::HEAD;
+use super::peft_modules::HEAD;
 use super::{Adapter, BackboneFile, FormatError, TensorFile};
 
 /// Adds s B A to a weight `[out, n]`, with A `[rank, n]` and B `[out, rank]`.

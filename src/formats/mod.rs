@@ -24,6 +24,7 @@ pub mod npy;
 pub mod onnx;
 mod peft;
 mod peft_config;
+mod peft_modules;
 mod printable;
 mod publish;
 mod pytorch;

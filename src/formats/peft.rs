@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::backbone::WRAPPERS;
 use super::fitted::CALIBRATIONS;
-use super::peft_config::{self, HEAD, PeftConfig};
+use super::peft_config::{self, PeftConfig};
+use super::peft_modules::{FACTOR_A, HEAD, PEFT_PREFIX, adapted, place};
 use super::publish::Named;
 use super::temperature::TEMPERATURES;
-use super::tensors::without_prefixes;
 use super::{
     Adapter, FormatError, GateDistribution, Head, LayerAdapter, Mixing, TensorFile, add_product,
     checksum, files, publish,
@@ -26,6 +25,9 @@ const OUR_TENSORS: &str = "bayeslora.safetensors";
 const OUR_VERSION: u32 = 2;
 /// With mixed gates, which readers of the previous version would take for one per rank.
 const MIXED_VERSION: u32 = 3;
+/// With a head that was never trained, which readers of the previous versions would take for one that was.
+const UNTRAINED_VERSION: u32 = 4;
+const VERSIONS: [u32; 3] = [OUR_VERSION, MIXED_VERSION, UNTRAINED_VERSION];
 
 /// What an adapter's directory may hold; other files in it are not touched.
 const FILES: [&str; 6] = [
@@ -44,8 +46,7 @@ const THE_OTHER_HALF: &str = "the file that adapter_model.safetensors was writte
 const READS: usize = 4;
 const BETWEEN_READS: Duration = Duration::from_millis(25);
 
-const PEFT_PREFIX: &str = "base_model.model.";
-const MODEL: &str = "a LoRA adapter of a ResNet with `fc` saved in full";
+const MODEL: &str = "a LoRA adapter of a ResNet with its classifier saved in full or not at all";
 
 /// `bayeslora.json`: what peft has no place for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,6 +63,9 @@ struct Ours {
     initial_rank: usize,
     lora_alpha: f32,
     classes: Vec<String>,
+    /// The head is among our tensors then, and not among peft's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    untrained_head: bool,
     layers: Vec<OurLayer>,
 }
 
@@ -83,7 +87,8 @@ impl Adapter {
     /// peft has neither gates nor rank 0: it gets the mean model (z = 1) without
     /// the layers of rank 0, and with no rank left anywhere it refuses the
     /// directory. It cannot adapt `fc` and save it in full either, so an adapted
-    /// `fc` is merged into the head it gets.
+    /// `fc` is merged into the head it gets. A head that was never trained it does not get: to peft it is an
+    /// adapter without one.
     ///
     /// # Errors
     /// The adapter contradicts itself (lengths, rank ids, number of classes), or a file cannot be written.
@@ -103,10 +108,13 @@ impl Adapter {
     }
 
     /// All its tensors by the layers' names, without PEFT's prefix: `lora_A.weight`, `lora_B.weight`, `rank_ids` and, as far
-    /// as there are gates, `log_alpha`, `gate_left`, `gate_right` and `gate_ids`; `fc.weight` and `fc.bias` of the head.
+    /// as there are gates, `log_alpha`, `gate_left`, `gate_right` and `gate_ids`; `fc.weight` and `fc.bias` of a head
+    /// that was trained.
     pub fn tensors(&self) -> TensorFile {
         let mut file = TensorFile::default();
-        put_head(&mut file, "", &self.head);
+        if self.head.trained {
+            put_head(&mut file, "", &self.head);
+        }
         for layer in &self.layers {
             put_gates(&mut file, layer);
             if layer.rank() > 0 {
@@ -122,7 +130,10 @@ impl Adapter {
         let (mut weights, mut ours) = (TensorFile::default(), TensorFile::default());
         // torch's own loaders ask for this entry.
         weights.metadata.insert("format".into(), "pt".into());
-        put_head(&mut weights, PEFT_PREFIX, &self.head);
+        match self.head.trained {
+            true => put_head(&mut weights, PEFT_PREFIX, &self.head),
+            false => put_head(&mut ours, "", &self.head),
+        }
         for layer in &self.layers {
             let name = &layer.name;
             put_gates(&mut ours, layer);
@@ -151,7 +162,8 @@ impl Adapter {
     }
 
     /// Reads a directory written by [`Adapter::save_peft`], or by peft itself for
-    /// a ResNet-18 or ResNet-34 with `modules_to_save=["fc"]`.
+    /// a ResNet-18 or ResNet-34 with `modules_to_save=["fc"]`, or for one of transformers with
+    /// `modules_to_save=["classifier"]`.
     ///
     /// Without `bayeslora.json` there are no gates, the rank ids count up, the
     /// classes are named by their number, and a layer whose scale differs
@@ -164,11 +176,11 @@ impl Adapter {
         Self::load_peft_over(dir, None)
     }
 
-    /// The same for an adapter whose classifier is that of its base, with LoRA on it or as it is: where peft has not saved
-    /// `fc` in full, it is this one.
+    /// The same for an adapter that may have been saved without a classifier: it gets this one, which is that of its base,
+    /// with LoRA on it or as it is, or one that is [still to be trained](Head::trained).
     ///
     /// # Errors
-    /// As [`load_peft`](Self::load_peft).
+    /// As [`load_peft`](Self::load_peft), and LoRA on a classifier that was never trained.
     pub fn load_peft_over(dir: impl AsRef<Path>, base: Option<&Head>) -> Result<Self, FormatError> {
         let dir = dir.as_ref();
         if dir.is_file() {
@@ -203,12 +215,12 @@ impl Adapter {
             serde_json::from_slice(&config).map_err(files::json_error(&config_file))?;
         config.check(&config_file)?;
         let mut weights = TensorFile::from_bytes(&weights_file, &weights)?;
-        let prefixes = [&[PEFT_PREFIX], &WRAPPERS[..]].concat();
-        weights.rename(MODEL, |name| without_prefixes(name, &prefixes).to_owned())?;
+        let modules = adapted(weights.tensors.keys());
+        weights.rename(MODEL, place)?;
         weights.require_finite()?;
         let adapter = match ours {
             Some((ours, tensors)) => Self::from_ours(ours, tensors, config, &mut weights)?,
-            None => Self::from_plain(config, &config_file, &mut weights, base)?,
+            None => Self::from_plain(config, &config_file, &mut weights, &modules, base)?,
         };
         weights.require_empty(MODEL)?;
         adapter.check(&dir.display().to_string())?;
@@ -228,12 +240,12 @@ impl Adapter {
         let file = dir.join(OURS).display().to_string();
         let Version { version } =
             serde_json::from_slice(&bytes).map_err(files::json_error(&file))?;
-        if ![OUR_VERSION, MIXED_VERSION].contains(&version) {
+        if !VERSIONS.contains(&version) {
             return Err(FormatError::Value {
                 file,
                 item: "version".to_owned(),
                 found: version.to_string(),
-                expected: format!("{OUR_VERSION} or {MIXED_VERSION}"),
+                expected: VERSIONS.map(|version| version.to_string()).join(" or "),
             });
         }
         let ours: Ours = checksum::parse_json(&file, &bytes, WAY_OUT)?;
@@ -259,7 +271,13 @@ impl Adapter {
         config: PeftConfig,
         weights: &mut TensorFile,
     ) -> Result<Self, FormatError> {
-        let mut head = take_head(weights)?;
+        let mut head = match ours.untrained_head {
+            false => take_head(weights)?,
+            true => Head {
+                trained: false,
+                ..take_head(&mut extra)?
+            },
+        };
         let mut layers = Vec::new();
         for entry in ours.layers {
             let mut layer = LayerAdapter {
@@ -285,7 +303,7 @@ impl Adapter {
             )?;
             if entry.rank > 0 {
                 let is_head = layer.name == HEAD;
-                if is_head {
+                if is_head && head.trained {
                     head = take_head(&mut extra)?;
                 }
                 let source = if is_head { &mut extra } else { &mut *weights };
@@ -323,37 +341,47 @@ impl Adapter {
         config: PeftConfig,
         config_file: &str,
         weights: &mut TensorFile,
+        modules: &BTreeMap<String, String>,
         base: Option<&Head>,
     ) -> Result<Self, FormatError> {
-        let is_saved =
-            config.saves_head() || weights.tensors.contains_key(&format!("{HEAD}.weight"));
-        let head = match (is_saved, base) {
+        let refused = |item: &str, found: &str, expected: &str| {
+            Err(FormatError::Value {
+                file: config_file.to_owned(),
+                item: item.to_owned(),
+                found: found.to_owned(),
+                expected: expected.to_owned(),
+            })
+        };
+        let has_head = weights.tensors.contains_key(&format!("{HEAD}.weight"));
+        let head = match (config.saves_head() || has_head, base) {
+            (true, _) if !has_head => {
+                let expected = "none: adapter_model.safetensors has no tensors of a classifier";
+                return refused("modules_to_save", "the classifier", expected);
+            }
             (true, _) => take_head(weights)?,
+            (false, base)
+                if modules.contains_key(HEAD) && base.is_none_or(|base| !base.trained) =>
+            {
+                let expected = "layers below it: what it adds is to the classifier of the base that it was trained on, \
+                                which is not there; name the file that has it as the backbone";
+                return refused("target_modules", "the classifier among others", expected);
+            }
             (false, Some(base)) => base.clone(),
             (false, None) => {
-                return Err(FormatError::Value {
-                    file: config_file.to_owned(),
-                    item: "modules_to_save".to_owned(),
-                    found: "empty".to_owned(),
-                    expected: format!(
-                        "`{HEAD}`: the classifier has to be trained and saved with the adapter"
-                    ),
-                });
+                let expected = "the classifier (`fc`, in transformers `classifier`): it has to be trained and saved with the \
+                                adapter";
+                return refused("modules_to_save", "empty", expected);
             }
         };
         let scale = config.lora_alpha / config.r as f64;
         let mut initial_rank = config.r;
-        let names = weights.tensors.keys();
-        let names: Vec<String> = names
-            .filter_map(|name| name.strip_suffix(".lora_A.weight"))
-            .map(str::to_owned)
-            .collect();
         let mut layers = Vec::new();
-        for name in names {
-            let mut layer = take_factors(weights, &name)?;
-            let (rank, layer_scale) = config.rank_and_scale(config_file, &name)?;
+        for (name, module) in modules {
+            config.check_target(config_file, module)?;
+            let mut layer = take_factors(weights, name)?;
+            let (rank, layer_scale) = config.rank_and_scale(config_file, module)?;
             if layer.rank() != rank {
-                let tensor = format!("{name}.lora_A.weight");
+                let tensor = format!("{name}{FACTOR_A}");
                 let expected = format!("the rank {rank} of {CONFIG} as its first dimension");
                 return Err(weights.bad_shape(&tensor, &layer.shape_a(), expected));
             }
@@ -397,9 +425,10 @@ impl Adapter {
             rank: layer.rank(),
         });
         Ours {
-            version: match self.is_mixed() {
-                true => MIXED_VERSION,
-                false => OUR_VERSION,
+            version: match (self.head.trained, self.is_mixed()) {
+                (false, _) => UNTRAINED_VERSION,
+                (true, true) => MIXED_VERSION,
+                (true, false) => OUR_VERSION,
             },
             files,
             method: self.method.clone(),
@@ -410,6 +439,7 @@ impl Adapter {
             initial_rank: self.initial_rank,
             lora_alpha: self.lora_alpha,
             classes: self.classes.clone(),
+            untrained_head: !self.head.trained,
             layers: layers.collect(),
         }
     }
@@ -556,6 +586,7 @@ fn take_head(file: &mut TensorFile) -> Result<Head, FormatError> {
         features,
         weight: weight.data,
         bias: bias.data,
+        trained: true,
     })
 }
 

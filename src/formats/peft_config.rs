@@ -1,18 +1,13 @@
 //! `adapter_config.json`: peft's `LoraConfig`.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::adapter::MAX_RANK;
-use super::backbone::WRAPPERS;
-use super::tensors::without_prefixes;
+use super::peft_modules::{HEAD, Patterns, Selection, is_head};
 use super::{Adapter, FormatError, LayerAdapter};
-
-/// The module that peft saves in full.
-pub(super) const HEAD: &str = "fc";
 
 /// The part of a `LoraConfig` that decides what the adapter computes.
 #[derive(Debug, Deserialize)]
@@ -21,9 +16,13 @@ pub(super) struct PeftConfig {
     pub r: usize,
     pub lora_alpha: f64,
     #[serde(default)]
-    rank_pattern: Option<BTreeMap<String, usize>>,
+    target_modules: Option<Selection>,
     #[serde(default)]
-    alpha_pattern: Option<BTreeMap<String, f64>>,
+    exclude_modules: Option<Selection>,
+    #[serde(default)]
+    rank_pattern: Option<Patterns<usize>>,
+    #[serde(default)]
+    alpha_pattern: Option<Patterns<f64>>,
     #[serde(default)]
     pub base_model_name_or_path: Option<String>,
     #[serde(default)]
@@ -36,14 +35,16 @@ pub(super) struct PeftConfig {
 
 /// Options that change which layers are adapted or what they compute, and that are not read. Others of this
 /// kind begin with `use_`.
-const UNREAD: [&str; 9] = [
+const UNREAD: [&str; 11] = [
     "alora_invocation_tokens",
     "arrow_config",
+    "kasa_config",
     "layer_replication",
     "layers_pattern",
     "layers_to_transform",
     "loftq_config",
     "lora_bias",
+    "monteclora_config",
     "target_parameters",
     "trainable_token_indices",
 ];
@@ -99,7 +100,7 @@ impl PeftConfig {
                 format!("a rank of 1 to {MAX_RANK}"),
             );
         }
-        let alphas = self.alpha_pattern.iter().flatten().map(|(_, alpha)| alpha);
+        let alphas = self.alpha_pattern.iter().flat_map(Patterns::values);
         for alpha in alphas.chain([&self.lora_alpha]) {
             if !(alpha.is_normal() && *alpha > 0.0) {
                 return refused(
@@ -129,22 +130,21 @@ impl PeftConfig {
                 (key, value) if UNREAD.contains(&key) && is_set(value) => {
                     return refused(key, value.to_string(), without);
                 }
-                (key, Value::Bool(true)) if key.starts_with("use_") => {
-                    return refused(key, "true".into(), without);
+                (key, value) if key.starts_with("use_") && is_set(value) => {
+                    return refused(key, value.to_string(), without);
                 }
                 _ => {}
             }
         }
         let others = self.modules_to_save.iter().flatten();
-        match others
-            .map(|name| without_prefixes(name, &WRAPPERS))
-            .find(|name| *name != HEAD)
-        {
+        match others.into_iter().find(|name| !is_head(name)) {
             None => Ok(()),
             Some(other) => refused(
                 "modules_to_save",
                 format!("`{other}` among others"),
-                format!("`{HEAD}` alone: nothing else is read from adapters"),
+                format!(
+                    "the classifier alone (`{HEAD}`, in transformers `classifier`): nothing else is read from adapters"
+                ),
             ),
         }
     }
@@ -154,10 +154,41 @@ impl PeftConfig {
         self.modules_to_save.iter().flatten().next().is_some()
     }
 
-    /// The rank and the scale s that peft gives a layer; `file` is what errors call the configuration.
-    pub fn rank_and_scale(&self, file: &str, layer: &str) -> Result<(usize, f64), FormatError> {
-        let rank = find(&self.rank_pattern, file, layer)?.unwrap_or(self.r);
-        let alpha = find(&self.alpha_pattern, file, layer)?.unwrap_or(self.lora_alpha);
+    /// Refuses tensors of a module that peft would not adapt by this configuration, and so would leave out; `file` is what
+    /// errors call it. What a pattern means that only Python reads is not known, and peft has written both.
+    pub fn check_target(&self, file: &str, module: &str) -> Result<(), FormatError> {
+        let [targets, excluded] = [&self.target_modules, &self.exclude_modules].map(|option| {
+            option
+                .as_ref()
+                .and_then(|option| Some((option, option.has(module)?)))
+        });
+        let (item, option) = match (targets, excluded) {
+            (Some((option, false)), _) => ("target_modules", option),
+            (_, Some((option, true))) => ("exclude_modules", option),
+            _ => return Ok(()),
+        };
+        Err(FormatError::Value {
+            file: file.to_owned(),
+            item: item.to_owned(),
+            found: option.to_string(),
+            expected: format!(
+                "one by which `{module}` is adapted, as there are tensors for it: put back the configuration that was saved \
+                 with them"
+            ),
+        })
+    }
+
+    /// The rank and the scale s that peft gives a module of the base; `file` is what errors call the configuration.
+    pub fn rank_and_scale(&self, file: &str, module: &str) -> Result<(usize, f64), FormatError> {
+        let rank = match &self.rank_pattern {
+            Some(patterns) => patterns.find(file, "rank_pattern", module)?,
+            None => None,
+        };
+        let alpha = match &self.alpha_pattern {
+            Some(patterns) => patterns.find(file, "alpha_pattern", module)?,
+            None => None,
+        };
+        let (rank, alpha) = (rank.unwrap_or(self.r), alpha.unwrap_or(self.lora_alpha));
         let divisor = match self.use_rslora {
             true => (rank as f64).sqrt(),
             false => rank as f64,
@@ -173,49 +204,6 @@ fn is_set(value: &Value) -> bool {
         Value::Object(entries) => !entries.is_empty(),
         _ => true,
     }
-}
-
-/// The value of the key that names `layer` or ends its name, as peft looks them up.
-///
-/// To peft the keys are regular expressions. Reading one as a name would silently give a wrong scale, so they
-/// are refused, and so are keys that disagree: which of them counts is a matter of their order.
-fn find<T: Copy + PartialEq + Display>(
-    patterns: &Option<BTreeMap<String, T>>,
-    file: &str,
-    layer: &str,
-) -> Result<Option<T>, FormatError> {
-    let mut found: Option<(&str, T)> = None;
-    let named = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-    for (key, &value) in patterns.iter().flatten() {
-        let anchored = key.strip_prefix('^');
-        let name = without_prefixes(anchored.unwrap_or(key), &WRAPPERS);
-        if !name.chars().all(named) {
-            return Err(FormatError::Value {
-                file: file.to_owned(),
-                item: "a key of rank_pattern or alpha_pattern".to_owned(),
-                found: format!("`{key}`"),
-                expected: "the name of a layer (regular expressions are not read)".to_owned(),
-            });
-        }
-        let ends = layer
-            .strip_suffix(name)
-            .is_some_and(|rest| rest.ends_with('.'));
-        if !(layer == name || (anchored.is_none() && ends)) {
-            continue;
-        }
-        if let Some((first, other)) = found
-            && other != value
-        {
-            return Err(FormatError::Value {
-                file: file.to_owned(),
-                item: format!("what the patterns give `{layer}`"),
-                found: format!("{other} by `{first}` and {value} by `{key}`"),
-                expected: "one value, by one key or equal ones".to_owned(),
-            });
-        }
-        found = Some((key, value));
-    }
-    Ok(found.map(|(_, value)| value))
 }
 
 /// The configuration that makes peft compute the mean model of `adapter`.
@@ -242,7 +230,7 @@ pub(super) fn for_adapter(adapter: &Adapter) -> Value {
         "target_modules": target_modules(&kept),
         "rank_pattern": ranks,
         "alpha_pattern": alphas,
-        "modules_to_save": [HEAD],
+        "modules_to_save": adapter.head.trained.then_some([HEAD]),
         "bias": "none",
         "fan_in_fan_out": false,
         "init_lora_weights": true,

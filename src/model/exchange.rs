@@ -147,6 +147,7 @@ pub fn to_file(params: &AdapterParams) -> (Vec<formats::LayerAdapter>, formats::
         features: layout.features,
         weight: state.head_weight.clone(),
         bias: state.head_bias.clone(),
+        trained: true,
     };
     (layers.collect(), head)
 }

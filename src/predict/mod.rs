@@ -24,7 +24,9 @@ pub use ensemble::Ensemble;
 pub use evaluate::{Evaluated, evaluate};
 pub use forward::{ForwardPlan, ForwardSpec};
 pub use gate_factors::{GateFactors, Labels, LayerFactors};
-pub use predictor::{PredictError, Prediction, Predictive, Predictor, Samples, fitted};
+pub use predictor::{
+    PredictError, Prediction, Predictive, Predictor, Samples, fitted, require_trained,
+};
 pub use run::{Run, RunError};
 pub use session::{Answer, ClassAnswer, Session, SessionOptions};
 pub use source::{Budget, Inputs, Source};

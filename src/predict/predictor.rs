@@ -54,6 +54,10 @@ pub enum PredictError {
          {found:.12}...; give the run's own by `backbone`"
     )]
     Backbone { expected: String, found: String },
+    #[error(
+        "the adapter's head was never trained, so its answers would mean nothing: train it first, from this adapter"
+    )]
+    UntrainedHead,
 }
 
 impl PredictError {
@@ -85,6 +89,17 @@ pub fn fitted(backbone: &Backbone, adapter: &Adapter) -> Result<AdapterParams, P
         return Err(PredictError::Backbone { expected, found });
     }
     Ok(exchange::from_file(&backbone.resnet, adapter)?)
+}
+
+/// Refuses an adapter whose head is still to be trained.
+///
+/// # Errors
+/// It is.
+pub fn require_trained(adapter: &Adapter) -> Result<(), PredictError> {
+    match adapter.head.trained {
+        true => Ok(()),
+        false => Err(PredictError::UntrainedHead),
+    }
 }
 
 /// Monte Carlo samples of the gates, or of the weights where an adapter draws those.
@@ -322,7 +337,7 @@ impl Predictor {
     /// Uploads a backbone and an adapter that was trained on it.
     ///
     /// # Errors
-    /// The adapter belongs to another backbone or does not fit this one; the GPU fails.
+    /// The adapter belongs to another backbone or does not fit this one, or its head was never trained; the GPU fails.
     pub fn new(gpu: &Gpu, backbone: &Backbone, adapter: &Adapter) -> Result<Self, PredictError> {
         let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
         Self::on(network.into(), backbone, adapter)
@@ -331,12 +346,13 @@ impl Predictor {
     /// Uploads an adapter alone, over its backbone that is on the device.
     ///
     /// # Errors
-    /// The adapter belongs to another backbone or does not fit this one.
+    /// The adapter belongs to another backbone or does not fit this one, or its head was never trained.
     pub fn on(
         network: Arc<FrozenNetwork>,
         backbone: &Backbone,
         adapter: &Adapter,
     ) -> Result<Self, PredictError> {
+        require_trained(adapter)?;
         let params = fitted(backbone, adapter)?;
         let ranks = adapter.layers.iter().map(LayerAdapter::rank).sum();
         Ok(Self {

@@ -122,8 +122,8 @@ impl Session {
     /// Uploads a backbone and an adapter that was trained on it.
     ///
     /// # Errors
-    /// An option is out of range; the adapter belongs to another backbone, does not fit this one, or does not say its
-    /// resolution; the GPU fails.
+    /// An option is out of range; the adapter belongs to another backbone, does not fit this one, has a head that was never
+    /// trained, or does not say its resolution; the GPU fails.
     pub fn new(
         gpu: &Gpu,
         backbone: &Backbone,

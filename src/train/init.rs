@@ -3,6 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use crate::formats::Head;
 use crate::model::{AdapterLayout, AdapterState, LayerState};
 
 /// log alpha of every gate at the start.
@@ -16,12 +17,7 @@ pub const INITIAL_LOG_VARIANCE: f32 = -12.0;
 /// B zero, so that the adapted network equals the backbone at step 0.
 pub fn initial_state(layout: &AdapterLayout, seed: u64) -> AdapterState {
     let mut random = Pcg64::seed_from_u64(seed);
-    let mut uniform = |count: usize, fan_in: usize| -> Vec<f32> {
-        let bound = (fan_in as f32).sqrt().recip();
-        (0..count)
-            .map(|_| random.random_range(-bound..bound))
-            .collect()
-    };
+    let mut uniform = |count, fan_in| uniform(&mut random, count, fan_in);
     let layers = layout.layers.iter().map(|layer| {
         let fan_in = layer.in_channels * layer.taps();
         LayerState {
@@ -37,4 +33,23 @@ pub fn initial_state(layout: &AdapterLayout, seed: u64) -> AdapterState {
         head_weight: uniform(layout.classes * features, features),
         head_bias: uniform(layout.classes, features),
     }
+}
+
+/// A head that is still to be trained, `[classes, features]` and `[classes]`, with such values.
+pub fn initial_head(classes: usize, features: usize, seed: u64) -> Head {
+    let mut random = Pcg64::seed_from_u64(seed);
+    Head {
+        classes,
+        features,
+        weight: uniform(&mut random, classes * features, features),
+        bias: uniform(&mut random, classes, features),
+        trained: false,
+    }
+}
+
+fn uniform(random: &mut Pcg64, count: usize, fan_in: usize) -> Vec<f32> {
+    let bound = (fan_in as f32).sqrt().recip();
+    (0..count)
+        .map(|_| random.random_range(-bound..bound))
+        .collect()
 }

@@ -31,7 +31,7 @@ pub use config::{
     AUTO_RANK, Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, MEMBERS, Method,
     PruneGauge, Span, TrainConfig,
 };
-pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_state};
+pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_head, initial_state};
 pub use prune::{
     HeldOut, NllChange, PruneEvent, farthest, kept_ranks, kept_without, magnitudes, noisiest,
     weakest,

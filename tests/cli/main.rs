@@ -9,6 +9,7 @@ mod ensemble;
 mod export;
 mod folders;
 mod handed_out;
+mod headless;
 mod import;
 mod laplace;
 mod program;
@@ -19,6 +20,7 @@ mod runs;
 mod stream;
 mod tensorboard;
 mod train;
+mod transformers;
 mod tune;
 mod words;
 

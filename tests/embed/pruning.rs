@@ -163,3 +163,14 @@ fn what_cannot_be_done_is_refused_without_flags() {
         "{error}"
     );
 }
+
+#[test]
+fn a_head_that_was_never_trained_says_nothing_of_ranks() {
+    let mut adapter = ADAPTER.clone();
+    adapter.head.trained = false;
+    let subject = (&tiny_backbone(), &adapter, &config());
+    let options = PruneOptions::default();
+    let refused = Pruning::new(&GPU, subject, &options, sets(true), &mut |_| ());
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains("never trained"), "{error}");
+}

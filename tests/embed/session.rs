@@ -227,3 +227,17 @@ fn memory_stays_as_it_is_from_the_second_call_on() {
         "{counts:?}"
     );
 }
+
+#[test]
+fn a_head_that_was_never_trained_answers_nothing() {
+    let mut adapter = ADAPTER.clone();
+    adapter.head.trained = false;
+    let refused = Session::new(&GPU, &tiny_backbone(), &adapter, SessionOptions::default());
+    let error = refused.err().unwrap();
+    assert!(matches!(error, PredictError::UntrainedHead), "{error}");
+    let refused = Predictor::new(&GPU, &tiny_backbone(), &adapter);
+    assert!(matches!(
+        refused.err().unwrap(),
+        PredictError::UntrainedHead
+    ));
+}

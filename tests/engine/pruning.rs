@@ -201,6 +201,7 @@ fn the_scale_stays() {
             features: layout.features,
             weight: state.head_weight.clone(),
             bias: state.head_bias.clone(),
+            trained: true,
         },
         classes: (0..CLASSES).map(|class| class.to_string()).collect(),
         initial_rank: 9,

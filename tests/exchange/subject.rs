@@ -66,6 +66,7 @@ pub fn subject_on(
             features,
             weight: head.to_f32(),
             bias: bias.to_f32(),
+            trained: true,
         },
         classes: ["a", "\"b\"", "ç"].map(str::to_owned).into(),
         initial_rank: 4,

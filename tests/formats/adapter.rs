@@ -25,7 +25,7 @@ fn noise(seed: u32, count: usize) -> Vec<f32> {
     (0..count).map(|i| value(hash(i))).collect()
 }
 
-fn layer(name: &str, shape: [usize; 3], ids: &[u32], gated: bool) -> LayerAdapter {
+pub fn layer(name: &str, shape: [usize; 3], ids: &[u32], gated: bool) -> LayerAdapter {
     let [in_channels, out_channels, kernel] = shape;
     let rank = ids.len();
     let seed = name.bytes().fold(1, |h, b| h * 31 % 65_521 + u32::from(b));
@@ -50,6 +50,7 @@ fn adapter(layers: Vec<LayerAdapter>, classes: usize, features: usize) -> Adapte
             features,
             weight: noise(7, classes * features),
             bias: noise(8, classes),
+            trained: true,
         },
         classes: (0..classes).map(|c| format!("class \"{c}\" ü")).collect(),
         initial_rank: 9,
@@ -332,21 +333,39 @@ fn patterns_of_plain_directories_are_honoured() {
     assert_eq!(folded(&adapter), [2.0, 2.0]);
     let adapter = load_plain(json!({"alpha_pattern": {"^conv1": 8}}), &same).unwrap();
     assert_eq!(folded(&adapter), [1.0, 1.0]);
+    // Keys are for the names of the base, whatever wraps it.
+    let wrapped = [
+        ("backbone.layer4.0.conv1", 2),
+        ("backbone.layer4.1.conv1", 2),
+    ];
+    for key in [
+        "backbone.layer4.1.conv1",
+        "layer4.1.conv1",
+        r"backbone\.layer\d\.1\.conv1",
+    ] {
+        let adapter = load_plain(json!({"alpha_pattern": {key: 8}}), &wrapped).unwrap();
+        assert_eq!(folded(&adapter), [1.0, 2.0], "{key}");
+    }
     let adapter = load_plain(
         json!({"alpha_pattern": {"backbone.layer4.1.conv1": 8}}),
         &same,
     );
-    assert_eq!(folded(&adapter.unwrap()), [1.0, 2.0]);
+    assert_eq!(folded(&adapter.unwrap()), [1.0, 1.0]);
     let adapter = load_plain(json!({"use_rslora": true, "rank_pattern": null}), &same).unwrap();
     assert_eq!(folded(&adapter), [2f32.sqrt(); 2]);
 
+    // They are regular expressions.
+    let adapter = load_plain(json!({"alpha_pattern": {"layer4.*": 8}}), &same).unwrap();
+    assert_eq!(folded(&adapter), [2.0, 2.0]);
+    let adapter = load_plain(json!({"alpha_pattern": {r"layer4\.(1|2)\..*": 8}}), &same).unwrap();
+    assert_eq!(folded(&adapter), [1.0, 2.0]);
     let says = [
         "adapter_config.json",
-        "`layer4.*`",
-        "regular expressions are not read",
+        "a key of alpha_pattern is `(?!x)layer4.*`",
+        "Python alone",
     ];
     assert_says(
-        load_plain(json!({"alpha_pattern": {"layer4.*": 8}}), &same),
+        load_plain(json!({"alpha_pattern": {"(?!x)layer4.*": 8}}), &same),
         &says,
     );
 }
@@ -462,8 +481,11 @@ fn bad_directories_are_told_what_is_wrong() {
 
     small().save_peft(path).unwrap();
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("\"version\": 2", "\"version\": 4")).unwrap();
-    assert_says(load(), &["bayeslora.json", "version is 4, expected 2 or 3"]);
+    fs::write(&file, text.replace("\"version\": 2", "\"version\": 5")).unwrap();
+    assert_says(
+        load(),
+        &["bayeslora.json", "version is 5, expected 2 or 3 or 4"],
+    );
     fs::write(&file, &text[..text.len() / 2]).unwrap();
     assert_says(load(), &["bayeslora.json", "not the JSON"]);
     fs::remove_file(path.join(weights)).unwrap();

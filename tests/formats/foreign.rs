@@ -346,7 +346,7 @@ fn adapters_of_other_kinds_are_named_as_peft_names_them() {
         ),
         (
             json!({"modules_to_save": ["fc", "bn1"]}),
-            ["modules_to_save is `bn1`", "`fc` alone"],
+            ["modules_to_save is `bn1`", "the classifier alone (`fc`"],
         ),
         (
             json!({"r": 1u64 << 40}),
@@ -403,10 +403,7 @@ fn an_adapter_without_its_tensors_is_told_how_to_get_them() {
     );
     let weights = dir.path().join("adapter_model.safetensors");
     file.write_atomic(&weights).unwrap();
-    let says = [
-        "modules_to_save is empty",
-        "the classifier has to be trained and saved",
-    ];
+    let says = ["modules_to_save is empty", "it has to be trained and saved"];
     assert_says(Adapter::load_peft(dir.path()), &says);
     fs::write(&weights, b"version https://git-lfs.github.com/spec/v1\n").unwrap();
     assert_says(

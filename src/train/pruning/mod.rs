@@ -20,7 +20,7 @@ use crate::data::Dataset;
 use crate::formats::Adapter;
 use crate::gpu::Gpu;
 use crate::model::Backbone;
-use crate::predict::fitted;
+use crate::predict::{fitted, require_trained};
 
 /// The images of a prune. Labels count the adapter's classes.
 pub struct PruneImages {
@@ -48,7 +48,7 @@ impl<'a> Pruning<'a> {
     /// Turns an adapter that `config` has trained over `backbone`. `tell` is called with progress, now and by the other methods.
     ///
     /// # Errors
-    /// Options contradict each other or the adapter, a set is empty or has labels without a class, an image file has changed, or
+    /// Options contradict each other or the adapter, whose head must be trained, a set is empty or has labels without a class, an image file has changed, or
     /// the GPU fails.
     pub fn new(
         gpu: &Gpu,
@@ -58,6 +58,7 @@ impl<'a> Pruning<'a> {
         tell: Tell,
     ) -> Result<Self, PruneError> {
         let (backbone, adapter, config) = subject;
+        require_trained(adapter)?;
         let way = Way::new(options, adapter, config)?;
         let left = options.left(adapter)?;
         let classes = adapter.head.classes;
