@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::reuse::shared;
-use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, RunDir};
+use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, RunDir, printable};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::fitted;
 use bayeslora::low_level::train::{TrainConfig, Trainer, initial_head};
@@ -136,23 +136,51 @@ impl Earlier {
 
     /// Gives its weights to a trainer that has not begun.
     pub fn give(&self, trainer: &mut Trainer) -> Result<()> {
-        let has_head = trainer
+        let known = trainer
             .start_from(&self.adapter)
             .with_context(|| format!("--from {}", self.path.display()))?;
-        let why = match (self.adapter.head.trained, has_head) {
-            (true, true) => return Ok(()),
-            (true, false) => "its head tells other classes apart than the images have",
-            (false, true) => "its head was never trained",
-            (false, false) if self.is_run => {
-                "its head was never trained, and is for other classes than the images have"
-            }
-            (false, false) => "it was saved without a classifier",
-        };
-        output::note(&format!(
-            "note: --from {}: {why}, so the head is trained from the start",
-            self.path.display()
-        ));
+        let classes = &trainer.training_set().dataset.classes;
+        if let Some(note) = self.head_note(known, classes) {
+            output::note(&format!("note: --from {}: {note}", self.path.display()));
+        }
         Ok(())
+    }
+
+    /// What becomes of its head where that is not simply gone on with.
+    fn head_note(&self, known: usize, classes: &[String]) -> Option<String> {
+        let its = &self.adapter.classes;
+        if !self.adapter.head.trained {
+            let why = match self.is_run {
+                true => "its head was never trained",
+                false => "it was saved without a classifier",
+            };
+            return Some(format!("{why}, so the head is trained from the start"));
+        }
+        if known == 0 {
+            return Some(
+                "its head tells other classes apart than the images have, so the head is trained from the start"
+                    .into(),
+            );
+        }
+        let beside = |some: &[String], others: &[String]| -> Vec<String> {
+            let missing = some.iter().filter(|class| !others.contains(class));
+            missing.map(printable).collect()
+        };
+        let (new, gone) = (beside(classes, its), beside(its, classes));
+        let parts = [(new, "is new", "are new"), (gone, "goes", "go")];
+        let parts = parts.into_iter().filter(|(names, ..)| !names.is_empty());
+        let said: Vec<String> = parts
+            .map(|(names, one, many)| {
+                let verb = if names.len() == 1 { one } else { many };
+                format!("{} {verb}", names.join(", "))
+            })
+            .collect();
+        (!said.is_empty()).then(|| {
+            format!(
+                "its head goes on for {known} classes; {}",
+                said.join(", and ")
+            )
+        })
     }
 }
 

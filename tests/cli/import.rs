@@ -385,3 +385,47 @@ fn options_that_the_adapter_decides_are_refused() {
     );
     assert!(!out.exists());
 }
+
+#[test]
+fn a_head_goes_on_for_the_classes_that_it_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second, third] = ["1", "2", "3"].map(|name| dir.path().join(name));
+    let options = "--rank 2 --targets layer4.1.conv2,fc --lr 0.01";
+    train(&first, &format!("{options} --hold-out-classes cat"))
+        .assert()
+        .success();
+    let still = "--lr 1e-12 --lr-log-alpha 1e-12 --threshold 100 --weight-decay 0 --from";
+    let assert = train(&second, still).arg(&first).assert().success();
+    assert.stderr(contains("its head goes on for 9 classes; cat is new"));
+    let (before, after) = (adapter(&first), adapter(&second));
+    assert_eq!((before.classes.len(), after.classes.len()), (9, 10));
+    let width = before.head.features;
+    let fc = |adapter: &Adapter| {
+        let layer = adapter.layers.iter().find(|layer| layer.name == "fc");
+        layer.unwrap().lora_b.clone()
+    };
+    let rank = fc(&before).len() / 9;
+    for (row, class) in after.classes.iter().enumerate() {
+        let now = &after.head.weight[row * width..][..width];
+        let adapted = &fc(&after)[row * rank..][..rank];
+        let Some(old) = before.classes.iter().position(|known| known == class) else {
+            assert_eq!(class, "cat");
+            assert!(adapted.iter().all(|b| b.abs() < 1e-6));
+            continue;
+        };
+        assert!(
+            close(now, &before.head.weight[old * width..][..width]),
+            "{class}"
+        );
+        assert!(
+            close(adapted, &fc(&before)[old * rank..][..rank]),
+            "{class}"
+        );
+    }
+    // And back.
+    let assert = train(&third, &format!("--hold-out-classes dog,frog {still}"))
+        .arg(&second)
+        .assert()
+        .success();
+    assert.stderr(contains("its head goes on for 8 classes; dog, frog go"));
+}

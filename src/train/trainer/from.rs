@@ -7,13 +7,12 @@ use crate::train::{TrainError, TrainableState};
 
 impl Trainer {
     /// Starts from the weights of an adapter, with a fresh optimiser: A and B, the gates where both the adapter and the
-    /// method have them, and the head where the adapter knows all classes of the training set and no others. Returns
-    /// whether that was so; else the head is a new one. The configuration must have the adapter's layers, initial rank and
-    /// scale.
+    /// method have them, and the head's rows of the classes that the training set has too. Returns how many these are; the
+    /// others begin as in a new head. The configuration must have the adapter's layers, initial rank and scale.
     ///
     /// # Errors
     /// Layers, ranks or scale are not those of the configuration, or the GPU fails.
-    pub fn start_from(&mut self, adapter: &Adapter) -> Result<bool, TrainError> {
+    pub fn start_from(&mut self, adapter: &Adapter) -> Result<usize, TrainError> {
         let resnet = &self.network.resnet;
         let misfit = |what: String| TrainError::Start(what);
         let AdapterParams {
@@ -55,11 +54,10 @@ impl Trainer {
         let layout = fresh.with_ranks(resnet, &ids.collect::<Vec<_>>());
         let state = self.trainable.read_values(&self.gpu)?;
         let classes = &self.train.dataset.classes;
-        let rows: Option<Vec<usize>> = classes
+        let rows: Vec<Option<usize>> = classes
             .iter()
             .map(|class| adapter.classes.iter().position(|known| known == class))
             .collect();
-        let rows = rows.filter(|rows| rows.len() == adapter.classes.len());
         let drawn = self.config.method.gates();
         let begun = given.layers.into_iter().zip(&found.layers);
         let layers = begun.zip(&state.layers);
@@ -79,41 +77,42 @@ impl Trainer {
             }
             if layer.conv.is_none() {
                 let rank = layer.rank();
-                given.lora_b = match &rows {
-                    Some(rows) => permuted(&given.lora_b, rows, rank),
-                    None => vec![0.0; rank * classes.len()],
-                };
+                given.lora_b = taken(&given.lora_b, &vec![0.0; rank * classes.len()], &rows, rank);
             }
             given
         });
         let layers = layers.collect();
         let mut state = AdapterState { layers, ..state };
-        if let Some(rows) = &rows {
-            state.head_weight = permuted(&adapter.head.weight, rows, layout.features);
-            state.head_bias = permuted(&adapter.head.bias, rows, 1);
-        }
+        let (head, width) = (&adapter.head, layout.features);
+        state.head_weight = taken(&head.weight, &state.head_weight, &rows, width);
+        state.head_bias = taken(&head.bias, &state.head_bias, &rows, 1);
         let state = TrainableState::new(&layout, state);
         self.replace(layout, &state)?;
-        Ok(rows.is_some())
+        Ok(rows.iter().flatten().count())
     }
 }
 
-/// Rows of that width in another order.
-fn permuted(values: &[f32], rows: &[usize], width: usize) -> Vec<f32> {
-    let row = |&row: &usize| &values[row * width..][..width];
-    rows.iter().flat_map(row).copied().collect()
+/// Rows of that width from `values`, in another order; where there is none, that of `fresh` in its place.
+fn taken(values: &[f32], fresh: &[f32], rows: &[Option<usize>], width: usize) -> Vec<f32> {
+    let places = rows.iter().enumerate();
+    let row = |(place, row): (usize, &Option<usize>)| match row {
+        Some(row) => &values[row * width..][..width],
+        None => &fresh[place * width..][..width],
+    };
+    places.flat_map(row).copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::permuted;
+    use super::taken;
 
     #[test]
     fn rows_come_in_the_order_that_is_asked_for() {
         let rows = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let fresh = [7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
         assert_eq!(
-            permuted(&rows, &[2, 0, 1], 2),
-            [5.0, 6.0, 1.0, 2.0, 3.0, 4.0]
+            taken(&rows, &fresh, &[Some(2), None, Some(1)], 2),
+            [5.0, 6.0, 9.0, 10.0, 3.0, 4.0]
         );
     }
 }

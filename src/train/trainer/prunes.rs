@@ -12,8 +12,8 @@ use crate::train::{
 };
 
 impl Trainer {
-    /// Cuts the ranks over the threshold, in the basis that was asked for, and with `auto_rank` as many more as the held-out
-    /// images vouch for; no event when there is none. Also the scores after it.
+    /// Cuts the ranks over the threshold, in the basis that was asked for, or with `auto_rank` as many as the held-out images
+    /// vouch for; no event when there is none. Also the scores after it.
     pub(super) fn prune(
         &mut self,
         before: Option<Evaluated>,
@@ -31,13 +31,10 @@ impl Trainer {
             _ => {
                 let turned = self.turned(state, observe)?;
                 let (threshold, min_rank) = (self.config.threshold, self.config.min_rank);
-                let mut gone = match self.config.method.learns_noise() {
-                    true => noisiest(&turned.state.values, threshold, min_rank),
-                    false => Vec::new(),
+                let gone = match self.config.auto_rank {
+                    true => self.gone_by_nll(&turned, before.as_ref())?,
+                    false => noisiest(&turned.state.values, threshold, min_rank),
                 };
-                if self.config.auto_rank {
-                    gone = self.gone_by_nll(&turned, gone, before.as_ref())?;
-                }
                 let kept = kept_without(&turned.state.values, &gone);
                 (turned.layout, turned.state, kept)
             }
@@ -47,8 +44,8 @@ impl Trainer {
         }
         state.keep(&layout, &kept);
         if self.config.prune_gauge() != PruneGauge::None && self.config.method.learns_noise() {
-            // What `min_rank` keeps in spite of its noise. That was set to second order, which so wide a gate is beyond: drawn
-            // as it is, it can break the training (figures in docs/ranks.md).
+            // What `min_rank` or the held-out images keep in spite of its noise. That was set to second order, which so wide a gate
+            // is beyond: drawn as it is, it can break the training (figures in docs/ranks.md).
             state.values.limit_log_alpha(self.config.threshold);
         }
         let layout = layout.keep(&self.network.resnet, &kept);
@@ -78,25 +75,20 @@ impl Trainer {
         )
     }
 
-    /// Some (layer, place) of a turned adapter, and as many more as the held-out images vouch for, those with the least
-    /// evidence first.
+    /// As many (layer, place) of a turned adapter as the held-out images vouch for, those with the least evidence first.
     fn gone_by_nll(
         &self,
         turned: &Turned,
-        mut gone: Vec<(usize, usize)>,
         before: Option<&Evaluated>,
     ) -> Result<Vec<(usize, usize)>, TrainError> {
         let validation = self.validation.as_ref().zip(before);
         let (validation, before) = validation.expect("checked when the trainer was made");
         let labels = &validation.dataset.labels;
         let before = TemperedNll::new(before, labels)?;
-        let least = gone.len();
-        let mut more = weakest(&turned.evidence, self.config.min_rank);
-        more.retain(|rank| !gone.contains(rank));
-        gone.extend(&more);
-        let count = farthest(more.len(), |count| -> Result<bool, TrainError> {
+        let mut gone = weakest(&turned.evidence, self.config.min_rank);
+        let count = farthest(gone.len(), |count| -> Result<bool, TrainError> {
             let mut params = self.params(turned.layout.clone(), turned.state.values.clone());
-            let kept = kept_without(&params.state, &gone[..least + count]);
+            let kept = kept_without(&params.state, &gone[..count]);
             params.keep(&self.network.resnet, &kept);
             let network = self.network.clone();
             let predictor = Predictor::with_params(network, params, self.config.resolution);
@@ -104,7 +96,7 @@ impl Trainer {
             let change = TemperedNll::new(&cut, labels)?.change(&before);
             Ok(change.is_vouched_for())
         })?;
-        gone.truncate(least + count);
+        gone.truncate(count);
         Ok(gone)
     }
 
