@@ -30,8 +30,10 @@ pub enum Fc {
 /// A PEFT directory as another program saves it, with LoRA on one convolution.
 pub fn peft(dir: &Path, fc: Fc, extra: Value) {
     fs::create_dir_all(dir).unwrap();
+    let mut targets = vec!["layer4.1.conv2"];
+    targets.extend((fc == Fc::Adapted).then_some("fc"));
     let mut config = json!({
-        "peft_type": "LORA", "r": 2, "lora_alpha": 6.0, "target_modules": ["layer4.1.conv2"],
+        "peft_type": "LORA", "r": 2, "lora_alpha": 6.0, "target_modules": targets,
         "modules_to_save": (fc == Fc::Saved).then_some(["fc"]),
     });
     let options = config.as_object_mut().unwrap();
