@@ -67,6 +67,13 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
     (
+        "report samples",
+        Whole {
+            low: 0,
+            high: 10_000,
+        },
+    ),
+    (
         "batch",
         Whole {
             low: 1,

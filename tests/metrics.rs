@@ -991,3 +991,132 @@ fn kl_is_that_of_the_definition() {
     close(mean_kl(&p, &q, 3), expected);
     close(mean_kl(&p, &p, 3), 0.0);
 }
+
+/// Newcombe 1998, table I, method 3.
+#[test]
+fn wilson_intervals_are_the_published_ones() {
+    for (count, of, low, high) in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ] {
+        let interval = Proportion { count, of }.wilson(0.95).unwrap();
+        assert!((interval.estimate - count as f64 / of as f64).abs() < 1e-12);
+        assert!(
+            (interval.low - low).abs() < 5e-5,
+            "{count}/{of}: {interval:?}"
+        );
+        assert!(
+            (interval.high - high).abs() < 5e-5,
+            "{count}/{of}: {interval:?}"
+        );
+    }
+    // z^2 / (n + z^2) from the far end.
+    let all = Proportion { count: 10, of: 10 }.wilson(0.95).unwrap();
+    let z2 = 3.841_458_820_694_124;
+    close(all.low, 10.0 / (10.0 + z2));
+    assert_eq!((all.estimate, all.high), (1.0, 1.0));
+    assert_eq!(Proportion { count: 0, of: 0 }.wilson(0.95), None);
+}
+
+#[test]
+fn a_mean_of_shares_puts_their_intervals_together() {
+    let parts = [(1, 29), (0, 0), (81, 263)].map(|(count, of)| Proportion { count, of });
+    let mean = mean_proportion(parts, 0.95).unwrap();
+    // Distances of .0284 and .0527 below, .1373 and .0582 above.
+    close(mean.estimate, (1.0 / 29.0 + 81.0 / 263.0) / 2.0);
+    assert!((mean.estimate - mean.low - 0.0299).abs() < 1e-4, "{mean:?}");
+    assert!(
+        (mean.high - mean.estimate - 0.0746).abs() < 1e-4,
+        "{mean:?}"
+    );
+    let one = Proportion { count: 5, of: 7 };
+    let (mean, alone) = (mean_proportion([one], 0.9), one.wilson(0.9));
+    close(mean.unwrap().low, alone.unwrap().low);
+    close(mean.unwrap().high, alone.unwrap().high);
+    assert_eq!(mean_proportion([parts[1]], 0.95), None);
+}
+
+/// Rows are labels: 3 images of class 0, 2 of class 1, none of class 2, 1 of class 3.
+fn small_confusion() -> Confusion {
+    Confusion::new(4, [(0, 0), (0, 1), (0, 1), (1, 1), (1, 0), (3, 2)])
+}
+
+#[test]
+fn confusions_by_hand() {
+    let confusion = small_confusion();
+    let share = |count, of| Proportion { count, of };
+    assert_eq!(confusion.accuracy(), share(2, 6));
+    assert_eq!(
+        [0, 1, 2, 3].map(|c| confusion.recall(c)),
+        [share(1, 3), share(1, 2), share(0, 0), share(0, 1)]
+    );
+    assert_eq!(
+        [0, 1, 2, 3].map(|c| confusion.precision(c)),
+        [share(1, 2), share(1, 3), share(0, 1), share(0, 0)]
+    );
+    // Of the three classes that have images.
+    close(
+        confusion.macro_recall(0.95).unwrap().estimate,
+        (1.0 / 3.0 + 0.5) / 3.0,
+    );
+    close(confusion.rate(0, 1), 2.0 / 3.0);
+    assert_eq!(confusion.rate(2, 0), 0.0);
+    let pair = |classes, counts| ConfusedPair { classes, counts };
+    assert_eq!(
+        confusion.pairs(),
+        [pair([0, 1], [2, 1]), pair([3, 2], [1, 0])]
+    );
+    assert_eq!(
+        [0, 1, 2, 3].map(|c| confusion.most_mistaken_for(c)),
+        [Some((1, 2)), Some((0, 1)), None, Some((2, 1))]
+    );
+
+    // .7 for class 0, right; .6 for class 1 where it is 2.
+    let of = Confusion::of(&Predictions::new(&PROBS, &LABELS, 3).unwrap());
+    assert_eq!(of, Confusion::new(3, [(0, 0), (2, 1)]));
+}
+
+/// `counts` mistakes from a label to an answer among ten images of each class.
+fn ten_each(classes: usize, counts: &[(usize, usize, usize)]) -> Confusion {
+    let mut pairs = Vec::new();
+    for class in 0..classes {
+        let wrong = counts.iter().filter(|(label, ..)| *label == class);
+        let before = pairs.len();
+        for (label, answer, count) in wrong {
+            pairs.extend(std::iter::repeat_n((*label, *answer), *count));
+        }
+        pairs.resize(before + 10, (class, class));
+    }
+    Confusion::new(classes, pairs)
+}
+
+#[test]
+fn classes_that_are_confused_stand_together() {
+    let order = |confusion: &Confusion| {
+        let classes: Vec<usize> = (0..confusion.classes()).collect();
+        confusion_order(confusion, &classes)
+    };
+    // Nothing is confused.
+    assert_eq!(order(&ten_each(4, &[])), [0, 1, 2, 3]);
+    // 0 and 2, then 1 and 3; of their ends 2 and 1 are alike.
+    let chain = ten_each(4, &[(0, 2, 5), (3, 1, 4), (2, 1, 1)]);
+    assert_eq!(order(&chain), [0, 2, 1, 3]);
+    // Of 0, 1 and 2, 3 the far ends are alike: both are turned.
+    let turned = ten_each(4, &[(0, 1, 6), (2, 3, 5), (3, 0, 2)]);
+    assert_eq!(order(&turned), [1, 0, 3, 2]);
+    // Three pairs without anything between them, in the order of their first classes.
+    let apart = ten_each(6, &[(4, 1, 1), (0, 5, 9), (3, 2, 3)]);
+    assert_eq!(order(&apart), [0, 5, 1, 4, 2, 3]);
+    // Rates count, not images: half of two is more than three of ten.
+    let mut pairs: Vec<_> = (0..10).map(|i| (0, usize::from(i < 3))).collect();
+    pairs.extend([(2, 0), (2, 2)]);
+    assert_eq!(order(&Confusion::new(3, pairs)), [1, 0, 2]);
+    // Average linkage: 2 is more alike to 1 than 3 is, but less to 0 and 1 together, which 3 joins first.
+    let average = ten_each(4, &[(0, 1, 9), (2, 1, 5), (3, 0, 3), (3, 1, 3)]);
+    assert_eq!(order(&average), [0, 1, 3, 2]);
+    // A part of the classes, however it is listed.
+    assert_eq!(confusion_order(&chain, &[3, 2, 1]), [2, 1, 3]);
+    assert_eq!(confusion_order(&chain, &[]), [0_usize; 0]);
+}

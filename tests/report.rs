@@ -1,5 +1,7 @@
-//! The report of a study: what the page says, and that its files are whole.
+//! The report of a study, and of a run: what the page says, and that its files are whole.
 
+#[path = "report/run.rs"]
+mod run;
 #[path = "report/study.rs"]
 mod study;
 

@@ -3,9 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::formats::printable;
 use bayeslora::low_level::metrics::{PredictionSets, Predictions, RiskControl, SetOptions};
-use bayeslora::low_level::predict::{
-    Calibration, Ensemble, Evaluated, Held, Predictive, Predictor, Samples, Source, evaluate, ties,
-};
+use bayeslora::low_level::predict::{Calibration, Held, Samples, Source, ties};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
@@ -68,16 +66,9 @@ pub fn run(context: &Context, args: &CalibrateArgs) -> Result<()> {
     });
     let gpu = context.gpu()?;
     let source = Source::images(images, run.adapter.resolution);
-    let evaluated = match run.members.is_empty() {
-        true => {
-            let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-            score(&run, &predictor, &source, samples)?
-        }
-        false => {
-            let ensemble = Ensemble::new(&gpu, &run.backbone, &run.members)?;
-            score(&run, &ensemble, &source, samples)?
-        }
-    };
+    let (bar, total) = (Bar::default(), source.dataset.len());
+    let mut progress = |done| bar.show("calibrating", done, total);
+    let evaluated = run.evaluate(&gpu, &source, samples, &mut progress)?;
     let (dataset, classes) = (&source.dataset, run.adapter.classes.len());
     let probabilities: Vec<f32> = evaluated.log_probs.iter().map(|log| log.exp()).collect();
     let predictions = Predictions::new(&probabilities, &dataset.labels, classes)?;
@@ -114,18 +105,6 @@ pub fn run(context: &Context, args: &CalibrateArgs) -> Result<()> {
         false => output::text(&describe(&report))?,
     }
     saved.context(Unkept("the calibration could not be kept".into()))
-}
-
-fn score(
-    run: &Run,
-    predictor: &impl Predictive,
-    source: &Source,
-    samples: Samples,
-) -> Result<Evaluated> {
-    let (bar, total) = (Bar::default(), source.dataset.len());
-    let mut progress = |done| bar.show("calibrating", done, total);
-    let rank = run.effective_rank();
-    Ok(evaluate(predictor, source, samples, rank, &mut progress)?)
 }
 
 /// Before anything long starts.

@@ -10,6 +10,12 @@ pub fn adapter_line(gpu: &Gpu) -> String {
     format!("{} ({}, {})", info.name, info.backend, info.driver_info)
 }
 
+/// The date in UTC, `2026-11-24`.
+pub fn today() -> String {
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    now[..10].to_owned()
+}
+
 /// `environment.json`, with the kernels of the plans that this `Gpu` has made.
 pub fn describe(gpu: &Gpu) -> Value {
     let info = gpu.info();
@@ -34,7 +40,7 @@ pub fn describe(gpu: &Gpu) -> Value {
 }
 
 /// The program's arguments, what is not UTF-8 in them replaced.
-fn command() -> String {
+pub fn command() -> String {
     let words: Vec<_> = std::env::args_os()
         .map(|word| word.display().to_string())
         .collect();

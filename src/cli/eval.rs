@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{Temperature, printable};
-use bayeslora::low_level::metrics::{Evaluation, Predictions, TEMPERATURE_RANGE};
+use bayeslora::low_level::metrics::{Confusion, Evaluation, Predictions, TEMPERATURE_RANGE};
 use bayeslora::low_level::predict::{
     Ensemble, Evaluated, Predictive, Predictor, Samples, Source, evaluate, ties,
 };
@@ -309,15 +309,11 @@ fn describe(
 pub fn class_table(predictions: &Predictions, names: &[String]) -> String {
     const SHOWN: usize = 20;
     const WORST: usize = 10;
-    let classes = names.len();
-    // [label, answer]
-    let mut counts = vec![vec![0usize; classes]; classes];
-    for (answer, label) in predictions.answers().into_iter().zip(predictions.labels()) {
-        counts[*label as usize][answer] += 1;
-    }
-    let images = |class: usize| counts[class].iter().sum::<usize>();
-    let accuracy = |class: usize| counts[class][class] as f64 / images(class) as f64;
-    let mut order: Vec<usize> = (0..classes).filter(|class| images(*class) > 0).collect();
+    let confusion = Confusion::of(predictions);
+    let accuracy = |class: usize| confusion.rate(class, class);
+    let mut order: Vec<usize> = (0..names.len())
+        .filter(|class| confusion.images(*class) > 0)
+        .collect();
     let many = order.len() > SHOWN;
     if many {
         order.sort_by(|a, b| accuracy(*a).total_cmp(&accuracy(*b)));
@@ -326,18 +322,13 @@ pub fn class_table(predictions: &Predictions, names: &[String]) -> String {
     let header = ["class", "images", "accuracy", "most often mistaken for"];
     let mut table = tables::new(&header, &[1, 2]);
     for class in order {
-        let others = (0..classes).filter(|other| *other != class);
-        let (count, other) = others
-            .map(|other| (counts[class][other], std::cmp::Reverse(other)))
-            .max()
-            .map_or((0, 0), |(count, other)| (count, other.0));
-        let mistaken = match count {
-            0 => String::new(),
-            _ => format!("{} ({count})", printable(&names[other])),
+        let mistaken = match confusion.most_mistaken_for(class) {
+            None => String::new(),
+            Some((other, count)) => format!("{} ({count})", printable(&names[other])),
         };
         table.add_row([
             printable(&names[class]),
-            images(class).to_string(),
+            confusion.images(class).to_string(),
             format!("{:.3}", accuracy(class)),
             mistaken,
         ]);

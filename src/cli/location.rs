@@ -26,6 +26,13 @@ impl Location {
         self.0.is_empty()
     }
 
+    /// Without the way to the current directory, where it is below that: for files that others may read.
+    pub fn seen_from_here(&self) -> String {
+        let here = std::env::current_dir().unwrap_or_default();
+        let path: &Path = self.as_ref();
+        printable(path.strip_prefix(here).unwrap_or(path).display())
+    }
+
     /// The same place as named from the root; symbolic links stay.
     pub fn absolute(&self) -> std::io::Result<Self> {
         Ok(std::path::absolute(&self.0)?.into())

@@ -97,7 +97,7 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Score the predictions of any other program
     Score(score::ScoreArgs),
-    /// Make tables, figures and one HTML page from the results of studies
+    /// Make the page of a run, or tables, figures and one page from the results of studies
     Report(report::ReportArgs),
     /// List the GPU adapters of this system
     Devices(devices::DevicesArgs),
@@ -168,7 +168,7 @@ fn dispatch(context: &context::Context, command: &Command) -> anyhow::Result<()>
         Command::Import(args) => import::run(args),
         Command::Reproduce(args) => reproduce::run(context, args),
         Command::Score(args) => score::run(args),
-        Command::Report(args) => report::run(args),
+        Command::Report(args) => report::run(context, args),
         Command::Devices(args) => devices::run(context, args),
         Command::Plan(args) => plan::run(context, args),
         Command::Bench(args) => bench::run(context, args),

@@ -11,13 +11,18 @@ use super::run::Run;
 /// What was promised of the predictive of so many samples of a seed; nothing, with a warning, where that cannot be read or
 /// was of another adapter.
 pub fn kept(run: &Run, predictive: (usize, u64)) -> Result<Option<Calibration>> {
+    Ok(load(run, predictive)?.unwrap_or_else(|doubt| {
+        output::note(&format!("warning: {doubt}"));
+        None
+    }))
+}
+
+/// The same, or why nothing can be promised.
+pub fn load(run: &Run, predictive: (usize, u64)) -> Result<Result<Option<Calibration>, String>> {
     let classes = run.adapter.classes.len();
     let found = Calibration::load(run.fitted_dir(), &run.sha256()?, predictive, classes);
-    Ok(found.unwrap_or_else(|error| {
-        output::note(&format!(
-            "warning: {error} (`bayeslora calibrate`); nothing is promised of these answers"
-        ));
-        None
+    Ok(found.map_err(|error| {
+        format!("{error} (`bayeslora calibrate`); nothing is promised of these answers")
     }))
 }
 

@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::data::reuse::{Part, match_classes};
 use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, RunDir};
+use bayeslora::low_level::gpu::Gpu;
 use bayeslora::low_level::model::Backbone;
-use bayeslora::low_level::predict::Samples;
+use bayeslora::low_level::predict::{Ensemble, Evaluated, Predictor, Samples, Source, evaluate};
 use bayeslora::low_level::train::kl::effective_rank;
 use bayeslora::low_level::train::{MEMBERS, Method, TrainConfig};
 use clap::Args;
@@ -192,6 +193,27 @@ impl Run {
             self.align(validation)
         };
         open().with_context(|| what.to_owned())
+    }
+
+    /// What it answers to images with labels, all members of an ensemble together.
+    pub fn evaluate(
+        &self,
+        gpu: &Gpu,
+        source: &Source,
+        samples: Samples,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Evaluated> {
+        let rank = self.effective_rank();
+        Ok(match self.members.is_empty() {
+            true => {
+                let predictor = Predictor::new(gpu, &self.backbone, &self.adapter)?;
+                evaluate(&predictor, source, samples, rank, progress)?
+            }
+            false => {
+                let ensemble = Ensemble::new(gpu, &self.backbone, &self.members)?;
+                evaluate(&ensemble, source, samples, rank, progress)?
+            }
+        })
     }
 
     /// Where what was fitted to the run is kept.

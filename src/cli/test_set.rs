@@ -15,8 +15,10 @@ use super::output;
 use super::run::Run;
 use super::run_images::is_own;
 
-#[derive(Args)]
-pub struct TestArgs {
+/// What a run is scored on.
+#[derive(Args, Clone)]
+#[group(requires = "run")]
+pub struct ScoredArgs {
     /// What to score: `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or
     /// a folder of class folders [default: the run's own]
     ///
@@ -25,9 +27,6 @@ pub struct TestArgs {
     /// left out wherever they are.
     #[arg(long, value_name = "D")]
     data: Option<Location>,
-    /// Where the run's own training and validation images are, if they have moved and --data is another set
-    #[arg(long, value_name = "D")]
-    run_data: Option<Location>,
     /// Use only N test images, the same number of each class
     #[arg(long, value_name = "N")]
     limit_test: Option<usize>,
@@ -40,7 +39,26 @@ pub struct TestArgs {
     ignore_unknown_classes: bool,
 }
 
-impl TestArgs {
+/// The same for commands that may need the run's own images too.
+#[derive(Args)]
+pub struct TestArgs {
+    #[command(flatten)]
+    scored: ScoredArgs,
+    /// Where the run's own training and validation images are, if they have moved and --data is another set
+    #[arg(long, value_name = "D")]
+    run_data: Option<Location>,
+}
+
+impl ScoredArgs {
+    /// The same, with what the run was told of images that cannot be decoded, where these are its own.
+    pub fn as_trained(&self, run: &Run) -> Self {
+        let is_own = self.data.is_none();
+        Self {
+            skip_bad_images: self.skip_bad_images || is_own && run.inputs.skip_bad_images,
+            ..self.clone()
+        }
+    }
+
     /// The images, their labels counted as the run counts them, and how they were chosen.
     pub fn open(&self, run: &Run, bar: &Bar) -> Result<(Dataset, ScoredOn)> {
         let data = self.data.as_ref().unwrap_or(&run.inputs.data);
@@ -86,6 +104,13 @@ impl TestArgs {
         let said = ScoredOn::new(data, &scored);
         Ok((scored.images, said))
     }
+}
+
+impl TestArgs {
+    /// As [`ScoredArgs::open`].
+    pub fn open(&self, run: &Run, bar: &Bar) -> Result<(Dataset, ScoredOn)> {
+        self.scored.open(run, bar)
+    }
 
     /// For commands that need the run's own images only sometimes, and not now.
     pub fn refuse_run_data(&self, unless: &str) -> Result<()> {
@@ -99,7 +124,7 @@ impl TestArgs {
     /// Where the run's own images are: where it is told, where --data is if these are they, or where they were.
     pub fn own_data<'a>(&'a self, run: &'a Run, bar: &Bar) -> Result<&'a Location> {
         let recorded = run.recorded()?;
-        match (&self.run_data, &self.data) {
+        match (&self.run_data, &self.scored.data) {
             (Some(place), _) => Ok(place),
             (None, Some(data)) if data.absolute()? == run.inputs.data => Ok(data),
             (None, Some(data)) if is_own(recorded, data, bar) => Ok(data),
@@ -152,20 +177,40 @@ impl ScoredOn {
 
     /// One line.
     pub fn line(&self) -> String {
+        let mut line = format!("scoring {}", self.images(&printable(&self.data)));
+        for left_out in self.left_out() {
+            line += &format!("; left out: {left_out}");
+        }
+        if self.classes_by == "number" {
+            line += "; classes are matched by their number";
+        }
+        line
+    }
+
+    /// Which images, as in `the test part of photos, 200 images`, for a file that others may read.
+    pub fn images_seen_from_here(&self) -> String {
+        self.images(&self.data.seen_from_here())
+    }
+
+    fn images(&self, data: &str) -> String {
         let Self { images, of, .. } = self;
-        let data = printable(&self.data);
-        let mut line = match self.part {
-            "held-out" => format!("scoring {images} images held out, of {of} in {data}"),
-            "test" if images == of => format!("scoring the test part of {data}, {images} images"),
-            "test" => format!("scoring {images} of the {of} images in the test part of {data}"),
-            _ if images == of => format!("scoring all {images} images in {data}"),
-            _ => format!("scoring {images} of the {of} images in {data}"),
-        };
+        match self.part {
+            "held-out" => format!("{images} images held out, of {of} in {data}"),
+            "test" if images == of => format!("the test part of {data}, {images} images"),
+            "test" => format!("{images} of the {of} images in the test part of {data}"),
+            _ if images == of => format!("all {images} images in {data}"),
+            _ => format!("{images} of the {of} images in {data}"),
+        }
+    }
+
+    /// Which were not, and why.
+    pub fn left_out(&self) -> Vec<String> {
+        let mut left_out = Vec::new();
         if self.seen > 0 {
-            line += &format!(
-                "; left out: {} that the run was trained on or chosen by",
+            left_out.push(format!(
+                "{} that the run was trained on or chosen by",
                 self.seen
-            );
+            ));
         }
         for (classes, why) in [
             (&self.held_out_classes, "that the run was trained without"),
@@ -173,12 +218,9 @@ impl ScoredOn {
         ] {
             if !classes.is_empty() {
                 let names = printable(classes.join(", "));
-                line += &format!("; left out: classes {why} ({names})");
+                left_out.push(format!("classes {why} ({names})"));
             }
         }
-        if self.classes_by == "number" {
-            line += "; classes are matched by their number";
-        }
-        line
+        left_out
     }
 }

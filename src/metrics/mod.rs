@@ -10,6 +10,7 @@
 
 mod bootstrap;
 mod calibration;
+mod confusion;
 mod evaluation;
 mod gaps;
 mod interval;
@@ -17,10 +18,12 @@ mod multiplicity;
 mod ood;
 mod prediction_sets;
 mod predictions;
+mod proportion;
 mod ranking;
 mod risk_control;
 mod scores;
 mod selective;
+mod seriation;
 mod temperature;
 mod uncertainty;
 
@@ -29,6 +32,7 @@ pub use calibration::{
     DEFAULT_BINS, ReliabilityBin, adaptive_bins, adaptive_calibration_error,
     classwise_calibration_error, expected_calibration_error, reliability_bins, signed_gap,
 };
+pub use confusion::{ConfusedPair, Confusion};
 pub use evaluation::{Evaluation, evaluate};
 pub use gaps::Gaps;
 pub use interval::Interval;
@@ -36,12 +40,14 @@ pub use multiplicity::holm;
 pub use ood::{auroc, fpr95};
 pub use prediction_sets::{PredictionSets, SetOptions};
 pub use predictions::{Predictions, PredictionsError};
+pub use proportion::{Proportion, mean_proportion};
 pub use risk_control::RiskControl;
 pub use scores::{
     PROBABILITY_FLOOR, accuracy, balanced_accuracy, brier, brier_each, entropy, entropy_each,
     mean_kl, nll, nll_each,
 };
 pub use selective::{RiskCoverage, aurc, e_aurc, risk_at_coverage, risk_coverage};
+pub use seriation::confusion_order;
 pub use temperature::{TEMPERATURE_RANGE, fit_temperature, tempered_log_probs};
 pub use uncertainty::{SampledProbabilities, log_mean_exp};
 

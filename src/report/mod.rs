@@ -1,7 +1,7 @@
-//! From the results of a study to tables, figures and one HTML page.
+//! From the results of a study, or of one run, to tables, figures and one HTML page.
 //!
-//! [`Results`] become sections of blocks (`words`, `tables`, `figures`), and those a page
-//! (`page.html`), SVG, PNG and CSV files.
+//! [`Results`] become sections of blocks (`words`, `tables`, `figures`), and so do [`RunResults`] (`run`); those become
+//! a page (`page.html`), SVG, PNG and CSV files.
 
 mod block;
 mod by_images;
@@ -15,6 +15,7 @@ mod page;
 mod provenance;
 mod raster;
 mod results;
+mod run;
 mod tables;
 mod theme;
 mod words;
@@ -22,4 +23,5 @@ mod write;
 
 pub use error::ReportError;
 pub use results::*;
+pub use run::{LayerRanks, RunReport, RunResults};
 pub use write::{RESULTS_FILE, Report};

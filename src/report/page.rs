@@ -21,7 +21,7 @@ static TEMPLATES: LazyLock<Environment> = LazyLock::new(|| {
     templates
 });
 
-/// One study's part of the page.
+/// What a page shows of one study, or of a run.
 pub struct Part {
     pub title: String,
     pub facts: String,
@@ -37,8 +37,9 @@ impl Part {
             tables::methods(results),
         ];
         sections.extend(figures::sections(results));
-        sections.push(provenance::made(results));
-        sections.push(provenance::missing(results, &sections));
+        sections.push(provenance::made(&results.study));
+        let nothing = "Nothing: the study ran to its end.";
+        sections.push(provenance::missing(&results.missing, nothing, &sections));
         Self {
             title: title.into(),
             facts: provenance::facts(&results.study),
@@ -75,12 +76,12 @@ fn summary(results: &Results) -> Section {
     }
 }
 
-/// The whole page, with all that it needs.
-pub fn render<'a>(parts: impl Iterator<Item = &'a Part>) -> String {
+/// The whole page, with all that it needs; `anchor` begins the names of all places in it.
+pub fn render<'a>(heading: &str, anchor: &str, parts: impl Iterator<Item = &'a Part>) -> String {
     let parts: Vec<_> = parts
         .enumerate()
         .map(|(index, part)| {
-            let id = format!("study-{}", index + 1);
+            let id = format!("{anchor}-{}", index + 1);
             let mut figure_number = 0;
             let mut section = |section: &Section| {
                 let id = format!("{id}-{}", section.id);
@@ -98,6 +99,7 @@ pub fn render<'a>(parts: impl Iterator<Item = &'a Part>) -> String {
         .get_template("page.html")
         .and_then(|page| {
             page.render(context! {
+                heading,
                 parts,
                 css => format!("{}{}", theme::page_css(), include_str!("page.css")),
             })

@@ -1,8 +1,8 @@
 //! What was run, on what, and what is missing.
 
+use super::Study;
 use super::block::{Block, Section};
 use super::number::{count, counted};
-use super::{Results, Study};
 
 /// One line under the study's heading.
 pub fn facts(study: &Study) -> String {
@@ -15,10 +15,7 @@ pub fn facts(study: &Study) -> String {
     add(!study.scale.is_empty(), format!("scale “{}”", study.scale));
     add(!study.date.is_empty(), study.date.clone());
     add(!study.data.is_empty(), study.data.clone());
-    add(
-        !study.classes.is_empty(),
-        counted(study.classes.len(), "class").replace("classs", "classes"),
-    );
+    add(!study.classes.is_empty(), classes(study.classes.len()));
     add(
         study.train_images > 0,
         format!(
@@ -41,6 +38,11 @@ pub fn facts(study: &Study) -> String {
     facts.join(" · ")
 }
 
+/// `2 classes`
+pub fn classes(count: usize) -> String {
+    counted(count, "class").replace("classs", "classes")
+}
+
 /// To the minute; to the second below ten minutes.
 fn duration(seconds: f64) -> String {
     let unit = if seconds < 600.0 { 1 } else { 60 };
@@ -49,8 +51,7 @@ fn duration(seconds: f64) -> String {
 }
 
 /// Commands and machines.
-pub fn made(results: &Results) -> Section {
-    let study = &results.study;
+pub fn made(study: &Study) -> Section {
     let mut blocks = match study.commands.is_empty() {
         true => vec![Block::missing(
             "The file does not say by which commands it was made.",
@@ -77,9 +78,9 @@ pub fn made(results: &Results) -> Section {
     }
 }
 
-/// The study's own list, and what the sections above had to leave out.
-pub fn missing(results: &Results, sections: &[Section]) -> Section {
-    let mut items = results.missing.clone();
+/// What is said to be missing, and what the sections above had to leave out; or that there is nothing.
+pub fn missing(own: &[String], nothing: &str, sections: &[Section]) -> Section {
+    let mut items = own.to_vec();
     for section in sections {
         for block in section.blocks.iter().flat_map(Block::leaves) {
             if let Block::Missing(what) = block {
@@ -88,7 +89,7 @@ pub fn missing(results: &Results, sections: &[Section]) -> Section {
         }
     }
     let block = match items.is_empty() {
-        true => Block::Text("Nothing: the study ran to its end.".into()),
+        true => Block::Text(nothing.into()),
         false => Block::List {
             title: String::new(),
             items,

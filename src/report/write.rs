@@ -79,7 +79,11 @@ impl Report {
 
     /// The page, complete in itself.
     pub fn html(&self) -> String {
-        render(self.overview.iter().chain(&self.parts))
+        render(
+            "BayesLoRA: results",
+            "study",
+            self.overview.iter().chain(&self.parts),
+        )
     }
 
     /// Figures of all studies.
@@ -95,17 +99,8 @@ impl Report {
     pub fn write_figures(&self, done: impl Fn(usize, usize) + Sync) -> Result<(), ReportError> {
         let (written, all) = (AtomicUsize::new(0), self.figures());
         for (part, directory) in self.parts.iter().zip(&self.directories) {
-            let directory = directory.join("figures");
-            fs::create_dir_all(&directory).map_err(writing(&directory))?;
-            let figures: Vec<_> = part.figures().collect();
-            figures.par_iter().try_for_each(|figure| {
-                let path = |ending: &str| directory.join(format!("{}.{ending}", figure.name));
-                write(&path("svg"), figure.svg().as_bytes())?;
-                write(&path("csv"), figure.numbers.csv().as_bytes())?;
-                let png = raster::png(&figure.standalone(&theme::light_css()));
-                write(&path("png"), &png.expect("our own SVG is one"))?;
+            part.write_figures(&directory.join("figures"), || {
                 done(written.fetch_add(1, Ordering::Relaxed) + 1, all);
-                Ok::<_, ReportError>(())
             })?;
         }
         Ok(())
@@ -117,6 +112,27 @@ impl Report {
     /// If the file cannot be written.
     pub fn write_page(&self, path: &Path) -> Result<(), ReportError> {
         write(path, self.html().as_bytes())
+    }
+}
+
+impl Part {
+    /// Writes `NAME.svg`, `.png` and `.csv` of every figure into a directory, which is made; `done` hears of each.
+    pub(super) fn write_figures(
+        &self,
+        directory: &Path,
+        done: impl Fn() + Sync,
+    ) -> Result<(), ReportError> {
+        fs::create_dir_all(directory).map_err(writing(directory))?;
+        let figures: Vec<_> = self.figures().collect();
+        figures.par_iter().try_for_each(|figure| {
+            let path = |ending: &str| directory.join(format!("{}.{ending}", figure.name));
+            write(&path("svg"), figure.svg().as_bytes())?;
+            write(&path("csv"), figure.numbers.csv().as_bytes())?;
+            let png = raster::png(&figure.standalone(&theme::light_css()));
+            write(&path("png"), &png.expect("our own SVG is one"))?;
+            done();
+            Ok(())
+        })
     }
 }
 
@@ -137,7 +153,7 @@ fn results(path: PathBuf) -> Result<(Results, bool), ReportError> {
             unlikely(&value).map(|number| format!("a file with the number {number}"))
         }
         Value::Object(object) if object.contains_key("mean") || object.contains_key("ensemble") => {
-            Some("the results of one run".to_owned())
+            Some("the results of one run, whose page `bayeslora report --run` makes".to_owned())
         }
         _ => Some("JSON of another kind".to_owned()),
     };
@@ -169,6 +185,6 @@ fn unlikely(value: &Value) -> Option<&Number> {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     fs::write(path, bytes).map_err(writing(path))
 }

@@ -119,6 +119,12 @@ fn what_is_calibrated_serves_predict_and_eval() {
         .stdout(contains("at most 90 % promised"))
         .stdout(contains("at least 80 % promised"));
 
+    let page = || fs::read_to_string(path.join("report.html")).unwrap();
+    on(&path, "report --limit-test 40 --samples 3")
+        .assert()
+        .success();
+    assert!(page().contains("ring: the threshold") && page().contains("Sets of"));
+
     // Other samples are another predictive.
     for other in ["--samples 2", "--samples 3 --seed 2"] {
         let other = json(&mut predict(&format!("{other} --json")));
@@ -154,6 +160,11 @@ fn what_is_calibrated_serves_predict_and_eval() {
         .success()
         .stderr(contains("calibration.json").and(contains("nothing is promised")))
         .stdout(contains("promised").not());
+    on(&path, "report --limit-test 10 --samples 3 --seed 7")
+        .assert()
+        .success()
+        .stderr(contains("calibration.json"));
+    assert!(page().contains("nothing is promised") && !page().contains("ring: the threshold"));
     fs::write(&file, text).unwrap();
 
     // A pruned adapter is another one.
@@ -163,6 +174,11 @@ fn what_is_calibrated_serves_predict_and_eval() {
             .get("calibration")
             .is_none()
     );
+    on(&path, "report --limit-test 10 --samples 3")
+        .assert()
+        .success();
+    assert!(page().contains("No threshold has been chosen"));
+    assert!(!page().contains("ring: the threshold"));
 }
 
 #[test]

@@ -53,6 +53,38 @@ fn is_quiet(output: &[u8]) -> bool {
     !String::from_utf8_lossy(output).contains('\u{1b}')
 }
 
+/// `report` with no more than the run, which was told to leave damaged images out.
+#[test]
+fn the_page_of_a_folder_is_of_its_test_images() {
+    let dir = photos();
+    let out = tempdir().unwrap();
+    let run = out.path().join("run");
+    fs::write(dir.path().join("test/cat/bad.png"), "no picture").unwrap();
+    train(dir.path(), &run)
+        .arg("--skip-bad-images")
+        .assert()
+        .success();
+    let reported = bayeslora("report --samples 0 --no-tune --run")
+        .arg(&run)
+        .assert()
+        .success();
+    let output = reported.get_output();
+    assert!(is_quiet(&output.stdout) && is_quiet(&output.stderr));
+    let html = fs::read_to_string(run.join("report.html")).unwrap();
+    for text in [
+        " of 4 images are classified right",
+        "with the mean weights",
+        "bad.png, which does not decode",
+        "at training, 1 image that did not decode",
+        "\\u{1b}[31mred",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
+    assert!(!html.contains('\u{1b}') && !html.contains("train&#x2f;cat"));
+    let wrong = fs::read_to_string(run.join("report-mistakes.csv")).unwrap();
+    assert!(wrong.lines().skip(1).all(|line| line.starts_with("test/")));
+}
+
 #[test]
 fn what_is_left_out_is_said_once_and_names_are_escaped() {
     let dir = photos();

@@ -1,4 +1,4 @@
-//! `bayeslora report` as its user meets it.
+//! `bayeslora report` as its user meets it, on studies and on runs.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +6,8 @@ use std::path::Path;
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
+
+use crate::commands::{json, on, run};
 
 fn report(args: &[&Path]) -> assert_cmd::assert::Assert {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bayeslora"));
@@ -129,4 +131,77 @@ fn the_results_of_a_study_have_a_checksum() {
     report(&[dir.path()])
         .code(2)
         .stderr(contains("its checksum does not fit its content"));
+}
+
+#[test]
+fn a_run_has_its_page_beside_it() {
+    let (_dir, path) = run();
+    let scored = json(&mut on(&path, "eval --limit-test 40 --samples 2 --json"));
+    let accuracy = scored["accuracy"].as_f64().unwrap();
+    on(&path, "report --limit-test 40 --samples 2")
+        .assert()
+        .success()
+        .stdout(contains(
+            "scoring 40 of the 1000 images in the test part of sample",
+        ))
+        .stdout(contains(format!("accuracy {accuracy:.4}")))
+        .stdout(contains("report-mistakes.csv"));
+    let html = fs::read_to_string(path.join("report.html")).unwrap();
+    for text in [
+        "Scored on 40 of the 1000 images in the test part of sample, with 2 samples",
+        &format!("{:.0} of 40 images are classified right", 40.0 * accuracy),
+        "bayeslora report --run",
+        " train --data sample",
+        "No threshold has been chosen",
+    ] {
+        assert!(html.contains(text), "{text}");
+    }
+    let wrong = fs::read_to_string(path.join("report-mistakes.csv")).unwrap();
+    let mistakes = (40.0 * (1.0 - accuracy)).round() as usize;
+    assert_eq!(wrong.lines().count(), 1 + mistakes);
+    for ending in ["svg", "png", "csv"] {
+        let figure = path.join("report-figures/confusion").with_extension(ending);
+        assert!(figure.exists(), "{ending}");
+    }
+}
+
+#[test]
+fn the_pages_of_runs_and_studies_are_told_apart() {
+    let (dir, path) = run();
+    let name = path.display().to_string();
+    let study = begun();
+    let study = study.path().display().to_string();
+    let out = dir.path().join("nowhere/page.html").display().to_string();
+    for (line, parts) in [
+        (String::new(), &["--run RUN", "reproduce"] as &[&str]),
+        (
+            format!("{study} --run {name}"),
+            &["a run has a page of its own"],
+        ),
+        (format!("{study} --samples 3"), &["--run <RUN>"]),
+        (format!("{study} --limit-test 3"), &["--run <RUN>"]),
+        (name.clone(), &["the results of one run", "report --run"]),
+        (format!("--run {study}"), &["config.toml"]),
+        (
+            format!("--run {name} --out {out}"),
+            &["there is no such directory"],
+        ),
+    ] {
+        let printed = Command::new(env!("CARGO_BIN_EXE_bayeslora"))
+            .arg("report")
+            .args(line.split_whitespace())
+            .assert()
+            .code(2)
+            .stdout("")
+            .get_output()
+            .clone();
+        let message = String::from_utf8(printed.stderr).unwrap();
+        for part in parts {
+            assert!(
+                message.contains(part),
+                "`{part}` in `{message}` of `{line}`"
+            );
+        }
+    }
+    assert!(!path.join("report.html").exists());
 }

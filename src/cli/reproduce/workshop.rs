@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::{DataManifest, RunDir, printable};
+use bayeslora::low_level::formats::{DataManifest, RunDir};
 use bayeslora::low_level::gpu::Gpu;
 use bayeslora::low_level::model::{Backbone, PLAIN_VIEW};
 use bayeslora::low_level::predict::{Budget, Predictor, Source};
@@ -16,6 +16,7 @@ use bayeslora::low_level::train::{Prepared, prepare};
 use super::options::{Named, Options};
 use super::sets::{self, Part, Sets};
 use crate::cli::context::{self, Bar, Context};
+use crate::cli::environment;
 use crate::cli::location::Location;
 use crate::cli::run_images::{self, split};
 
@@ -103,7 +104,7 @@ impl<'a> Workshop<'a> {
             unfamiliar,
             ..
         } = &self.options;
-        let [data, backbone] = [data, backbone].map(seen_from_here);
+        let [data, backbone] = [data, backbone].map(Location::seen_from_here);
         let mut command = format!(
             "bayeslora reproduce --out DIR --scale {} --data {data}",
             scale.name()
@@ -112,7 +113,7 @@ impl<'a> Workshop<'a> {
             command += &format!(" --backbone {backbone}");
         }
         for Named { name, data } in unfamiliar {
-            command += &format!(" --unfamiliar {name}={}", seen_from_here(data));
+            command += &format!(" --unfamiliar {name}={}", data.seen_from_here());
         }
         let all = &self.sets.all;
         Study {
@@ -120,7 +121,7 @@ impl<'a> Workshop<'a> {
             commands: vec![command, "bayeslora report DIR".into()],
             program: format!("bayeslora {}", env!("CARGO_PKG_VERSION")),
             environments: Vec::new(),
-            date: today(),
+            date: environment::today(),
             backbone,
             data,
             classes: all.train.classes.to_vec(),
@@ -256,17 +257,4 @@ impl Workshop<'_> {
         let validation = validation.context("the study has no validation images")?;
         Ok(validation.labels)
     }
-}
-
-/// A place below the current directory without the way to that, which is nobody's business.
-fn seen_from_here(place: &Location) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    let path: &Path = place.as_ref();
-    printable(path.strip_prefix(here).unwrap_or(path).display())
-}
-
-/// The date in UTC, `2026-11-24`.
-fn today() -> String {
-    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    now[..10].to_owned()
 }

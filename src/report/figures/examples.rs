@@ -1,5 +1,9 @@
 //! Images that the model is most and least sure of.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::RgbImage;
+
 use crate::report::block::{Block, Section};
 use crate::report::chart::picture;
 use crate::report::figure::{Figure, Numbers};
@@ -39,7 +43,7 @@ fn figure(results: &Results, group: &str, title: &str, what: &str) -> Option<Fig
     let header = ["label", "answer", "confidence", "mutual_information"];
     let mut numbers = Numbers::new(&header);
     for example in of_group {
-        panels.extend(picture(&example.pixels, example.side, &lines(example)));
+        panels.extend(image(example).map(|image| picture(&image, &lines(example))));
         numbers.rows.push(vec![
             example.label.clone(),
             example.answer.clone(),
@@ -64,6 +68,12 @@ fn figure(results: &Results, group: &str, title: &str, what: &str) -> Option<Fig
         legend: Vec::new(),
         numbers,
     })
+}
+
+/// `None` where its pixels are no square of that side.
+fn image(example: &Example) -> Option<RgbImage> {
+    let side = u32::try_from(example.side).ok().filter(|side| *side > 0)?;
+    RgbImage::from_raw(side, side, STANDARD.decode(&example.pixels).ok()?)
 }
 
 fn lines(example: &Example) -> Vec<String> {

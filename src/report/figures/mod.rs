@@ -21,7 +21,10 @@ use super::number::counted;
 use super::{Results, Row};
 
 pub use by_images::figure as by_images;
+pub use ranks::figure as ranks;
+pub use reliability::figure as reliability;
 pub use scores::blocks as scores;
+pub use training::figure as training;
 
 /// In the order of the page.
 pub fn sections(results: &Results) -> Vec<Section> {

@@ -13,22 +13,26 @@ pub fn section(results: &Results) -> Section {
         id: "ranks",
         title: "Ranks by layer",
         blocks: one(
-            figure(results),
+            of_study(results),
             "No ranks by layer: no run has written them.",
         ),
     }
 }
 
-fn figure(results: &Results) -> Option<Figure> {
+fn of_study(results: &Results) -> Option<Figure> {
     let layered = |row: &&Row| row.training.iter().any(|point| !point.ranks.is_empty());
     // Methods that cut nothing have one shade.
     let cuts = |row: &&Row| row.family == "bayeslora";
     let rows: Vec<&Row> = results.rows.iter().filter(layered).filter(cuts).collect();
-    if rows.is_empty() {
-        return None;
-    }
+    let seeds: Vec<_> = rows.iter().map(|row| row.seeds.len()).collect();
+    let over = format!(", mean over {}", several(&seeds, "seed"));
+    (!rows.is_empty()).then(|| figure(&rows, &over))
+}
+
+/// Of rows with ranks by layer, which are means `over` something or not.
+pub fn figure(rows: &[&Row], over: &str) -> Figure {
     let mut numbers = Numbers::new(&["row", "epoch", "layer", "rank"]);
-    for row in &rows {
+    for row in rows {
         for point in &row.training {
             for (layer, rank) in &point.ranks {
                 numbers.rows.push(vec![
@@ -40,21 +44,19 @@ fn figure(results: &Results) -> Option<Figure> {
             }
         }
     }
-    let seeds: Vec<_> = rows.iter().map(|row| row.seeds.len()).collect();
-    Some(Figure {
+    Figure {
         name: "ranks-by-layer".into(),
         title: "Ranks left by layer and epoch".into(),
         caption: format!(
-            "Ranks left in each adapted layer (from the images' end at the top) after each epoch, mean over {}. \
+            "Ranks left in each adapted layer (from the images' end at the top) after each epoch{over}. \
              Full colour is the largest rank of the panel. Fewer ranks mean a smaller adapter; neither \
-             way is better by itself.",
-            several(&seeds, "seed")
+             way is better by itself."
         ),
         panels: rows.iter().map(|row| panel(row)).collect(),
         columns: 3,
         legend: Vec::new(),
         numbers,
-    })
+    }
 }
 
 fn panel(row: &Row) -> Panel {

@@ -14,13 +14,17 @@ pub fn section(results: &Results) -> Section {
         title: "Reliability",
         blocks: headline_first(
             &results.rows.iter().collect::<Vec<_>>(),
-            figure,
+            |suffix, rows| {
+                let on = format!("{}, all seeds together", on_what(rows.iter().copied()));
+                figure(suffix, rows, &on)
+            },
             "No reliability bins: no method has been scored yet.",
         ),
     }
 }
 
-fn figure(suffix: &str, rows: &[&Row]) -> Option<Figure> {
+/// Of the rows that have bins; `on` what, and how rows of several seeds are put together.
+pub fn figure(suffix: &str, rows: &[&Row], on: &str) -> Option<Figure> {
     let filled = |row: &&&Row| row.reliability.iter().any(|bin| bin.count > 0);
     let rows: Vec<&Row> = rows.iter().filter(filled).copied().collect();
     if rows.is_empty() {
@@ -46,11 +50,9 @@ fn figure(suffix: &str, rows: &[&Row]) -> Option<Figure> {
         name: format!("reliability{suffix}"),
         title: "Accuracy by confidence".into(),
         caption: format!(
-            "Share of right answers among those given with a confidence in each of 15 bins, on {}, all seeds \
-             together. Bars on the dashed line are honest; below it the model is too sure, above it not sure \
-             enough. Hollow bars are of fewer than {NEARLY_EMPTY} predictions, whose number stands above them. The grey \
-             strip below shows how many predictions lie in each bin, with the count of the fullest.",
-            on_what(rows.iter().copied())
+            "Share of right answers among those given with a confidence in each of 15 bins, on {on}. Bars on the dashed \
+             line are honest; below it the model is too sure, above it not sure enough. Hollow bars are of fewer than {NEARLY_EMPTY} predictions, whose number stands above them. The grey \
+             strip below shows how many predictions lie in each bin, with the count of the fullest."
         ),
         panels: panels.collect(),
         columns: 5,

@@ -14,7 +14,7 @@ pub fn section(results: &Results) -> Section {
         id: "training",
         title: "Training",
         blocks: one(
-            figure(results),
+            of_study(results),
             "No training curves: no run has finished an epoch.",
         ),
     }
@@ -29,22 +29,36 @@ const CURVES: [(&str, &str, Pick); 4] = [
     ("soft_rank", "Effective rank", |point| &point.soft_rank),
 ];
 
-fn figure(results: &Results) -> Option<Figure> {
+fn of_study(results: &Results) -> Option<Figure> {
     let rows: Vec<&Row> = results
         .rows
         .iter()
         .filter(|row| !row.training.is_empty())
         .collect();
-    if rows.is_empty() {
-        return None;
-    }
+    let seeds: Vec<_> = rows.iter().map(|row| row.seeds.len()).collect();
+    let over = format!(
+        " Lines are means over {}, bands one standard deviation of the rows on the whole test set.",
+        several(&seeds, "seed")
+    );
+    (!rows.is_empty()).then(|| figure(&rows, results.study.validation_images, &over))
+}
+
+/// Of rows that were trained; `over` is a sentence on what lines and bands are, where they are more than one run's.
+pub fn figure(rows: &[&Row], validation_images: usize, over: &str) -> Figure {
     let mut styles = Styles::default();
     let styles: Vec<_> = rows.iter().map(|row| styles.next(&row.family)).collect();
-    let panels = CURVES.map(|(_, title, pick)| panel(title, pick, &rows, &styles));
+    // Without validation images there are no scores on them.
+    let is_known = |pick: Pick| {
+        let mut points = rows.iter().flat_map(|row| &row.training);
+        points.any(|point| pick(point).mean.is_finite())
+    };
+    let curves = CURVES.into_iter().filter(|(_, _, pick)| is_known(*pick));
+    let panels = curves.map(|(_, title, pick)| panel(title, pick, rows, &styles));
+    let panels = panels.collect();
 
     let header = ["row", "epoch", "measure", "mean", "sd", "seeds"];
     let mut numbers = Numbers::new(&header);
-    for row in &rows {
+    for row in rows {
         for point in &row.training {
             for (name, _, pick) in CURVES {
                 let score = pick(point);
@@ -59,25 +73,22 @@ fn figure(results: &Results) -> Option<Figure> {
             }
         }
     }
-    let seeds: Vec<_> = rows.iter().map(|row| row.seeds.len()).collect();
-    Some(Figure {
+    Figure {
         name: "training".into(),
         title: "Accuracy and ranks over the epochs".into(),
         caption: format!(
             "Accuracy (higher is better) and NLL (lower is better) on {} with the mean weights, the ranks left, \
-             and the effective rank, the sum of 1/(1 + α) over the ranks, after each epoch. Lines are means over \
-             {}, bands one standard deviation of the rows on the whole test set.",
-            counted(results.study.validation_images, "validation image"),
-            several(&seeds, "seed")
+             and the effective rank, the sum of 1/(1 + α) over the ranks, after each epoch.{over}",
+            counted(validation_images, "validation image"),
         ),
-        panels: panels.to_vec(),
+        panels,
         columns: 2,
         legend: styles
             .into_iter()
             .zip(rows.iter().map(|row| row.title.clone()))
             .collect(),
         numbers,
-    })
+    }
 }
 
 fn panel(title: &str, pick: Pick, rows: &[&Row], styles: &[Style]) -> Panel {

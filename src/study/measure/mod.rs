@@ -17,6 +17,7 @@ mod unfamiliar;
 use std::path::Path;
 
 pub use answers::{Answers, ensemble};
+pub use training::epoch_point;
 
 use super::{Chosen, CutTo, Place, RunSpec, Settings, Stored, StudyError};
 use crate::data::Dataset;

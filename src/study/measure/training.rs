@@ -93,7 +93,8 @@ pub fn adapter_parameters(
     Ok(over_seeds(parameters).mean)
 }
 
-fn epoch_point(epoch: usize, there: &[&Value]) -> EpochPoint {
+/// An epoch's records in one or several runs, a seed each.
+pub fn epoch_point(epoch: usize, there: &[&Value]) -> EpochPoint {
     let score = |name: &str| over_seeds(there.iter().map(|e| number(e, name)).collect());
     let layers = there.first().and_then(|first| first["ranks"].as_object());
     let ranks = layers.into_iter().flatten().map(|(layer, _)| {

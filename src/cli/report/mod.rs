@@ -1,0 +1,99 @@
+//! `report`: the page and the figures of a run, or of finished or unfinished studies.
+
+mod run;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use bayeslora::low_level::formats::printable;
+use bayeslora::low_level::report::Report;
+use clap::Args;
+
+use super::context::{Bar, Context};
+use super::output;
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Directories with a `results.json`, as `reproduce` writes them: the page of these studies
+    #[arg(value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+    /// The run directory that `train --out` wrote: the page of this run, scored as `eval` does
+    #[arg(long, value_name = "RUN")]
+    run: Option<PathBuf>,
+    /// The page [default: DIR/report.html or RUN/report.html]
+    ///
+    /// Figures of a study go to DIR/figures. Those of a run, and its wrong answers as CSV, go beside its page, as
+    /// report-figures and report-mistakes.csv.
+    #[arg(long, value_name = "FILE.html")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    of_run: run::Options,
+}
+
+/// Writes the page and every figure as SVG, PNG and CSV.
+pub fn run(context: &Context, args: &ReportArgs) -> Result<()> {
+    if let Some(run) = &args.run {
+        // Not a conflict of clap's, which would let a study have options of a run's page.
+        ensure!(
+            args.dirs.is_empty(),
+            "--run {}: a run has a page of its own; leave the directories of studies out",
+            printable(run.display())
+        );
+        return run::report(context, run, args.out.as_deref(), &args.of_run);
+    }
+    let out = match (&args.out, args.dirs.as_slice()) {
+        (_, []) => bail!(
+            "what is the page of? Name a run (--run RUN) or the directories of studies (of `bayeslora reproduce --out`)"
+        ),
+        (Some(out), _) => out.clone(),
+        (None, [dir]) => dir.join("report.html"),
+        (None, _) => bail!("say where one page for several studies goes: --out FILE.html"),
+    };
+    if let Some(file) = args.dirs.iter().find(|dir| dir.is_file()) {
+        bail!(
+            "{} is a file, expected the directory of a study, in which `bayeslora reproduce --out` has put its \
+             results.json",
+            printable(file.display())
+        );
+    }
+    let report = Report::read(&args.dirs)?;
+    for path in report.unsealed() {
+        output::note(&format!(
+            "warning: {} has no checksum, as early versions wrote it: nothing tells whether it is damaged",
+            printable(path.display())
+        ));
+    }
+    let bar = Bar::default();
+    report.write_figures(|done, total| bar.show("drawing figures", done, total))?;
+    report.write_page(&out)?;
+    output::text(&format!(
+        "{}: {}, in figures/ as SVG, PNG and CSV too",
+        out.display(),
+        figures(report.figures())
+    ))
+}
+
+/// `1 figure`, `3 figures`
+fn figures(count: usize) -> String {
+    match count {
+        1 => "1 figure".to_owned(),
+        count => format!("{count} figures"),
+    }
+}
+
+/// Before any long work: what cannot be a page.
+fn check_page(page: &Path) -> Result<()> {
+    let shown = printable(page.display());
+    ensure!(
+        !page.is_dir() && page.file_name().is_some(),
+        "--out {shown}: a directory; name a file in it"
+    );
+    let parent = page
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    ensure!(
+        parent.is_none_or(Path::is_dir),
+        "--out {shown}: there is no such directory to put it in; make it first"
+    );
+    Ok(())
+}
