@@ -1,7 +1,7 @@
 //! `plan`: the dispatches of a step or a prediction, what they cost and how long they take.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use bayeslora::low_level::formats::GateDistribution;
@@ -104,7 +104,7 @@ impl PlanArgs {
         }
     }
 
-    fn of_run(&self, path: &PathBuf, samples: usize) -> Result<Subject> {
+    fn of_run(&self, path: &Path, samples: usize) -> Result<Subject> {
         let run = run::open(path, self.backbone.as_ref())?;
         let params = fitted(&run.backbone, &run.adapter)?;
         let samples = match (run.adapter.gates, self.samples) {

@@ -1,6 +1,6 @@
 //! A finished run as the commands open it: configuration, adapter, backbone, images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
@@ -64,7 +64,7 @@ impl RunArgs {
 }
 
 /// Opens a run, with another backbone file than its own where one is given.
-pub fn open(path: &PathBuf, backbone: Option<&Location>) -> Result<Run> {
+pub fn open(path: &Path, backbone: Option<&Location>) -> Result<Run> {
     let dir = RunDir::open(path).context("--run")?;
     let source = path.join("config.toml").display().to_string();
     let table: Table = dir.read_config()?.parse().with_context(|| source.clone())?;

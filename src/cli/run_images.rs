@@ -23,6 +23,7 @@ pub struct RunImages {
     /// What was decided on the user's behalf.
     pub note: Option<String>,
     skipped: Vec<Digest>,
+    near_copies: Vec<Digest>,
 }
 
 impl RunImages {
@@ -41,16 +42,14 @@ impl RunImages {
         let (train, validation) = split(&splits.train, config)?;
         // A user's own test part stays what it is.
         let is_ours = splits.note.is_some();
-        let (test, near) = near::unlike(splits.test, &splits.train, is_ours)?;
+        let (test, near_copies) = near::unlike(splits.test, &splits.train, is_ours)?;
         let skipped = [&splits.train.skipped, &test.skipped];
         let skipped = skipped.into_iter().flatten();
         Ok(Self {
             train,
             validation,
-            skipped: skipped
-                .filter_map(|image| image.content)
-                .chain(near)
-                .collect(),
+            near_copies,
+            skipped: skipped.filter_map(|image| image.content).collect(),
             name: splits.name,
             test,
             note: splits.note,
@@ -81,6 +80,7 @@ impl RunImages {
             test,
             note: None,
             skipped: recorded.skipped.clone(),
+            near_copies: recorded.near_copies.clone(),
         })
     }
 
@@ -90,6 +90,7 @@ impl RunImages {
         let mut data = record(&self.name, sets, inputs, backbone);
         data.test = self.test.listed();
         data.skipped = self.skipped.clone();
+        data.near_copies = self.near_copies.clone();
         data
     }
 }

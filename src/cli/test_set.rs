@@ -16,7 +16,7 @@ use super::run::Run;
 use super::run_images::is_own;
 
 /// What a run is scored on.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 #[group(requires = "run")]
 pub struct ScoredArgs {
     /// What to score: `sample`, a directory in CIFAR-10's or CIFAR-100's binary layout or with MNIST's IDX files, or

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::low_level::data::Dataset;
+use bayeslora::low_level::data::{Dataset, Identity};
 use bayeslora::low_level::formats::{RunDir, printable, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::model::PLAIN_VIEW;
@@ -24,7 +24,7 @@ use super::output::{self, Unkept};
 use super::run_images::{self, RunImages};
 use super::tensorboard::Events;
 use super::train_options::{Inputs, Options, config_text, parse_config, parse_table};
-use super::{ensemble, environment};
+use super::{ensemble, environment, report};
 
 /// Gate samples of the closing evaluation.
 const SAMPLES: usize = 8;
@@ -181,7 +181,17 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         ));
         return Ok(());
     }
-    close(&run, &gpu, &trainer, test, args.json, &mut observe)
+    // Pictures that somebody may want to look at.
+    let are_files = (0..test.len())
+        .take(1)
+        .any(|first| matches!(test.identity(first), Identity::Content(_)));
+    close(&run, &gpu, &trainer, test, args.json, &mut observe)?;
+    if are_files && !args.json {
+        drop(trainer);
+        output::text("")?;
+        report::after_training(context, run.path())?;
+    }
+    Ok(())
 }
 
 /// The precision of what is multiplied; a resumed run keeps the one it was started with.

@@ -37,6 +37,9 @@ pub struct DataManifest {
     pub test: ManifestImages,
     /// Files that could not be decoded and were left out.
     pub skipped: Vec<Digest>,
+    /// Files that nearly repeat training images and were left out of the test part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near_copies: Vec<Digest>,
     /// Where training went on from another run's adapter: what that was trained on or chosen by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<ManifestImages>,
@@ -84,6 +87,7 @@ impl DataManifest {
             validation: none(),
             test: none(),
             skipped: Vec::new(),
+            near_copies: Vec::new(),
             before: Vec::new(),
         }
     }

@@ -12,14 +12,16 @@ pub struct Proportion {
 }
 
 impl Proportion {
+    /// 0 to 1; `None` of nothing at all.
+    pub fn share(self) -> Option<f64> {
+        (self.of > 0).then(|| self.count as f64 / self.of as f64)
+    }
+
     /// The share, 0 to 1, with its score interval (Wilson 1927) at this `level`, 0 to 1; `None` of nothing at all. Unlike
     /// the normal interval it neither leaves 0 to 1 nor has no width at 0 and 1, and its coverage is near its level from a
     /// handful of outcomes on (Brown, Cai and DasGupta 2001).
     pub fn wilson(self, level: f64) -> Option<Interval> {
-        if self.of == 0 {
-            return None;
-        }
-        let (n, share) = (self.of as f64, self.count as f64 / self.of as f64);
+        let (n, share) = (self.of as f64, self.share()?);
         let z = normal_quantile(0.5 + level / 2.0);
         let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
         let (middle, scale) = (share + z * z / (2.0 * n), 1.0 + z * z / n);

@@ -2,7 +2,7 @@
 //!
 //! Each `_each` function gives one value per example, for paired comparisons; its namesake is the mean.
 
-use super::{Predictions, mean};
+use super::{Confusion, Predictions, mean};
 
 /// Least probability that [`nll`] charges for, the smallest normal f32 (87.3 nats).
 ///
@@ -24,17 +24,9 @@ pub fn accuracy(predictions: &Predictions) -> f64 {
 /// Mean over the classes that have examples of the share of these whose most probable class is theirs (macro-averaged
 /// recall), 0..1. [`accuracy`] counts examples alike, this classes.
 pub fn balanced_accuracy(predictions: &Predictions) -> f64 {
-    let mut classes = vec![(0usize, 0usize); predictions.classes()];
-    for (label, correct) in predictions.labels().iter().zip(predictions.correct()) {
-        let (hits, all) = &mut classes[*label as usize];
-        *hits += usize::from(correct);
-        *all += 1;
-    }
-    let present = classes.iter().filter(|(_, all)| *all > 0);
-    let recalls: Vec<f64> = present
-        .map(|(hits, all)| *hits as f64 / *all as f64)
-        .collect();
-    mean(recalls.into_iter())
+    let confusion = Confusion::of(predictions);
+    let recalls = (0..confusion.classes()).filter_map(|class| confusion.recall(class).share());
+    mean(recalls.collect::<Vec<_>>().into_iter())
 }
 
 /// -ln p(label) of each example, in nats, `[n]`; from log-probabilities where there are any, else with

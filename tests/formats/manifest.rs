@@ -19,6 +19,7 @@ fn manifest(images: usize) -> DataManifest {
     let set = Digest::of(b"test");
     manifest.test = ManifestImages::indexed(set, [5, 6, 7, 3, 9, 10]);
     manifest.skipped = vec![Digest::of(b"bad")];
+    manifest.near_copies = vec![Digest::of(b"again")];
     manifest
 }
 

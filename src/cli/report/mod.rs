@@ -73,6 +73,11 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<()> {
     ))
 }
 
+/// The page of a run that has just been trained.
+pub fn after_training(context: &Context, run: &Path) -> Result<()> {
+    run::report(context, run, None, &run::Options::default())
+}
+
 /// `1 figure`, `3 figures`
 fn figures(count: usize) -> String {
     match count {

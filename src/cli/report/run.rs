@@ -1,6 +1,6 @@
 //! The page of one run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use bayeslora::low_level::data::{Dataset, Identity};
@@ -25,6 +25,9 @@ use crate::cli::{environment, output, promised, thumbnails};
 /// Images that the page names, of those that were left out because they do not decode.
 const NAMED: usize = 20;
 
+const SAMPLES: usize = 8;
+const SEED: u64 = 1;
+
 /// How a run is scored for its page.
 #[derive(Args)]
 #[group(requires = "run")]
@@ -35,20 +38,26 @@ pub struct Options {
     #[arg(long, value_name = "F")]
     backbone: Option<Location>,
     /// Monte Carlo samples of the gates; 0 uses the mean weights
-    #[arg(long, value_name = "S", default_value_t = 8)]
+    #[arg(long, value_name = "S", default_value_t = SAMPLES)]
     samples: usize,
     /// Seed of the samples
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = SEED)]
     seed: u64,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            scored: ScoredArgs::default(),
+            backbone: None,
+            samples: SAMPLES,
+            seed: SEED,
+        }
+    }
+}
+
 /// Scores the run and writes its page, its figures and its wrong answers.
-pub fn report(
-    context: &Context,
-    path: &PathBuf,
-    out: Option<&Path>,
-    options: &Options,
-) -> Result<()> {
+pub fn report(context: &Context, path: &Path, out: Option<&Path>, options: &Options) -> Result<()> {
     let page = out.map_or_else(|| path.join("report.html"), Path::to_owned);
     super::check_page(&page)?;
     let run = run::open(path, options.backbone.as_ref())?;
@@ -283,6 +292,13 @@ fn left_out(run: &Run, images: &Dataset, scored_on: &ScoredOn) -> Vec<String> {
                 count => format!("{count} images"),
             }
         ));
+    }
+    match data.near_copies.len() {
+        0 => {}
+        1 => items.push("1 test image that nearly repeats a training image".into()),
+        count => items.push(format!(
+            "{count} test images that nearly repeat training images"
+        )),
     }
     if data.is_limited {
         items.push("at training, images above --limit-train or --limit-test".into());

@@ -265,10 +265,11 @@ impl Files {
         });
         // Of a part of a set nobody knows what else there was.
         if !manifest.is_limited {
-            let skipped: HashSet<&Digest> = manifest.skipped.iter().collect();
+            let left_out = manifest.skipped.iter().chain(&manifest.near_copies);
+            let left_out: HashSet<&Digest> = left_out.collect();
             let left = unclaimed
                 .iter()
-                .filter(|((content, _), _)| !skipped.contains(content));
+                .filter(|((content, _), _)| !left_out.contains(content));
             let mut added: Vec<usize> = left.flat_map(|(_, places)| places).copied().collect();
             added.retain(|i| !changed_now.contains(i));
             added.sort_unstable();
