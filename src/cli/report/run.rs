@@ -27,18 +27,17 @@ const NAMED: usize = 20;
 
 /// How a run is scored for its page.
 #[derive(Args)]
-#[group(requires = "run")]
 pub struct Options {
     #[command(flatten)]
     scored: ScoredArgs,
     /// The frozen backbone: a file of safetensors or PyTorch, or `embedded` [default: the run's own]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", requires = "run")]
     backbone: Option<Location>,
     /// Monte Carlo samples of the gates; 0 uses the mean weights
-    #[arg(long, value_name = "S", default_value_t = 8)]
+    #[arg(long, value_name = "S", default_value_t = 8, requires = "run")]
     samples: usize,
     /// Seed of the samples
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "run")]
     seed: u64,
 }
 
