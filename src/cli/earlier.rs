@@ -151,6 +151,9 @@ impl Earlier {
         let its = &self.adapter.classes;
         if !self.adapter.head.trained {
             let why = match self.is_run {
+                true if known < classes.len() => {
+                    "its head was never trained, and is for other classes than the images have"
+                }
                 true => "its head was never trained",
                 false => "it was saved without a classifier",
             };

@@ -37,6 +37,9 @@ pub struct ScoredArgs {
     /// Leave out images of classes that the run does not know instead of stopping
     #[arg(long)]
     ignore_unknown_classes: bool,
+    /// Whether the user has just been told of what is left out.
+    #[arg(skip)]
+    is_quiet: bool,
 }
 
 /// The same for commands that may need the run's own images too.
@@ -50,6 +53,14 @@ pub struct TestArgs {
 }
 
 impl ScoredArgs {
+    /// A run's own images, right after its training.
+    pub fn quietly() -> Self {
+        Self {
+            is_quiet: true,
+            ..Self::default()
+        }
+    }
+
     /// The same, with what the run was told of images that cannot be decoded, where these are its own.
     pub fn as_trained(&self, run: &Run) -> Self {
         let is_own = self.data.is_none();
@@ -100,7 +111,9 @@ impl ScoredArgs {
                 run.config_file()
             )),
         })?;
-        context::report_skipped(&scored.images);
+        if !self.is_quiet {
+            context::report_skipped(&scored.images);
+        }
         let said = ScoredOn::new(data, &scored);
         Ok((scored.images, said))
     }

@@ -75,7 +75,7 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<()> {
 
 /// The page of a run that has just been trained.
 pub fn after_training(context: &Context, run: &Path) -> Result<()> {
-    run::report(context, run, None, &run::Options::default())
+    run::report(context, run, None, &run::Options::after_training())
 }
 
 /// `1 figure`, `3 figures`

@@ -30,25 +30,25 @@ const SEED: u64 = 1;
 
 /// How a run is scored for its page.
 #[derive(Args)]
-#[group(requires = "run")]
 pub struct Options {
     #[command(flatten)]
     scored: ScoredArgs,
     /// The frozen backbone: a file of safetensors or PyTorch, or `embedded` [default: the run's own]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", requires = "run")]
     backbone: Option<Location>,
     /// Monte Carlo samples of the gates; 0 uses the mean weights
-    #[arg(long, value_name = "S", default_value_t = SAMPLES)]
+    #[arg(long, value_name = "S", default_value_t = SAMPLES, requires = "run")]
     samples: usize,
     /// Seed of the samples
-    #[arg(long, value_name = "N", default_value_t = SEED)]
+    #[arg(long, value_name = "N", default_value_t = SEED, requires = "run")]
     seed: u64,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    /// Of a run that has just told of its images.
+    pub fn after_training() -> Self {
         Self {
-            scored: ScoredArgs::default(),
+            scored: ScoredArgs::quietly(),
             backbone: None,
             samples: SAMPLES,
             seed: SEED,
