@@ -53,7 +53,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     };
     let bar = Bar::default();
     let config = TrainConfig::default();
-    let images = RunImages::draw(&inputs, &config, &bar)?;
+    let images = RunImages::draw(&inputs, &config, None, &bar)?;
     let backbone = Backbone::embedded()?;
     let data = images.record(&inputs, &backbone);
     let RunImages {

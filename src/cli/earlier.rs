@@ -97,6 +97,11 @@ impl Earlier {
         })
     }
 
+    /// What the run that it is of was trained on.
+    pub fn record_of(&self) -> Option<&DataManifest> {
+        self.data.as_ref()
+    }
+
     /// Refuses another backbone than the one it was trained on.
     pub fn check(&self, backbone: &Backbone) -> Result<()> {
         fitted(backbone, &self.adapter)

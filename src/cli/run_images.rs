@@ -1,10 +1,11 @@
 //! The images that a run is trained and tested on: drawn once, and from then on what the run has recorded.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::low_level::data::reuse::{FoundAgain, Part, ReuseError};
-use bayeslora::low_level::data::{Dataset, Looks, OpenOptions, Splits};
+use bayeslora::low_level::data::reuse::{Before, FoundAgain, Part, ReuseError};
+use bayeslora::low_level::data::{Dataset, Identity, Looks, OpenOptions, Splits};
 use bayeslora::low_level::formats::{DataManifest, Digest, ManifestFile, ManifestImages};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::train::TrainConfig;
@@ -27,19 +28,27 @@ pub struct RunImages {
 }
 
 impl RunImages {
-    /// Those of a new run, of which the validation split is drawn now.
-    pub fn draw(inputs: &Inputs, config: &TrainConfig, bar: &Bar) -> Result<Self> {
+    /// Those of a new run, of which the validation split is drawn now; images of the run that it goes on from stay on their side.
+    pub fn draw(
+        inputs: &Inputs,
+        config: &TrainConfig,
+        before: Option<&DataManifest>,
+        bar: &Bar,
+    ) -> Result<Self> {
         let splits = inputs.open(config.resolution, &|done, total| {
             bar.show("reading images", done, total)
         })?;
         context::report_skipped(&splits.train);
         context::report_skipped(&splits.test);
-        Self::part(splits, config)
+        Self::part(splits, config, before)
     }
 
     /// Sets the validation split aside.
-    pub fn part(splits: Splits, config: &TrainConfig) -> Result<Self> {
-        let (train, validation) = split(&splits.train, config)?;
+    fn part(splits: Splits, config: &TrainConfig, before: Option<&DataManifest>) -> Result<Self> {
+        let (train, validation) = match before {
+            None => split(&splits.train, config)?,
+            Some(before) => split_as_before(&splits.train, config, before)?,
+        };
         // A user's own test part stays what it is.
         let is_ours = splits.note.is_some();
         let (test, near_copies) = near::unlike(splits.test, &splits.train, is_ours)?;
@@ -126,6 +135,40 @@ pub fn split(train: &Dataset, config: &TrainConfig) -> Result<(Dataset, Option<D
     .with_context(|| format!("--validation {share}"))?;
     let validation = apart(validation, &train, "--validation", "validation")?;
     Ok((train, Some(validation)))
+}
+
+/// The same, where images of an earlier run stay on the side that they had there and others are divided anew.
+fn split_as_before(
+    all: &Dataset,
+    config: &TrainConfig,
+    before: &DataManifest,
+) -> Result<(Dataset, Option<Dataset>)> {
+    let found = Before::of(all, before);
+    if config.validation == 0.0 || found.new.len() == all.len() {
+        return split(all, config);
+    }
+    let new = all.subset(&found.new);
+    let (share, seed) = (config.validation, config.split_seed.unwrap_or(config.seed));
+    // Too few to divide: all of them are trained on.
+    let divided = new.split_validation(share, seed).ok();
+    let drawn: HashSet<Identity> = divided.map_or_else(HashSet::new, |(_, aside)| {
+        (0..aside.len()).map(|i| aside.identity(i)).collect()
+    });
+    let mut aside = found.aside;
+    let is_drawn = |i: &usize| drawn.contains(&all.identity(*i));
+    aside.extend(found.new.iter().copied().filter(is_drawn));
+    aside.sort_unstable();
+    let kept: Vec<usize> = (0..all.len())
+        .filter(|i| aside.binary_search(i).is_err())
+        .collect();
+    let (train, validation) = (all.subset(&kept), all.subset(&aside));
+    match validation.is_empty() {
+        true => split(all, config),
+        false => {
+            let validation = apart(validation, &train, "--validation", "validation")?;
+            Ok((train, Some(validation)))
+        }
+    }
 }
 
 /// Without exact copies of training images: on these a model is not asked but reminded.

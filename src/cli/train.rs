@@ -92,7 +92,8 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let bar = context::Bar::default();
     let (images, data) = match &run {
         None => {
-            let images = RunImages::draw(&inputs, &config, &bar)?;
+            let before = from.as_ref().and_then(Earlier::record_of);
+            let images = RunImages::draw(&inputs, &config, before, &bar)?;
             open.set_epochs(&mut config, images.train.len());
             let mut data = images.record(&inputs, &backbone);
             if let Some(from) = &from {

@@ -71,8 +71,8 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
-    /// Ranks of every adapter at the start; `auto` starts with 32, or N, and at every prune cuts those whose gates are mostly
-    /// noise, and the ones with least evidence as long as the tempered validation NLL rises by at most .002 nats, its standard
+    /// Ranks of every adapter at the start; `auto` starts with 32, or N, and at every prune cuts those with the least
+    /// evidence as long as the tempered validation NLL rises by at most .002 nats, its standard
     /// error included; 0, with --method lora, trains the head alone [default: 8]
     #[arg(long, value_name = "RANK|auto[:N]")]
     #[serde(flatten)]
@@ -119,7 +119,7 @@ pub struct Options {
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     sample_warmup: Option<Span>,
-    /// When to cut ranks first, at the end of an epoch [default: 0.5; with --rank auto, 0.25]
+    /// When to cut ranks first, at the end of an epoch [default: 0.5; with --rank auto, 1]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_from: Option<Span>,

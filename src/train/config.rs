@@ -274,7 +274,7 @@ pub struct TrainConfig {
     pub beta_warmup: Span,
     /// z = 1 for this long.
     pub sample_warmup: Span,
-    /// The first prune, at the end of an epoch. Default: half of the run, and with [`auto_rank`](Self::auto_rank) a quarter.
+    /// The first prune, at the end of an epoch. Default: half of the run, and with [`auto_rank`](Self::auto_rank) one epoch.
     pub prune_from: Option<Span>,
     /// From one prune to the next. Default: a tenth of the run, with `auto_rank` a fifth.
     pub prune_every: Option<Span>,
@@ -634,11 +634,10 @@ impl TrainConfig {
     /// The first prune. With `auto_rank` it comes early: the ranks that it cuts have a KL until then, and those left learn what
     /// they did.
     pub fn prune_from(&self) -> Span {
-        self.prune_from
-            .unwrap_or(Span::Fraction(match self.auto_rank {
-                true => 0.25,
-                false => 0.5,
-            }))
+        self.prune_from.unwrap_or(match self.auto_rank {
+            true => Span::Epochs(1.0),
+            false => Span::Fraction(0.5),
+        })
     }
 
     /// From one prune to the next.

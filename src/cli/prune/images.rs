@@ -64,7 +64,7 @@ fn drawn(run: &Run, inputs: Inputs, train: bool, bar: &Bar) -> Result<(PruneImag
         run.dir.path().display(),
         inputs.data
     ));
-    let images = RunImages::draw(&inputs, &run.config, bar)?;
+    let images = RunImages::draw(&inputs, &run.config, None, bar)?;
     let (held_out, split) = match images.validation {
         Some(validation) => (validation, "validation"),
         None => (images.test, "test"),

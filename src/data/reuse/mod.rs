@@ -16,8 +16,8 @@ pub use scored::{ScoreOptions, Scored, ScoredPart, TrainedOn, open_scored};
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::Identity;
-use crate::formats::{ManifestImages, printable};
+use super::{Dataset, Identity};
+use crate::formats::{DataManifest, ManifestImages, printable};
 
 /// What the images of a part are.
 fn identities(images: &ManifestImages) -> Vec<Identity> {
@@ -47,6 +47,39 @@ pub fn shared<'a>(
     let others = together(others);
     let images = identities(images);
     images.iter().filter(|image| others.contains(image)).count()
+}
+
+/// Places of images by what a run has made of them before.
+pub struct Before {
+    /// It was trained on these, or whatever it went on from was.
+    pub trained: Vec<usize>,
+    /// It has set these aside.
+    pub aside: Vec<usize>,
+    /// It has not had these.
+    pub new: Vec<usize>,
+}
+
+impl Before {
+    /// Of each image of a set, what the run that left this record has made of it.
+    pub fn of(images: &Dataset, record: &DataManifest) -> Self {
+        let aside = together([&record.validation]);
+        let trained = together([&record.train].into_iter().chain(&record.before));
+        let mut found = Self {
+            trained: Vec::new(),
+            aside: Vec::new(),
+            new: Vec::new(),
+        };
+        for place in 0..images.len() {
+            let identity = images.identity(place);
+            let part = match (trained.contains(&identity), aside.contains(&identity)) {
+                (true, _) => &mut found.trained,
+                (false, true) => &mut found.aside,
+                (false, false) => &mut found.new,
+            };
+            part.push(place);
+        }
+        found
+    }
 }
 
 fn shown(path: &Path) -> String {
