@@ -12,7 +12,7 @@ use super::location::Location;
 /// Epochs for sets of up to so many images: those of `reproduce`'s studies of 200, 500, 2,000 and 10,000.
 const EPOCHS: [(usize, usize); 3] = [(300, 40), (1_000, 24), (5_000, 12)];
 
-/// Side of the images that backbones with ImageNet's stem were trained on, in pixels.
+/// Side of the images that backbones of others with ImageNet's stem were trained on, in pixels.
 const IMAGENET_SIDE: usize = 224;
 
 /// Options that were not given, and what became of them.
@@ -41,9 +41,15 @@ impl Open {
         }
     }
 
-    /// Sets the resolution to that of the backbone.
-    pub fn set_resolution(&mut self, config: &mut TrainConfig, backbone: &Backbone) {
-        if self.resolution && backbone.resnet.stem == Stem::ImageNet {
+    /// Sets the resolution to that of the backbone in a file; the default is that of the embedded one.
+    pub fn set_resolution(
+        &mut self,
+        config: &mut TrainConfig,
+        place: &Location,
+        backbone: &Backbone,
+    ) {
+        let is_embedded = *place == *"embedded";
+        if self.resolution && !is_embedded && backbone.resnet.stem == Stem::ImageNet {
             config.resolution = IMAGENET_SIDE;
             self.chosen.push(format!(
                 "{IMAGENET_SIDE} pixels, as the backbone was trained at (--resolution)"

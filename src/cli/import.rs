@@ -22,13 +22,13 @@ pub struct ImportArgs {
     /// The directory that PEFT's `save_pretrained` wrote: LoRA on convolutions and the classifier of a ResNet
     #[arg(long, value_name = "DIR")]
     peft: PathBuf,
-    /// The base model that it was trained on, a file of safetensors or PyTorch, or `embedded`. Its classifier is the adapter's
-    /// where the adapter was saved without one
+    /// The base model that it was trained on, a file of safetensors or PyTorch, or `embedded`. Its classifier is used if the
+    /// adapter was saved without one
     #[arg(long, value_name = "F")]
     backbone: Location,
-    /// The names of the classes in the order of the outputs, one per line or a JSON list. Where neither the adapter nor the
-    /// base model has a classifier for so many, the run gets one that `train --from` has still to train [default: those that
-    /// the adapter knows, else numbers]
+    /// The names of the classes in the order of the outputs, one per line or a JSON list. If the adapter was saved without a
+    /// classifier and the base model has none for so many classes, the run gets an untrained one, for `train --from` to train
+    /// [default: those that the adapter knows, else numbers]
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// Side of the images that the adapter was trained on, in pixels; PEFT does not say it, an adapter of this program does

@@ -97,7 +97,7 @@ enum Command {
     Reproduce(reproduce::ReproduceArgs),
     /// Score the predictions of any other program
     Score(score::ScoreArgs),
-    /// Make the page of a run, or tables, figures and one page from the results of studies
+    /// Make an HTML page and figures of a run, or of the results of studies
     Report(report::ReportArgs),
     /// List the GPU adapters of this system
     Devices(devices::DevicesArgs),

@@ -1,8 +1,9 @@
 //! What becomes of images that nearly repeat each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::Result;
+use bayeslora::low_level::data::reuse::Before;
 use bayeslora::low_level::data::{DataError, Dataset, Identity, Looks};
 use bayeslora::low_level::formats::Digest;
 
@@ -40,6 +41,26 @@ pub fn together(
         train.len()
     ));
     found
+}
+
+/// Takes new images that nearly repeat those of an earlier run to the side where these are.
+pub fn follow(all: &Dataset, found: &mut Before) -> Result<(), DataError> {
+    let Some(looks) = Looks::of(all)? else {
+        return Ok(());
+    };
+    let groups = looks.groups();
+    let of = |places: &[usize]| -> HashSet<usize> { places.iter().map(|i| groups[*i]).collect() };
+    let (trained, aside) = (of(&found.trained), of(&found.aside));
+    for place in std::mem::take(&mut found.new) {
+        let group = &groups[place];
+        let side = match (trained.contains(group), aside.contains(group)) {
+            (true, _) => &mut found.trained,
+            (false, true) => &mut found.aside,
+            (false, false) => &mut found.new,
+        };
+        side.push(place);
+    }
+    Ok(())
 }
 
 /// A test set without images that nearly repeat training images, and the contents of these, or with a word about them.

@@ -143,14 +143,18 @@ fn split_as_before(
     config: &TrainConfig,
     before: &DataManifest,
 ) -> Result<(Dataset, Option<Dataset>)> {
-    let found = Before::of(all, before);
+    let mut found = Before::of(all, before);
     if config.validation == 0.0 || found.new.len() == all.len() {
         return split(all, config);
     }
+    near::follow(all, &mut found)?;
     let new = all.subset(&found.new);
     let (share, seed) = (config.validation, config.split_seed.unwrap_or(config.seed));
     // Too few to divide: all of them are trained on.
-    let divided = new.split_validation(share, seed).ok();
+    let divided = match Looks::of(&new)? {
+        None => new.split_validation(share, seed).ok(),
+        Some(looks) => new.split_validation_by(share, seed, &looks.groups()).ok(),
+    };
     let drawn: HashSet<Identity> = divided.map_or_else(HashSet::new, |(_, aside)| {
         (0..aside.len()).map(|i| aside.identity(i)).collect()
     });

@@ -34,14 +34,14 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 
 #[derive(Args)]
 pub struct TrainArgs {
-    /// The run directory to write [default: runs/NAME, after the images]
+    /// The run directory to write [default: runs/NAME, named after --data]
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
     /// Options from a TOML file, by their long names; flags override them
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     /// Go on from the adapter of a run, or of a PEFT directory, with a fresh optimiser: layers, ranks and scale are its own,
-    /// and so are its gates and, if the classes are the same, its head
+    /// and so are its gates and the head's weights of the classes that the images have too
     #[arg(long, value_name = "RUN|PEFT_DIR", conflicts_with = "resume")]
     from: Option<PathBuf>,
     /// Continue from the checkpoint in --out
@@ -51,7 +51,7 @@ pub struct TrainArgs {
     /// that are still there
     #[arg(long, requires = "resume")]
     with_changed_data: bool,
-    /// Also keep the epochs in RUN/tensorboard, as TensorBoard reads them: `tensorboard --logdir runs`
+    /// Also write the epochs to RUN/tensorboard for TensorBoard (`tensorboard --logdir runs`)
     #[arg(long)]
     tensorboard: bool,
     /// Print one JSON object per epoch, then one for the test set
@@ -84,7 +84,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     config.check()?;
     let gpu = context.tuned_gpu_at(config.precision)?;
     let backbone = context::backbone(&inputs.backbone)?;
-    open.set_resolution(&mut config, &backbone);
+    open.set_resolution(&mut config, &inputs.backbone, &backbone);
     train::check_fit(&gpu, &backbone, &config)?;
     if let Some(from) = &from {
         from.check(&backbone)?;

@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(value_name = "lora|bayeslora|mc-dropout|ensemble|weight-noise")]
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Method>,
-    /// Side of the network's input in pixels [default: 64; with a backbone that has ImageNet's stem, 224]
+    /// Side of the network's input in pixels [default: 64; 224 if the backbone has ImageNet's stem]
     #[arg(long, value_name = "PIXELS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<usize>,
@@ -72,8 +72,8 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
     /// Ranks of every adapter at the start; `auto` starts with 32, or N, and at every prune cuts those with the least
-    /// evidence as long as the tempered validation NLL rises by at most .002 nats, its standard
-    /// error included; 0, with --method lora, trains the head alone [default: 8]
+    /// evidence, as many as let the tempered validation NLL rise by at most .002 nats, one standard error included; 0, with
+    /// --method lora, trains the head alone [default: 8]
     #[arg(long, value_name = "RANK|auto[:N]")]
     #[serde(flatten)]
     rank: Option<StartRank>,
@@ -119,12 +119,11 @@ pub struct Options {
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     sample_warmup: Option<Span>,
-    /// When to cut ranks first, at the end of an epoch [default: 0.5; with --rank auto, 1]
+    /// When to cut ranks first, at the end of an epoch [default: 0.5; with --rank auto, 1 (epoch)]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_from: Option<Span>,
-    /// How often to cut from then on, though not after the last epoch [default: 0.1; with --rank auto,
-    /// 0.2]
+    /// How often to cut from then on, though not after the last epoch [default: 0.1; with --rank auto, 0.2]
     #[arg(long, value_name = "SPAN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     prune_every: Option<Span>,
@@ -169,8 +168,8 @@ pub struct Options {
     #[arg(long, value_parser = name::<Augment>, value_name = "none|flip|standard")]
     #[serde(skip_serializing_if = "Option::is_none")]
     augment: Option<Augment>,
-    /// How much a training image counts, by its class: alike (none), so that classes count alike (balanced), or in between, by the
-    /// effective number of images (effective) [default: none]
+    /// Weights of the classes in the loss: every image counts alike (none), every class counts alike (balanced), or in between,
+    /// by the effective number of images (effective) [default: none]
     #[arg(long, value_parser = name::<ClassWeights>, value_name = "none|balanced|effective")]
     #[serde(skip_serializing_if = "Option::is_none")]
     class_weights: Option<ClassWeights>,

@@ -44,11 +44,11 @@ pub struct BenchArgs {
     /// Compare with an earlier report (from --out or --json); status 1 if a speed has fallen too far
     #[arg(long, value_name = "BASELINE.json")]
     compare: Option<PathBuf>,
-    /// Compare with another build of this program: the two take turns, and a speed fails where it is slower in more rounds than
-    /// chance explains
+    /// Compare with another build of this program: the two alternate, and a speed fails if it is slower in more rounds than
+    /// chance explains; status 1 if one fails
     #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
     against: Option<PathBuf>,
-    /// Rounds of --against; each is a whole `bench` of both [default: 11]
+    /// Rounds of --against, each a whole `bench` of both builds [default: 11]
     #[arg(long, value_name = "N", requires = "against")]
     rounds: Option<usize>,
     /// The smallest ratio of a speed to the baseline's that passes [default: 0.8; with --against, 0.95]

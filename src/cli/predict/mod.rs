@@ -47,12 +47,11 @@ pub struct PredictArgs {
     /// of the output, a column for each class in the order of the run's classes
     #[arg(long, value_name = "P.npy")]
     probs_out: Option<PathBuf>,
-    /// Write the answers to a file instead, a line each, as they come; the same command goes on where it stopped. CSV has the
-    /// most probable class of each image, JSON lines what --json has of it
+    /// Write the answers to FILE instead, one line per image, as they are made; the same command resumes after a stop. CSV has
+    /// the most probable class, JSON lines what --json prints of an image, without the covariance trace
     #[arg(long, value_name = "FILE.csv|FILE.jsonl", conflicts_with = "probs_out")]
     out: Option<PathBuf>,
-    /// Answer only the I-th of N parts of the images, which their names decide: for several processes, each with an --out of
-    /// its own
+    /// Answer only part I of N, for several processes with an --out each; an image's path decides its part
     #[arg(long, value_name = "I/N", requires = "out")]
     shard: Option<Shard>,
     /// Print one JSON object and nothing else

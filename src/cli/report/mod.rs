@@ -14,16 +14,16 @@ use super::output;
 
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Directories with a `results.json`, as `reproduce` writes them: the page of these studies
+    /// Directories of studies, with the `results.json` that `reproduce` writes: make their page
     #[arg(value_name = "DIR")]
     dirs: Vec<PathBuf>,
-    /// The run directory that `train --out` wrote: the page of this run, scored as `eval` does
+    /// A run directory, as `train --out` writes it: make this run's page; the run is scored as in `eval`
     #[arg(long, value_name = "RUN")]
     run: Option<PathBuf>,
-    /// The page [default: DIR/report.html or RUN/report.html]
+    /// The page to write [default: DIR/report.html or RUN/report.html]
     ///
-    /// Figures of a study go to DIR/figures. Those of a run, and its wrong answers as CSV, go beside its page, as
-    /// report-figures and report-mistakes.csv.
+    /// A study's figures go to DIR/figures. A run's figures and its wrong answers go beside its page, to report-figures and
+    /// report-mistakes.csv.
     #[arg(long, value_name = "FILE.html")]
     out: Option<PathBuf>,
     #[command(flatten)]

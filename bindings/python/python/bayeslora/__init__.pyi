@@ -123,13 +123,13 @@ class Prediction:
 
     @property
     def abstains(self) -> npt.NDArray[np.bool_]:
-        """`[n]`: whether the most probable class is less so than the threshold, or than the risk that `bayeslora calibrate` has
-        promised of the run allows."""
+        """`[n]`: whether the largest probability is below the threshold or, before any temperature, below the one that
+        `bayeslora calibrate --max-risk` has chosen for these samples and this seed."""
 
     @property
     def prediction_sets(self) -> list[list[str]] | None:
-        """`n` lists of class names, the most probable first, which hold the right one as often as `bayeslora calibrate` has promised
-        of the run; None where it has promised nothing."""
+        """`n` lists of class names, the most probable first, with the coverage of `bayeslora calibrate --coverage`; None if
+        that has not been run for these samples and this seed."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
