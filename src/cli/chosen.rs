@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, ensure};
 use bayeslora::low_level::formats::{Stem, printable};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::train::TrainConfig;
@@ -84,8 +85,18 @@ impl Open {
 }
 
 /// `runs/NAME` after the images, with a number where there is one already.
-pub fn place(data: &Location) -> PathBuf {
+///
+/// # Errors
+/// That would be among the images.
+pub fn place(data: &Location) -> Result<PathBuf> {
     let data: &Path = data.as_ref();
+    if let (Ok(data), Ok(here)) = (data.canonicalize(), Path::new(".").canonicalize()) {
+        ensure!(
+            !here.starts_with(&data),
+            "--out is missing: runs/ would lie among the images in {}; name a directory elsewhere",
+            printable(data.display())
+        );
+    }
     let absolute = std::path::absolute(data).ok();
     let name = absolute.as_deref().and_then(Path::file_name);
     let name = name.unwrap_or("run".as_ref());
@@ -97,7 +108,6 @@ pub fn place(data: &Location) -> PathBuf {
         Path::new("runs").join(name)
     };
     let mut places = (1..).map(numbered);
-    places
-        .find(|place| !place.exists())
-        .expect("numbers do not end")
+    let place = places.find(|place| !place.exists());
+    Ok(place.expect("numbers do not end"))
 }

@@ -9,7 +9,7 @@ use bayeslora::low_level::formats::{RunDir, printable, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::model::PLAIN_VIEW;
 use bayeslora::low_level::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
-use bayeslora::low_level::train::{self, Method, Progress, TrainConfig, Trainer};
+use bayeslora::low_level::train::{self, ClassWeights, Method, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
@@ -126,7 +126,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         if let Some(chosen) = open.in_words() {
             output::text(&chosen)?;
         }
-        if let Some(note) = few_note(&images.train) {
+        if let Some(note) = few_note(&images.train, &config) {
             output::note(&note);
         }
     }
@@ -248,7 +248,7 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
     let place = match &args.out {
         Some(place) => place.clone(),
         None => {
-            let place = chosen::place(&inputs.data);
+            let place = chosen::place(&inputs.data)?;
             open.set_place(&place);
             place
         }
@@ -330,7 +330,7 @@ fn data_line(images: &RunImages) -> String {
 const FEW: usize = 10;
 
 /// Names classes with few training images.
-fn few_note(train: &Dataset) -> Option<String> {
+fn few_note(train: &Dataset, config: &TrainConfig) -> Option<String> {
     const SHOWN: usize = 5;
     let mut counts = vec![0usize; train.classes.len()];
     for label in &train.labels {
@@ -349,9 +349,12 @@ fn few_note(train: &Dataset) -> Option<String> {
     };
     let shown = few[..few.len().min(SHOWN)].join(", ");
     (!few.is_empty()).then(|| {
+        let hint = match config.class_weights {
+            ClassWeights::None => " (--class-weights balanced lets classes count alike)",
+            _ => "",
+        };
         format!(
-            "warning: fewer than {FEW} training images: {shown}{more}; more of them help most (--class-weights balanced lets classes \
-             count alike)"
+            "warning: fewer than {FEW} training images: {shown}{more}; more of them help most{hint}"
         )
     })
 }

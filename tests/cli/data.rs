@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -21,10 +23,11 @@ const IMAGES: usize = 20;
 /// A picture that no other number has.
 fn picture(path: &Path, number: usize) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let number = number as u32;
+    // Squares of colours of their own: no two pictures are alike from afar.
+    let mut rng = Pcg64::seed_from_u64(number as u64);
+    let squares: Vec<[u8; 3]> = (0..64).map(|_| rng.random()).collect();
     image::RgbImage::from_fn(24, 24, |x, y| {
-        let channels = [x * 9 + number, y * 7 + number / 256, number * 37 + (x ^ y)];
-        image::Rgb(channels.map(|value| value as u8))
+        image::Rgb(squares[(y / 3 * 8 + x / 3) as usize])
     })
     .save(path)
     .unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::Temperature;
-use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::predict::{Calibration, Ensemble, Prediction, Predictor, Samples, ties};
 use serde::Serialize;
 
@@ -54,6 +54,7 @@ pub struct Way {
 /// A run on a device.
 pub struct Answering<'a> {
     pub way: Way,
+    pub precision: Precision,
     run: &'a Run,
     predict: Box<dyn Fn(Dataset) -> Result<Prediction> + 'a>,
 }
@@ -90,6 +91,7 @@ impl<'a> Answering<'a> {
                 temperature,
                 calibration: promised::kept(run, (samples.count, asked.seed))?,
             },
+            precision: gpu.options().precision,
             run,
             predict,
         })

@@ -1,6 +1,7 @@
 //! `predict --out`: answers in a file, a line each, as they come; what is there already is not asked again.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::prefetch;
 use bayeslora::low_level::formats::{printable, write_atomic};
+use bayeslora::low_level::gpu::Precision;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -46,8 +48,11 @@ const COLUMNS: [&str; 8] = [
 struct Head<'a> {
     #[serde(flatten)]
     way: &'a Way,
+    precision: Precision,
     shard: Shard,
     top: Option<u32>,
+    /// Where relative names of images begin.
+    directory: Location,
 }
 
 /// What became of the images.
@@ -102,19 +107,34 @@ pub fn run(answering: &Answering, named: &[PathBuf], side: usize, how: Streaming
     let all = pictures::files(named)?;
     let head = Head {
         way: &answering.way,
+        precision: answering.precision,
         shard,
         top,
+        directory: std::env::current_dir()
+            .context("the working directory")?
+            .into(),
     };
     let mut answers = Answers::open(out, &head)?;
     let mut summary = Summary::default();
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     let mut left = Vec::new();
     for file in all.into_iter().filter(|file| shard.has_file(file)) {
         let name = answers.format.name(&file);
-        if answers.known.contains(&name) {
-            summary.answered_before += usize::from(seen.insert(name));
-        } else if seen.insert(name) {
-            left.push(file);
+        let is_known = answers.known.contains(&name);
+        match seen.entry(name) {
+            Entry::Occupied(other) => ensure!(
+                *other.get() == file,
+                "--out {}: two images are both called {} in a table; name a file that ends in .jsonl, which tells them apart",
+                out.display(),
+                other.key()
+            ),
+            Entry::Vacant(place) => {
+                place.insert(file.clone());
+                match is_known {
+                    true => summary.answered_before += 1,
+                    false => left.push(file),
+                }
+            }
         }
     }
     let (bar, total) = (Bar::default(), left.len());
@@ -311,7 +331,7 @@ impl Answers {
             let same = found.is_some_and(|found| found == wanted);
             ensure!(
                 same,
-                "--out {shown}: it exists, and {} does not say that it holds answers of this adapter with these options; name \
+                "--out {shown}: it exists, and {} does not say that it holds answers of this adapter with these options, from this directory; name \
                  another file, or remove both",
                 beside.display()
             );

@@ -59,8 +59,8 @@ impl Options {
 /// Scores the run and writes its page, its figures and its wrong answers.
 pub fn report(context: &Context, path: &Path, out: Option<&Path>, options: &Options) -> Result<()> {
     let page = out.map_or_else(|| path.join("report.html"), Path::to_owned);
-    super::check_page(&page)?;
     let run = run::open(path, options.backbone.as_ref())?;
+    super::check_page(&page)?;
     let bar = Bar::default();
     let scored = options.scored.as_trained(&run);
     let (images, scored_on) = scored.open(&run, &bar)?;
