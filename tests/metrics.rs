@@ -52,6 +52,20 @@ fn evaluation_by_hand() {
 }
 
 #[test]
+fn classes_count_alike_in_balanced_accuracy() {
+    // Three of four images of class 0 are right, none of the one of class 1, and class 2 has none.
+    let answers = [0, 0, 0, 2, 0];
+    let probs: Vec<f32> = answers
+        .iter()
+        .flat_map(|answer| (0..3).map(move |class| if class == *answer { 0.8 } else { 0.1 }))
+        .collect();
+    let predictions = Predictions::new(&probs, &[0, 0, 0, 0, 1], 3).unwrap();
+    let scores = evaluate(&predictions, None);
+    close(scores.accuracy, 0.6);
+    close(scores.balanced_accuracy, (0.75 + 0.0) / 2.0);
+}
+
+#[test]
 fn evaluation_json_has_the_agreed_names_in_order() {
     let predictions = Predictions::new(&PROBS, &LABELS, 3).unwrap();
     let scores = evaluate(&predictions, None);

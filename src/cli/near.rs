@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use anyhow::Result;
 use bayeslora::low_level::data::reuse::Before;
 use bayeslora::low_level::data::{DataError, Dataset, Identity, Looks};
-use bayeslora::low_level::formats::Digest;
+use bayeslora::low_level::formats::{Digest, printable};
 
 use super::output;
 
@@ -63,35 +63,49 @@ pub fn follow(all: &Dataset, found: &mut Before) -> Result<(), DataError> {
     Ok(())
 }
 
-/// A test set without images that nearly repeat training images, and the contents of these, or with a word about them.
+/// A test set, without images that nearly repeat training images if these are to be left out and others are there, with a
+/// word about it; and the contents of all such images.
 pub fn unlike(test: Dataset, train: &Dataset, leave_out: bool) -> Result<(Dataset, Vec<Digest>)> {
     let (Some(looks), Some(trained)) = (Looks::of(&test)?, Looks::of(train)?) else {
+        if test.has_files() {
+            output::note(
+                "note: the images are too many to be compared for near duplicates; some may be in training and test set both",
+            );
+        }
         return Ok((test, Vec::new()));
     };
     let repeats = looks.repeat(&trained);
-    let left: Vec<usize> = (0..test.len()).filter(|i| !repeats[*i]).collect();
-    let count = test.len() - left.len();
-    let what = match leave_out {
-        true if left.is_empty() => {
-            "nearly repeat training images: there is nothing else to test on, and scores are too good"
-        }
-        true => "nearly repeat training images and are left out",
-        false => "nearly repeat training images: scores are too good by that",
-    };
-    if count > 0 {
-        output::note(&format!(
-            "warning: {count} of {} test images {what}",
-            test.len()
-        ));
-    }
-    if !leave_out || left.is_empty() {
+    let (near, left): (Vec<usize>, Vec<usize>) = (0..test.len()).partition(|i| repeats[*i]);
+    if near.is_empty() {
         return Ok((test, Vec::new()));
     }
-    let contents = (0..test.len()).filter(|i| repeats[*i]);
-    let contents = contents.filter_map(|i| match test.identity(i) {
+    let contents = near.iter().filter_map(|i| match test.identity(*i) {
         Identity::Content(content) => Some(content),
         Identity::Indexed { .. } => None,
     });
     let contents = contents.collect();
-    Ok((test.subset(&left), contents))
+    let (rest, what) = match leave_out {
+        true if left.is_empty() => (
+            test.clone(),
+            "there is nothing else to test on, and scores are too good",
+        ),
+        true => (test.subset(&left), "they are left out"),
+        false => (test.clone(), "scores are too good by that"),
+    };
+    let untested = rest.class_counts().into_iter().zip(test.class_counts());
+    let untested = untested.zip(&*test.classes);
+    let untested: Vec<String> = untested
+        .filter(|((left, before), _)| *left == 0 && *before > 0)
+        .map(|(_, class)| printable(class))
+        .collect();
+    let classes = match untested.is_empty() {
+        true => String::new(),
+        false => format!(", and none is left of {}", untested.join(", ")),
+    };
+    output::note(&format!(
+        "warning: {} of {} test images nearly repeat training images: {what}{classes}",
+        near.len(),
+        test.len()
+    ));
+    Ok((rest, contents))
 }

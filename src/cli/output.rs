@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::formats::printable;
 use serde::Serialize;
 
@@ -17,6 +18,22 @@ impl fmt::Display for Unkept {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Before any long work: a file that an option names cannot be written where it is to be.
+pub fn check_place(option: &str, file: &Path) -> Result<()> {
+    let shown = printable(file.display());
+    ensure!(
+        !file.is_dir() && file.file_name().is_some(),
+        "{option} {shown}: a directory; name a file in it"
+    );
+    let parent = file.parent();
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+    ensure!(
+        parent.is_none_or(Path::is_dir),
+        "{option} {shown}: there is no such directory to put it in; make it first"
+    );
+    Ok(())
 }
 
 /// One JSON document on a line of its own.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::formats::{npy, write_atomic};
 
-use super::output::Unkept;
+use super::output::{self, Unkept};
 
 /// Before any work: what cannot be written, or should not be.
 pub fn check(path: Option<&Path>) -> Result<()> {
@@ -15,18 +15,7 @@ pub fn check(path: Option<&Path>) -> Result<()> {
         path.extension().is_some_and(|extension| extension == "npy"),
         "--probs-out {shown}: it will be a NumPy array, so let its name end in .npy"
     );
-    ensure!(
-        !path.is_dir(),
-        "--probs-out {shown}: a directory; name a file in it"
-    );
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    ensure!(
-        parent.is_none_or(Path::is_dir),
-        "--probs-out {shown}: there is no such directory to put it in; make it first"
-    );
-    Ok(())
+    output::check_place("--probs-out", path)
 }
 
 /// `[images, classes]`, row-major.

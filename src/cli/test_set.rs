@@ -1,10 +1,12 @@
 //! The images that a run is scored on, and how they are described in the output.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, ensure};
 use bayeslora::low_level::data::reuse::{
     ReuseError, ScoreOptions, Scored, ScoredPart, TrainedOn, open_scored,
 };
-use bayeslora::low_level::data::{Dataset, OpenOptions};
+use bayeslora::low_level::data::{Dataset, Identity, OpenOptions};
 use bayeslora::low_level::formats::printable;
 use clap::Args;
 use serde::Serialize;
@@ -114,7 +116,21 @@ impl ScoredArgs {
         if !self.is_quiet {
             context::report_skipped(&scored.images);
         }
-        let said = ScoredOn::new(data, &scored);
+        let near: HashSet<Identity> = match &run.data {
+            None => HashSet::new(),
+            Some(data) => data
+                .near_copies
+                .iter()
+                .copied()
+                .map(Identity::Content)
+                .collect(),
+        };
+        let places = 0..scored.images.len();
+        let near = places.filter(|i| near.contains(&scored.images.identity(*i)));
+        let said = ScoredOn::new(data, &scored, near.count());
+        if let (false, Some(doubt)) = (self.is_quiet, said.doubt()) {
+            output::note(&format!("warning: {doubt}"));
+        }
         Ok((scored.images, said))
     }
 }
@@ -158,6 +174,8 @@ pub struct ScoredOn {
     /// Left out because the run was trained on them or chosen by them; those outside the held-out part of its own
     /// folder are not counted.
     seen: usize,
+    /// Scored although they nearly repeat images that the run was trained on, as far as its record says.
+    near_copies: usize,
     /// Left out because the run was trained without their classes or does not know them.
     of_other_classes: usize,
     held_out_classes: Vec<String>,
@@ -167,7 +185,7 @@ pub struct ScoredOn {
 }
 
 impl ScoredOn {
-    fn new(data: &Location, scored: &Scored) -> Self {
+    fn new(data: &Location, scored: &Scored, near_copies: usize) -> Self {
         Self {
             data: data.clone(),
             part: match scored.part {
@@ -178,6 +196,7 @@ impl ScoredOn {
             images: scored.images.len(),
             of: scored.of,
             seen: scored.seen,
+            near_copies,
             of_other_classes: scored.of_other_classes,
             held_out_classes: scored.classes.held_out.clone(),
             unknown_classes: scored.classes.unknown.clone(),
@@ -214,6 +233,16 @@ impl ScoredOn {
             _ if images == of => format!("all {images} images in {data}"),
             _ => format!("{images} of the {of} images in {data}"),
         }
+    }
+
+    /// Why the scores are too good, where they are.
+    pub fn doubt(&self) -> Option<String> {
+        (self.near_copies > 0).then(|| {
+            format!(
+                "{} of {} scored images nearly repeat images that the run was trained on: scores are too good by that",
+                self.near_copies, self.images
+            )
+        })
     }
 
     /// Which were not, and why.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::low_level::data::{Dataset, Identity};
+use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{RunDir, printable, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::model::PLAIN_VIEW;
@@ -183,9 +183,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         return Ok(());
     }
     // Pictures that somebody may want to look at.
-    let are_files = (0..test.len())
-        .take(1)
-        .any(|first| matches!(test.identity(first), Identity::Content(_)));
+    let are_files = test.has_files();
     close(&run, &gpu, &trainer, test, args.json, &mut observe)?;
     if are_files && !args.json {
         drop(trainer);
@@ -332,10 +330,7 @@ const FEW: usize = 10;
 /// Names classes with few training images.
 fn few_note(train: &Dataset, config: &TrainConfig) -> Option<String> {
     const SHOWN: usize = 5;
-    let mut counts = vec![0usize; train.classes.len()];
-    for label in &train.labels {
-        counts[*label as usize] += 1;
-    }
+    let counts = train.class_counts();
     let few = counts
         .iter()
         .zip(&*train.classes)

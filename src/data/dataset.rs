@@ -305,6 +305,20 @@ impl Dataset {
         Ok((part(true), part(false)))
     }
 
+    /// Images of each class, `[classes]`.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for label in &self.labels {
+            counts[*label as usize] += 1;
+        }
+        counts
+    }
+
+    /// Whether its images are files, and not parts of arrays; not where it has none.
+    pub fn has_files(&self) -> bool {
+        !self.is_empty() && matches!(self.identity(0), Identity::Content(_))
+    }
+
     /// Sets the share `fraction` of every class aside: `(train, validation)`, each in file order.
     ///
     /// The draw depends on `seed` and on each class's own images only. A class gives the nearest whole

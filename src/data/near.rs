@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{DataError, Dataset, Identity};
+use super::{DataError, Dataset};
 
 /// Images of a set that are compared, each with each.
 const MOST: usize = 20_000;
@@ -40,10 +40,7 @@ impl Looks {
     /// # Errors
     /// An image file has changed since the set was opened.
     pub fn of(images: &Dataset) -> Result<Option<Self>, DataError> {
-        let are_files = (0..images.len())
-            .take(1)
-            .all(|first| matches!(images.identity(first), Identity::Content(_)));
-        if images.is_empty() || images.len() > MOST || !images.is_in_memory() || !are_files {
+        if !images.has_files() || images.len() > MOST || !images.is_in_memory() {
             return Ok(None);
         }
         let look = |place| Ok(Look::of(&images.image(place)?, images.side));

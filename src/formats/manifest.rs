@@ -37,7 +37,7 @@ pub struct DataManifest {
     pub test: ManifestImages,
     /// Files that could not be decoded and were left out.
     pub skipped: Vec<Digest>,
-    /// Files that nearly repeat training images and were left out of the test part.
+    /// Test files that nearly repeat training images; those that are not in `test` were left out of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub near_copies: Vec<Digest>,
     /// Where training went on from another run's adapter: what that was trained on or chosen by.

@@ -89,7 +89,7 @@ fn threshold(place: usize) -> f64 {
 }
 
 /// P(X <= k) for X binomial with n trials of probability p; 1 without trials.
-fn binomial_cdf(k: usize, n: usize, p: f64) -> f64 {
+pub(crate) fn binomial_cdf(k: usize, n: usize, p: f64) -> f64 {
     if k >= n || p <= 0.0 {
         return 1.0;
     }

@@ -87,9 +87,8 @@ pub struct Session {
     draws: bool,
     /// That were fitted to the run.
     temperatures: Vec<Temperature>,
-    /// What was promised of the run's answers: of every predictive, and of that in force.
+    /// What was promised of the run's answers.
     calibrations: Vec<Calibration>,
-    calibration: Option<Calibration>,
     options: SessionOptions,
     plans: HashMap<usize, ForwardPlan>,
 }
@@ -141,7 +140,6 @@ impl Session {
             draws: adapter.draws(),
             temperatures: Vec::new(),
             calibrations: Vec::new(),
-            calibration: None,
             options,
             plans: HashMap::new(),
         };
@@ -168,9 +166,6 @@ impl Session {
         // Nothing drawn, every sample is the mean.
         let samples = if self.draws { options.samples } else { 0 };
         let fitted = fitted_to(samples, &self.temperatures);
-        let mut calibrations = self.calibrations.iter();
-        let calibration = calibrations.find(|one| one.is_of(samples, options.seed));
-        self.calibration = calibration.cloned();
         let at_once = |samples| self.predictor.draws_at_once(samples);
         if at_once(samples) != at_once(self.options.samples) {
             self.plans.clear();
@@ -244,7 +239,10 @@ impl Session {
         let rows = prediction.mean.chunks_exact(self.names.len());
         let side = self.predictor.size();
         let pictures = pixels.chunks_exact(side * side * 3);
-        let promise = |(row, picture): (&[f32], &[u8])| match &self.calibration {
+        let (samples, seed) = (self.options.samples, self.options.seed);
+        let mut calibrations = self.calibrations.iter();
+        let calibration = calibrations.find(|one| one.is_of(samples, seed));
+        let promise = |(row, picture): (&[f32], &[u8])| match calibration {
             None => Promise::default(),
             Some(calibration) => calibration.promise(row, tie(picture)),
         };

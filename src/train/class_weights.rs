@@ -10,7 +10,7 @@ pub enum ClassWeights {
     /// All images count alike.
     #[default]
     None,
-    /// Classes count alike: w_c = N / (K n_c), with n_c of N images in class c of K.
+    /// Classes count alike: w_c = N / (K n_c), with n_c of N images in class c of the K that have any.
     Balanced,
     /// In between: w_c is proportional to (1 - beta) / (1 - beta^n_c) with beta = .999, the inverse of the effective number of
     /// images (Cui et al. 2019).
@@ -21,12 +21,8 @@ pub enum ClassWeights {
 const BETA: f64 = 0.999;
 
 impl ClassWeights {
-    /// The weight of each of `classes` classes; that of a class without images, which nothing asks for, is 0.
-    pub fn of(self, labels: &[u32], classes: usize) -> Vec<f32> {
-        let mut counts = vec![0usize; classes];
-        for label in labels {
-            counts[*label as usize] += 1;
-        }
+    /// The weight of each class by its number of images; that of a class without, which nothing asks for, is 0.
+    pub fn of(self, counts: &[usize]) -> Vec<f32> {
         let weight = |n: usize| match self {
             Self::None => 1.0,
             Self::Balanced => 1.0 / n as f64,
@@ -36,12 +32,8 @@ impl ClassWeights {
             .iter()
             .map(|n| if *n == 0 { 0.0 } else { weight(*n) });
         let weights: Vec<f64> = weights.collect();
-        let sum: f64 = weights
-            .iter()
-            .zip(&counts)
-            .map(|(w, n)| w * *n as f64)
-            .sum();
-        let mean = sum / labels.len().max(1) as f64;
+        let sum: f64 = weights.iter().zip(counts).map(|(w, n)| w * *n as f64).sum();
+        let mean = sum / counts.iter().sum::<usize>().max(1) as f64;
         let scaled = weights.iter().map(|w| match self {
             // Exactly.
             Self::None => *w as f32,
@@ -58,21 +50,18 @@ mod tests {
     #[test]
     fn weights_by_hand() {
         // Six of class 0, two of class 1, none of class 2, one of class 3.
-        let labels = [0, 0, 0, 1, 0, 1, 0, 0, 3];
-        assert_eq!(ClassWeights::None.of(&labels, 4), [1.0, 1.0, 0.0, 1.0]);
+        let counts = [6, 2, 0, 1];
+        assert_eq!(ClassWeights::None.of(&counts), [1.0, 1.0, 0.0, 1.0]);
         // 9 / (3 x 6) and so on: the three classes with images count a third each.
-        assert_eq!(ClassWeights::Balanced.of(&labels, 4), [0.5, 1.5, 0.0, 3.0]);
-        let effective = ClassWeights::Effective.of(&labels, 4);
+        assert_eq!(ClassWeights::Balanced.of(&counts), [0.5, 1.5, 0.0, 3.0]);
+        let effective = ClassWeights::Effective.of(&counts);
         // (1 + b) / (1 + b + b^2 + b^3 + b^4 + b^5) of one to two images.
         let ratio = f64::from(effective[0] / effective[1]);
         let b: f64 = 0.999;
         let expected = (1.0 + b) / (0..6).map(|i| b.powi(i)).sum::<f64>();
         assert!((ratio - expected).abs() < 1e-6, "{ratio}");
-        let mean = labels
-            .iter()
-            .map(|label| effective[*label as usize])
-            .sum::<f32>()
-            / 9.0;
+        let pairs = effective.iter().zip(counts);
+        let mean = pairs.map(|(weight, n)| weight * n as f32).sum::<f32>() / 9.0;
         assert!((mean - 1.0).abs() < 1e-6);
     }
 }

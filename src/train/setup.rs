@@ -147,8 +147,8 @@ pub(super) fn build_step(
         Err(error @ (GpuError::BufferTooLarge { .. } | GpuError::OutOfMemory { .. })) => error,
         other => {
             let step = other?;
-            let labels = &train.dataset.labels;
-            step.weigh_classes(&config.class_weights.of(labels, trainable.layout.classes));
+            let counts = train.dataset.class_counts();
+            step.weigh_classes(&config.class_weights.of(&counts));
             return Ok(step);
         }
     };

@@ -590,3 +590,89 @@ fn every_member_and_every_value_of_a_sweep_knows_its_data() {
     let report = json(&mut one.on("eval --samples 0"));
     assert_eq!(report["n"], sweep.recorded("test").len());
 }
+
+/// A picture saved again, a little smaller: another file, and the same to the eye.
+fn again(from: &Path, to: &Path) {
+    let picture = image::open(from).unwrap();
+    let smaller = picture.resize_exact(22, 22, image::imageops::FilterType::Triangle);
+    smaller.to_rgb8().save(to).unwrap();
+}
+
+#[test]
+fn near_copies_of_training_images_are_told_of_wherever_they_are_scored() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("photos");
+    for (class, name) in ["ant", "bee"].iter().enumerate() {
+        for i in 0..6 {
+            let number = 10 * class + i;
+            picture(&data.join(format!("train/{name}/{i}.png")), number);
+            picture(&data.join(format!("test/{name}/{i}.png")), 50 + number);
+        }
+    }
+    again(
+        &data.join("train/ant/0.png"),
+        &data.join("test/ant/again.jpg"),
+    );
+    let run = dir.path().join("run");
+    train(&data, &run, "")
+        .assert()
+        .success()
+        .stderr(contains(
+            "1 of 13 test images nearly repeat training images",
+        ))
+        .stderr(contains("scores are too good"));
+    // On the page that the training has left, too.
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("1 of 13 scored images nearly repeat"));
+    let eval = |options: &str| {
+        let run = run.display();
+        bayeslora(&format!("eval --samples 0 --run {run} {options}"))
+    };
+    eval("")
+        .assert()
+        .success()
+        .stderr(contains("1 of 13 scored images nearly repeat"));
+    assert_eq!(json(&mut eval(""))["scored_on"]["near_copies"], 1);
+}
+
+#[test]
+fn a_test_part_that_the_program_chooses_has_no_near_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, run) = (dir.path().join("photos"), dir.path().join("run"));
+    photos(&data);
+    for (class, name) in CLASSES.iter().enumerate() {
+        for i in 0..IMAGES {
+            let from = data.join(name).join(format!("{i:02}.png"));
+            // Not of all, or nothing would be left to test on.
+            if (class + i) % 3 == 0 {
+                again(&from, &data.join(name).join(format!("{i:02}-again.jpg")));
+            }
+        }
+    }
+    let output = train(&data, &run, "").assert().success();
+    let output = output.get_output().clone();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("stays on one side of the"), "{told}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    let line = told.lines().find(|line| line.starts_with("mean weights"));
+    let accuracy: f64 = line
+        .unwrap()
+        .split_whitespace()
+        .nth(2)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let on = |name: &str| {
+        let run = run.display();
+        bayeslora(&format!("{name} --run {run} --samples 0"))
+    };
+    // The same images afterwards.
+    let scores = json(&mut on("eval"));
+    assert!((scores["accuracy"].as_f64().unwrap() - accuracy).abs() < 1e-4);
+    assert_eq!(scores["scored_on"]["near_copies"], 0);
+    on("report").assert().success();
+    bayeslora("train --resume --out")
+        .arg(&run)
+        .assert()
+        .success();
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use predicates::str::contains;
 use serde_json::Value;
@@ -87,6 +88,51 @@ fn what_was_stopped_is_gone_on_with() {
         &mut to(&dir.path().join("a.csv"), "--top 2"),
         &["--top", ".jsonl"],
     );
+}
+
+#[test]
+fn pictures_that_are_no_longer_what_was_answered_are_not_taken_for_it() {
+    let (dir, run) = run();
+    let photos = folder(dir.path());
+    fs::remove_file(photos.join("broken.png")).unwrap();
+    let file = dir.path().join("answers.csv");
+    let from = |place: &Path, options: &str| {
+        let mut command = on(&run, &format!("predict --samples 0 {options}"));
+        command
+            .current_dir(place)
+            .arg("0.png")
+            .arg("--out")
+            .arg(&file);
+        command
+    };
+    from(&photos, "").assert().success();
+    // Another picture of that name elsewhere, and in its place.
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    picture(&other.join("0.png"), 20, 60);
+    refuses(&mut from(&other, ""), &["--out", "from this directory"]);
+    from(&photos, "")
+        .assert()
+        .success()
+        .stdout(contains("0 images answered and 1"));
+    let later = SystemTime::now() + Duration::from_secs(5);
+    let changed = fs::File::options()
+        .write(true)
+        .open(photos.join("0.png"))
+        .unwrap();
+    changed.set_modified(later).unwrap();
+    refuses(
+        &mut from(&photos, ""),
+        &["0.png", "has changed", "answers.csv.json"],
+    );
+
+    // Names that a table would not keep apart.
+    fs::rename(photos.join("1.png"), photos.join("1\n.png")).unwrap();
+    let mut all = on(&run, "predict --samples 0");
+    all.arg(&photos)
+        .arg("--out")
+        .arg(dir.path().join("all.csv"));
+    refuses(&mut all, &["table", ".jsonl"]);
 }
 
 fn lines_of(bytes: &[u8]) -> usize {

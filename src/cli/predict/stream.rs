@@ -1,10 +1,10 @@
 //! `predict --out`: answers in a file, a line each, as they come; what is there already is not asked again.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::fs::{File, TryLockError};
+use std::collections::HashSet;
+use std::fs::{self, File, TryLockError};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::prefetch;
@@ -72,6 +72,8 @@ struct Answers {
     format: Format,
     /// Names of the images in it.
     known: HashSet<String>,
+    /// When it was written last.
+    written: SystemTime,
 }
 
 /// How to write.
@@ -91,12 +93,7 @@ pub fn check(out: &Path, top: Option<u32>) -> Result<()> {
         format == Format::Jsonl || top.is_none(),
         "--top: lines of CSV have the most probable class of each image; name a file that ends in .jsonl"
     );
-    ensure!(
-        !out.is_dir(),
-        "--out {}: a directory; name a file in it",
-        out.display()
-    );
-    Ok(())
+    output::check_place("--out", out)
 }
 
 /// Answers the images of a part that the file does not have yet.
@@ -116,24 +113,26 @@ pub fn run(answering: &Answering, named: &[PathBuf], side: usize, how: Streaming
     };
     let mut answers = Answers::open(out, &head)?;
     let mut summary = Summary::default();
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     let mut left = Vec::new();
     for file in all.into_iter().filter(|file| shard.has_file(file)) {
-        let name = answers.format.name(&file);
-        let is_known = answers.known.contains(&name);
-        match seen.entry(name) {
-            Entry::Occupied(other) => ensure!(
-                *other.get() == file,
-                "--out {}: two images are both called {} in a table; name a file that ends in .jsonl, which tells them apart",
-                out.display(),
-                other.key()
-            ),
-            Entry::Vacant(place) => {
-                place.insert(file.clone());
-                match is_known {
-                    true => summary.answered_before += 1,
-                    false => left.push(file),
-                }
+        let name = answers.format.name(&file)?;
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        match answers.known.contains(&name) {
+            false => left.push(file),
+            true => {
+                let changed = fs::metadata(&file).and_then(|file| file.modified());
+                ensure!(
+                    changed.is_ok_and(|changed| changed <= answers.written),
+                    "--out {}: {} has changed since it was answered; remove {} and {} to answer all again",
+                    out.display(),
+                    printable(file.display()),
+                    out.display(),
+                    beside(out).display()
+                );
+                summary.answered_before += 1;
             }
         }
     }
@@ -205,12 +204,20 @@ impl Format {
         }
     }
 
-    /// How the lines name an image.
-    fn name(self, file: &Path) -> String {
-        match self {
-            Self::Csv => printable(file.display()),
-            Self::Jsonl => serde_json::json!(Location::from(file.as_os_str())).to_string(),
+    /// How the lines name an image: no two alike.
+    fn name(self, file: &Path) -> Result<String> {
+        if self == Self::Jsonl {
+            return Ok(serde_json::json!(Location::from(file.as_os_str())).to_string());
         }
+        let plain = file.to_str();
+        let plain = plain.filter(|name| !name.contains(char::is_control));
+        let plain = plain.with_context(|| {
+            format!(
+                "--out: a table cannot hold the name {}; name a file that ends in .jsonl",
+                printable(file.display())
+            )
+        })?;
+        Ok(plain.to_owned())
     }
 
     fn lines(self, answers: &[Answer]) -> Result<Vec<u8>> {
@@ -317,7 +324,9 @@ impl Answers {
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(unkept),
         }
-        let is_new = file.metadata().with_context(unkept)?.len() == 0;
+        let metadata = file.metadata().with_context(unkept)?;
+        let is_new = metadata.len() == 0;
+        let written = metadata.modified().with_context(unkept)?;
         if is_new {
             write_atomic(&beside, &wanted).with_context(unkept)?;
             if format == Format::Csv && head.shard.is_first() {
@@ -327,7 +336,7 @@ impl Answers {
                     .with_context(unkept)?;
             }
         } else {
-            let found = std::fs::read(&beside).ok();
+            let found = fs::read(&beside).ok();
             let same = found.is_some_and(|found| found == wanted);
             ensure!(
                 same,
@@ -347,6 +356,7 @@ impl Answers {
             file,
             format,
             known,
+            written,
         })
     }
 

@@ -4,7 +4,7 @@ mod run;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::formats::printable;
 use bayeslora::low_level::report::Report;
 use clap::Args;
@@ -75,7 +75,9 @@ pub fn run(context: &Context, args: &ReportArgs) -> Result<()> {
 
 /// The page of a run that has just been trained.
 pub fn after_training(context: &Context, run: &Path) -> Result<()> {
-    run::report(context, run, None, &run::Options::after_training())
+    run::report(context, run, None, &run::Options::after_training()).context(
+        "the run is whole, but its page is not written; `bayeslora report --run` tries again",
+    )
 }
 
 /// `1 figure`, `3 figures`
@@ -84,21 +86,4 @@ fn figures(count: usize) -> String {
         1 => "1 figure".to_owned(),
         count => format!("{count} figures"),
     }
-}
-
-/// Before any long work: what cannot be a page.
-fn check_page(page: &Path) -> Result<()> {
-    let shown = printable(page.display());
-    ensure!(
-        !page.is_dir() && page.file_name().is_some(),
-        "--out {shown}: a directory; name a file in it"
-    );
-    let parent = page
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    ensure!(
-        parent.is_none_or(Path::is_dir),
-        "--out {shown}: there is no such directory to put it in; make it first"
-    );
-    Ok(())
 }

@@ -1,11 +1,12 @@
 //! The page of one run.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
 use bayeslora::low_level::data::{Dataset, Identity};
 use bayeslora::low_level::formats::{
-    Adapter, DataManifest, LayerAdapter, ManifestImages, Temperature, printable,
+    Adapter, DataManifest, Digest, LayerAdapter, ManifestImages, Temperature, printable,
 };
 use bayeslora::low_level::gpu::Gpu;
 use bayeslora::low_level::metrics::Predictions;
@@ -60,7 +61,7 @@ impl Options {
 pub fn report(context: &Context, path: &Path, out: Option<&Path>, options: &Options) -> Result<()> {
     let page = out.map_or_else(|| path.join("report.html"), Path::to_owned);
     let run = run::open(path, options.backbone.as_ref())?;
-    super::check_page(&page)?;
+    output::check_place("--out", &page)?;
     let bar = Bar::default();
     let scored = options.scored.as_trained(&run);
     let (images, scored_on) = scored.open(&run, &bar)?;
@@ -118,6 +119,8 @@ fn results(
     for doubt in &missing {
         output::note(&format!("warning: {doubt}"));
     }
+    // Said when the images were opened.
+    missing.extend(scored_on.doubt().map(|doubt| format!("{doubt}.")));
     let classes = run.adapter.classes.len();
     let calibration = match calibration {
         None => None,
@@ -293,7 +296,12 @@ fn left_out(run: &Run, images: &Dataset, scored_on: &ScoredOn) -> Vec<String> {
             }
         ));
     }
-    match data.near_copies.len() {
+    let tested: HashSet<Digest> = match &data.test {
+        ManifestImages::Files(files) => files.iter().map(|file| file.content).collect(),
+        ManifestImages::Indexed { .. } => HashSet::new(),
+    };
+    let near = data.near_copies.iter();
+    match near.filter(|copy| !tested.contains(copy)).count() {
         0 => {}
         1 => items.push("1 test image that nearly repeats a training image".into()),
         count => items.push(format!(

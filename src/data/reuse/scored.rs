@@ -118,7 +118,7 @@ pub fn open_scored(
             let tested = identities(&manifest.test).into_iter().collect();
             let near = manifest.near_copies.iter().copied();
             let near = near.map(Identity::Content).collect();
-            chosen.retain(|i| (is_test[*i] || is_in(*i, &tested)) && !is_in(*i, &near));
+            chosen.retain(|i| is_in(*i, &tested) || is_test[*i] && !is_in(*i, &near));
         }
         let before = chosen.len();
         chosen.retain(|i| !is_in(*i, &seen));
