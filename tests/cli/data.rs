@@ -652,7 +652,12 @@ fn a_test_part_that_the_program_chooses_has_no_near_copies() {
     let output = train(&data, &run, "").assert().success();
     let output = output.get_output().clone();
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("stays on one side of the"), "{told}");
+    for part in [
+        "stays on one side of the",
+        "nearly repeat training images: they are left out",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
     let told = String::from_utf8(output.stdout).unwrap();
     let line = told.lines().find(|line| line.starts_with("mean weights"));
     let accuracy: f64 = line
@@ -669,6 +674,8 @@ fn a_test_part_that_the_program_chooses_has_no_near_copies() {
     // The same images afterwards.
     let scores = json(&mut on("eval"));
     assert!((scores["accuracy"].as_f64().unwrap() - accuracy).abs() < 1e-4);
+    let images = format!(" {} test images", scores["n"]);
+    assert!(told.contains(&images), "{told}");
     assert_eq!(scores["scored_on"]["near_copies"], 0);
     on("report").assert().success();
     bayeslora("train --resume --out")
