@@ -42,15 +42,14 @@ impl Open {
         }
     }
 
-    /// Sets the resolution to that of the backbone in a file; the default is that of the embedded one.
-    pub fn set_resolution(
-        &mut self,
-        config: &mut TrainConfig,
-        place: &Location,
-        backbone: &Backbone,
-    ) {
-        let is_embedded = *place == *"embedded";
-        if self.resolution && !is_embedded && backbone.resnet.stem == Stem::ImageNet {
+    /// Sets the resolution to that of the backbone; the default is that of the embedded one.
+    pub fn set_resolution(&mut self, config: &mut TrainConfig, backbone: &Backbone) {
+        if !self.resolution || backbone.resnet.stem != Stem::ImageNet {
+            return;
+        }
+        // Wherever it lies.
+        let embedded = Backbone::load("embedded");
+        if !embedded.is_ok_and(|embedded| embedded.sha256 == backbone.sha256) {
             config.resolution = IMAGENET_SIDE;
             self.chosen.push(format!(
                 "{IMAGENET_SIDE} pixels, as the backbone was trained at (--resolution)"

@@ -84,7 +84,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     config.check()?;
     let gpu = context.tuned_gpu_at(config.precision)?;
     let backbone = context::backbone(&inputs.backbone)?;
-    open.set_resolution(&mut config, &inputs.backbone, &backbone);
+    open.set_resolution(&mut config, &backbone);
     train::check_fit(&gpu, &backbone, &config)?;
     if let Some(from) = &from {
         from.check(&backbone)?;

@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(value_name = "lora|bayeslora|mc-dropout|ensemble|weight-noise")]
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Method>,
-    /// Side of the network's input in pixels [default: 64; 224 if the backbone has ImageNet's stem]
+    /// Side of the network's input in pixels [default: 64; 224 if the backbone has ImageNet's stem and is not the embedded one]
     #[arg(long, value_name = "PIXELS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<usize>,

@@ -683,3 +683,33 @@ fn a_test_part_that_the_program_chooses_has_no_near_copies() {
         .assert()
         .success();
 }
+
+#[test]
+fn a_folder_is_all_that_training_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    photos(&dir.path().join("photos"));
+    // Only to be quick.
+    let quick = "--rank 2 --targets layer4.1 --resolution 32";
+    let train = |place: &Path, data: &str, options: &str| {
+        let mut command = bayeslora(&format!("train --data {data} {quick} {options}"));
+        command.current_dir(place);
+        command
+    };
+    train(dir.path(), "photos/", "")
+        .assert()
+        .success()
+        .stdout(contains("the run in runs/photos (--out); 40 epochs for "));
+    let run = dir.path().join("runs/photos");
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("epochs = 40"), "{config}");
+    assert!(run.join("report.html").exists());
+    train(dir.path(), "photos", "--epochs 1")
+        .assert()
+        .success()
+        .stdout(contains("runs/photos-2").and(contains("epochs for").not()));
+    let among = train(&dir.path().join("photos/ant"), "..", "").assert();
+    among
+        .code(2)
+        .stderr(contains("--out").and(contains("among the images")));
+    assert!(!dir.path().join("photos/ant/runs").exists());
+}
