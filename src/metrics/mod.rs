@@ -42,6 +42,7 @@ pub use prediction_sets::{PredictionSets, SetOptions};
 pub use predictions::{Predictions, PredictionsError};
 pub use proportion::{Proportion, mean_proportion};
 pub use risk_control::RiskControl;
+#[cfg(feature = "cli")]
 pub(crate) use risk_control::binomial_cdf;
 pub use scores::{
     PROBABILITY_FLOOR, accuracy, balanced_accuracy, brier, brier_each, entropy, entropy_each,

@@ -102,15 +102,8 @@ fn table(material: &Material, mistakes: &[usize]) -> Table {
 
 /// All wrong answers, the surest first.
 pub fn numbers(material: &Material) -> Numbers {
-    let header = [
-        "image",
-        "label",
-        "answer",
-        "confidence",
-        "mutual_information",
-        "label_probability",
-    ];
-    let mut numbers = Numbers::new(&header);
+    let columns = [&pictures::COLUMNS[..], &["label_probability"]].concat();
+    let mut numbers = Numbers::new(&columns);
     let classes = material.names.len();
     for image in material.mistakes() {
         let place = image * classes + material.label(image);

@@ -37,14 +37,7 @@ pub fn figure<E>(
             &lines(material, image),
         ));
     }
-    let header = [
-        "image",
-        "label",
-        "answer",
-        "confidence",
-        "mutual_information",
-    ];
-    let mut numbers = Numbers::new(&header);
+    let mut numbers = Numbers::new(&COLUMNS);
     numbers.rows = images.iter().map(|&image| row(material, image)).collect();
     Ok(Figure {
         name,
@@ -73,6 +66,15 @@ fn lines(material: &Material, image: usize) -> Vec<String> {
         place.rsplit('/').next().unwrap_or(place).to_owned(),
     ]
 }
+
+/// What a [row] has.
+pub const COLUMNS: [&str; 5] = [
+    "image",
+    "label",
+    "answer",
+    "confidence",
+    "mutual_information",
+];
 
 /// In files, as names are.
 pub fn row(material: &Material, image: usize) -> Vec<String> {
