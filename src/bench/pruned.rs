@@ -14,17 +14,17 @@ pub(super) fn rows(subject: &Subject) -> Result<Vec<Row>, BenchError> {
     let source = subject.features()?;
     let fresh = |rank: usize| {
         let layout = subject.layout(rank);
-        let state = TrainableState::new(&layout, initial_state(&layout, 1));
-        (layout, state)
+        let values = initial_state(&layout, 1);
+        TrainableState::new(layout, values)
     };
-    let build = |(layout, state)| Step::train(subject, source.clone(), layout, &state);
-    let many = build(fresh(MANY))?;
-    let few = build(fresh(FEW))?;
-    let (layout, mut state) = fresh(MANY);
+    let build = |state: &TrainableState| Step::train(subject, source.clone(), state);
+    let many = build(&fresh(MANY))?;
+    let few = build(&fresh(FEW))?;
+    let mut state = fresh(MANY);
     let kept: Vec<usize> = (0..MANY).step_by(MANY / FEW).collect();
-    let kept = vec![kept; layout.layers.len()];
-    state.keep(&layout, &kept);
-    let pruned = build((layout.keep(&subject.backbone.resnet, &kept), state))?;
+    let kept = vec![kept; state.layout.layers.len()];
+    state.keep(&subject.backbone.resnet, &kept);
+    let pruned = build(&state)?;
 
     let effort = Effort {
         least: 11,

@@ -4,8 +4,7 @@ use super::{BenchError, Subject};
 use crate::formats::GateDistribution;
 use crate::gpu::Plan;
 use crate::model::{
-    AdaptedNetwork, AdapterLayout, AdapterState, FrozenNetwork, GateMode, Prior, Purpose,
-    StepValues,
+    AdaptedNetwork, AdapterState, FrozenNetwork, GateMode, Prior, Purpose, StepValues,
 };
 use crate::predict::{ForwardPlan, ForwardSpec, Source};
 use crate::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState, initial_state};
@@ -73,8 +72,8 @@ impl<'a> Step<'a> {
                     _ => subject.features()?,
                 };
                 let layout = subject.layout(settings.rank);
-                let state = TrainableState::new(&layout, initial_state(&layout, 1));
-                Self::train(subject, source, layout, &state)
+                let values = initial_state(&layout, 1);
+                Self::train(subject, source, &TrainableState::new(layout, values))
             }
         }
     }
@@ -83,11 +82,10 @@ impl<'a> Step<'a> {
     pub(super) fn train(
         subject: &'a Subject,
         source: Source,
-        layout: AdapterLayout,
         state: &TrainableState,
     ) -> Result<Self, BenchError> {
         let settings = &subject.settings;
-        let trainable = Trainable::upload(&subject.gpu, layout, state);
+        let trainable = Trainable::upload(&subject.gpu, state);
         let spec = StepSpec {
             input: source.input(),
             batch: settings.batch,

@@ -188,8 +188,8 @@ impl Built {
         };
         let work = match args.mode {
             Mode::Train => {
-                let state = TrainableState::new(layout, state.clone());
-                let trainable = Trainable::upload(gpu, layout.clone(), &state);
+                let state = TrainableState::new(layout.clone(), state.clone());
+                let trainable = Trainable::upload(gpu, &state);
                 let spec = StepSpec {
                     input: input.clone(),
                     batch: subject.batch,

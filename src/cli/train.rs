@@ -377,7 +377,7 @@ fn method_line(trainer: &Trainer) -> String {
             false => config.rank.to_string(),
         },
         config.targets.join(", "),
-        config.batch_size.unwrap_or_default(),
+        config.batch_size,
         config.epochs
     )
 }

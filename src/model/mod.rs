@@ -37,8 +37,8 @@ pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};
 #[cfg(feature = "onnx")]
 pub use onnx::{OnnxError, onnx};
 pub use ops::{
-    ConvBackward, ConvForward, ConvShape, GateTable, LowRank, MatrixTile, Outer, Piece, Prior,
-    ProductKernel, Tile, Up, WeightTable,
+    ConvBackward, ConvForward, ConvShape, GateTable, LowRank, MatrixTile, Outer, PIXEL_DEVIATION,
+    PIXEL_MEAN, Piece, Prior, ProductKernel, Tile, Up, WeightTable,
 };
 pub use params::AdapterParams;
 pub use prefix::{PrefixInput, check_fit, largest_chunk, prefix};

@@ -8,7 +8,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::exchange::{self, Misfit};
-use super::{AdapterParams, Backbone, ConvSpec, Cut};
+use super::{AdapterParams, Backbone, ConvSpec, Cut, PIXEL_DEVIATION, PIXEL_MEAN};
 use crate::formats::onnx::{
     Attribute, Entry, Extent, Graph, IR_VERSION, Model, Node, OPSET, OperatorSet, Tensor,
     ValueInfo, data_type,
@@ -17,10 +17,6 @@ use crate::formats::{Adapter, GateDistribution, Stem, add_product};
 
 /// What protobuf, and with it every reader, allows.
 const LIMIT: usize = i32::MAX as usize;
-
-/// ImageNet's statistics, of values from 0 to 1.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Why there is no graph.
 #[derive(Debug, thiserror::Error)]
@@ -406,8 +402,8 @@ impl Writer {
         let order = vec![Attribute::ints("perm", &[0, 3, 1, 2])];
         let planes = self.node("Transpose", &[&values], order);
         let of_bytes = |values: [f32; 3]| values.map(|value| 255.0 * value);
-        let mean = self.floats("mean", &[1, 3, 1, 1], &of_bytes(MEAN));
-        let deviation = self.floats("deviation", &[1, 3, 1, 1], &of_bytes(DEVIATION));
+        let mean = self.floats("mean", &[1, 3, 1, 1], &of_bytes(PIXEL_MEAN));
+        let deviation = self.floats("deviation", &[1, 3, 1, 1], &of_bytes(PIXEL_DEVIATION));
         let centred = self.node("Sub", &[&planes, &mean], vec![]);
         self.node("Div", &[&centred, &deviation], vec![])
     }

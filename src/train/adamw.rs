@@ -1,7 +1,7 @@
 //! AdamW over all trainable parameters, and where they and their moments live.
 
 use crate::gpu::{Gpu, GpuError, Reading, Slot};
-use crate::model::{AdapterLayout, AdapterState, Graph, u};
+use crate::model::{AdapterLayout, AdapterState, Graph, ResNet, u};
 
 /// AdamW's constants (Loshchilov and Hutter 2019).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,9 +90,10 @@ impl Look<'_> {
     }
 }
 
-/// Parameters and moments on the host.
+/// Parameters and moments on the host, each laid out as `layout` says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainableState {
+    pub layout: AdapterLayout,
     pub values: AdapterState,
     pub first_moment: AdapterState,
     pub second_moment: AdapterState,
@@ -100,9 +101,10 @@ pub struct TrainableState {
 
 impl TrainableState {
     /// Fresh moments.
-    pub fn new(layout: &AdapterLayout, values: AdapterState) -> Self {
+    pub fn new(layout: AdapterLayout, values: AdapterState) -> Self {
         let zeros = layout.unpack(&vec![0.0; layout.len]);
         Self {
+            layout,
             values,
             first_moment: zeros.clone(),
             second_moment: zeros,
@@ -110,19 +112,21 @@ impl TrainableState {
     }
 
     /// Keeps the given ranks of each layer, by their present places; the moments follow.
-    pub fn keep(&mut self, layout: &AdapterLayout, kept: &[Vec<usize>]) {
+    pub fn keep(&mut self, resnet: &ResNet, kept: &[Vec<usize>]) {
         for state in [
             &mut self.values,
             &mut self.first_moment,
             &mut self.second_moment,
         ] {
-            state.keep(layout, kept);
+            state.keep(&self.layout, kept);
         }
+        self.layout = self.layout.keep(resnet, kept);
     }
 }
 
 impl Trainable {
-    pub fn upload(gpu: &Gpu, layout: AdapterLayout, state: &TrainableState) -> Self {
+    pub fn upload(gpu: &Gpu, state: &TrainableState) -> Self {
+        let layout = state.layout.clone();
         Self {
             values: gpu.storage_with("parameters", &layout.pack(&state.values)),
             gradients: gpu.storage("gradients", layout.len as u64 * 4),
@@ -148,6 +152,7 @@ impl Trainable {
     /// The GPU fails.
     pub fn read(&self, gpu: &Gpu) -> Result<TrainableState, GpuError> {
         Ok(TrainableState {
+            layout: self.layout.clone(),
             values: self.read_buffer(gpu, &self.values)?,
             first_moment: self.read_buffer(gpu, &self.first_moment)?,
             second_moment: self.read_buffer(gpu, &self.second_moment)?,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{TrainConfig, TrainError, TrainableState};
+use super::{ResolvedConfig, TrainError, TrainableState};
 use crate::formats::TensorFile;
 use crate::model::{AdapterLayout, AdapterState, ResNet};
 
@@ -13,13 +13,13 @@ pub(super) struct Origin {
     method: &'static str,
     rank: usize,
     epochs: usize,
-    batch_size: Option<usize>,
+    batch_size: usize,
     training_images: usize,
     precision: String,
 }
 
 impl Origin {
-    pub fn new(config: &TrainConfig, training_images: usize) -> Self {
+    pub fn new(config: &ResolvedConfig, training_images: usize) -> Self {
         Self {
             method: config.method.name(),
             rank: config.rank,
@@ -66,11 +66,12 @@ const SECOND_MOMENT: &str = "second_moment";
 const RANK_IDS: &str = "rank_ids";
 
 /// Every tensor of a state by part and layer, and the rank ids of each layer.
-pub(super) fn to_tensors(layout: &AdapterLayout, state: &TrainableState) -> TensorFile {
+pub(super) fn to_tensors(state: &TrainableState) -> TensorFile {
+    let layout = &state.layout;
     let mut file = TensorFile::default();
     let states = [&state.values, &state.first_moment, &state.second_moment];
-    for (part, state) in PARTS.into_iter().zip(states) {
-        insert_values(&mut file, part, layout, state);
+    for (part, values) in PARTS.into_iter().zip(states) {
+        insert_values(&mut file, part, layout, values);
     }
     insert_ranks(&mut file, RANK_IDS, layout);
     file
@@ -115,7 +116,7 @@ pub(super) fn insert_ranks(file: &mut TensorFile, part: &str, layout: &AdapterLa
     }
 }
 
-/// The state and its layout, for the layers of `fresh` (the run's layout before any pruning).
+/// The state, for the layers of `fresh` (the run's layout before any pruning).
 ///
 /// # Errors
 /// A tensor is missing or of another shape, or a value is none that training leaves.
@@ -123,18 +124,19 @@ pub(super) fn from_tensors(
     file: &TensorFile,
     fresh: &AdapterLayout,
     resnet: &ResNet,
-) -> Result<(AdapterLayout, TrainableState), TrainError> {
+) -> Result<TrainableState, TrainError> {
     let layout = layout_from(file, RANK_IDS, fresh, resnet)?;
     let mut states = PARTS
         .into_iter()
         .map(|part| values_from(file, part, &layout));
     let mut next = || states.next().expect("three parts");
-    let state = TrainableState {
-        values: next()?,
-        first_moment: next()?,
-        second_moment: next()?,
-    };
-    Ok((layout, state))
+    let (values, first_moment, second_moment) = (next()?, next()?, next()?);
+    Ok(TrainableState {
+        layout,
+        values,
+        first_moment,
+        second_moment,
+    })
 }
 
 /// The layout with the ranks that the file has under this name, of those of `fresh`.

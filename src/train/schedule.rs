@@ -1,6 +1,6 @@
 //! Learning rates and the KL's weight over the steps of a run.
 
-use super::{LrSchedule, TrainConfig};
+use super::{LrSchedule, ResolvedConfig};
 
 /// Share of a cosine run in which the rates rise.
 const RISE: f64 = 0.05;
@@ -30,15 +30,14 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of a resolved configuration.
-    pub fn new(config: &TrainConfig, steps_per_epoch: usize) -> Self {
+    pub fn new(config: &ResolvedConfig, steps_per_epoch: usize) -> Self {
         let steps = |span: super::Span| span.epochs(config.epochs) * steps_per_epoch as f64;
         Self {
             steps_per_epoch,
             total: config.epochs * steps_per_epoch,
             kind: config.lr_schedule,
             learning_rate: config.lr,
-            log_alpha_learning_rate: config.lr_log_alpha.unwrap_or(config.lr),
+            log_alpha_learning_rate: config.lr_log_alpha,
             freeze: steps(config.kl_freeze),
             warmup: steps(config.beta_warmup),
             sample_from: steps(config.sample_warmup),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::kl::KlPrior;
 use super::report::{Observer, Progress, TrainError};
-use super::{Adam, LOG_VARIANCE_RANGE, Method, StepSpec, TrainConfig, TrainStep, Trainable};
+use super::{
+    Adam, LOG_VARIANCE_RANGE, Method, ResolvedConfig, StepSpec, TrainConfig, TrainStep, Trainable,
+};
 use crate::data::Dataset;
 use crate::gpu::{Gpu, GpuError};
 use crate::model::{self, Backbone, FrozenNetwork, KernelChoice, PLAIN_VIEW, Prior, View};
@@ -116,11 +118,10 @@ impl From<KlPrior> for Prior {
 pub(super) fn build_step(
     network: &FrozenNetwork,
     trainable: &Trainable,
-    config: &TrainConfig,
+    config: &ResolvedConfig,
     train: &Source,
     slots: usize,
 ) -> Result<TrainStep, TrainError> {
-    let multiplicity = config.kl_multiplicity.expect("resolved");
     let mut adam = Adam::default();
     if config.method == Method::WeightNoise {
         adam.log_alpha_range = LOG_VARIANCE_RANGE;
@@ -135,14 +136,14 @@ pub(super) fn build_step(
                 .method
                 .learns_noise()
                 .then_some(config.kl_prior.into()),
-            kappa: &|layer| multiplicity.kappa(layer.params_per_rank()),
+            kappa: &|layer| config.kl_multiplicity.kappa(layer.params_per_rank()),
             slots,
             draw_gates: true,
             adam,
         };
         TrainStep::new(network, trainable, &spec)
     };
-    let batch = config.batch_size.expect("resolved");
+    let batch = config.batch_size;
     let reason = match with_batch(batch) {
         Err(error @ (GpuError::BufferTooLarge { .. } | GpuError::OutOfMemory { .. })) => error,
         other => {

@@ -1,8 +1,8 @@
 //! A prune in a basis other than the one that training left the ranks in.
 
 use super::gauge::{self, GateGradients, Turn};
-use super::{TrainConfig, TrainError, TrainableState};
-use crate::model::{AdapterLayout, ResNet};
+use super::{ResolvedConfig, TrainError, TrainableState};
+use crate::model::ResNet;
 use crate::predict::{GateFactors, Labels, Predictor, Source};
 
 /// Training images, at most, that say what ranks are worth. Fewer than in `prune`: a run asks at every prune, and can learn again
@@ -11,7 +11,6 @@ const IMAGES: usize = 500;
 
 /// A run's parameters after a turn of every layer.
 pub(super) struct Turned {
-    pub layout: AdapterLayout,
     /// With alpha (1 + alpha) = kappa / e where alpha is learnt.
     pub state: TrainableState,
     /// e of every rank, `[ranks]` of each layer.
@@ -27,7 +26,7 @@ impl Turned {
     pub fn new(
         predictor: &Predictor,
         resnet: &ResNet,
-        config: &TrainConfig,
+        config: &ResolvedConfig,
         train: &Source,
         mut state: TrainableState,
         progress: &mut dyn FnMut(usize, usize),
@@ -43,14 +42,10 @@ impl Turned {
         let turns: Vec<Turn> = found.into_iter().map(|(turn, _)| turn).collect();
         let evidence = GateGradients::new(&factors, &turns).evidence(train.dataset.len());
         let log_alpha = match config.method.learns_noise() {
-            true => gauge::refitted(config, layout, &evidence).expect("kappa is resolved"),
+            true => gauge::refitted(config.kl_scale, config.kl_multiplicity, layout, &evidence),
             false => evidence.iter().map(|of| vec![0.0; of.len()]).collect(),
         };
-        state.turn(layout, &turns, &log_alpha);
-        Ok(Self {
-            layout: gauge::turned_layout(layout, resnet, &turns),
-            state,
-            evidence,
-        })
+        state.turn(resnet, &turns, &log_alpha);
+        Ok(Self { state, evidence })
     }
 }

@@ -195,11 +195,8 @@ fn a_batch_twice_is_the_batch() {
         let images: Vec<u8> = (0..ROWS * 8 * 8 * 3).map(|_| rng.random()).collect();
         let run = |copies: usize, kl_weight: f32| {
             let rows = ROWS * copies;
-            let trainable = Trainable::upload(
-                gpu,
-                layout.clone(),
-                &TrainableState::new(&layout, state.clone()),
-            );
+            let fresh = TrainableState::new(layout.clone(), state.clone());
+            let trainable = Trainable::upload(gpu, &fresh);
             let spec = StepSpec {
                 input: BatchInput::Images { side: 8, size: 16 },
                 batch: rows,
@@ -320,8 +317,7 @@ impl Quadratic {
             layer.lora_b[i] = diagonal(i, &|_| 0.5);
         }
         layer.log_alpha.fill(-1.0);
-        let trainable =
-            Trainable::upload(gpu, layout.clone(), &TrainableState::new(&layout, state));
+        let trainable = Trainable::upload(gpu, &TrainableState::new(layout.clone(), state));
 
         let lambda = |i: usize| RANKS as f64 * RHO[i] / ROWS as f64;
         let matrix: Vec<f32> = (0..RANKS * RANKS).map(|i| diagonal(i, &lambda)).collect();

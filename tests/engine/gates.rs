@@ -534,8 +534,8 @@ fn forward_and_backward_share_one_draw() {
     let layout = AdapterLayout::new(&network.resnet, &convs, true, 3, &ids);
     let state = random_state(&layout, 15);
     let run = |gates: Option<&[f32]>| {
-        let state = TrainableState::new(&layout, state.clone());
-        let trainable = Trainable::upload(gpu, layout.clone(), &state);
+        let state = TrainableState::new(layout.clone(), state.clone());
+        let trainable = Trainable::upload(gpu, &state);
         let step = train_step(&network, &trainable, gates.is_none());
         if let Some(gates) = gates {
             gpu.queue()

@@ -280,8 +280,8 @@ fn setup(golden: &Golden, gpu: &Gpu, kernels: KernelChoice) -> (FrozenNetwork, T
     let network = FrozenNetwork::new(gpu, kernels, &golden.backbone);
     let layout = golden.layout();
     let state = golden.state(&golden.inputs, "param", &layout);
-    let state = TrainableState::new(&layout, state);
-    (network, Trainable::upload(gpu, layout, &state))
+    let state = TrainableState::new(layout, state);
+    (network, Trainable::upload(gpu, &state))
 }
 
 #[test]
@@ -387,10 +387,9 @@ fn ten_steps(kernels: KernelChoice, golden: &Golden, gpu: &Gpu) {
     compare_updates(golden, gpu, &trainable, &start, "after10", &mut failures);
 
     let kept = vec![vec![0, 2, 3, 5]; trainable.layout.layers.len()];
-    state.keep(&trainable.layout, &kept);
+    state.keep(&network.resnet, &kept);
     start.keep(&trainable.layout, &kept);
-    let layout = trainable.layout.keep(&network.resnet, &kept);
-    let pruned = Trainable::upload(gpu, layout, &state);
+    let pruned = Trainable::upload(gpu, &state);
     let step = train_step(golden, &network, &pruned);
     let reference = &golden.steps["pruned_after_step_5"]["steps"];
     steps(golden, gpu, &pruned, &step, 5..10, reference, &mut failures);

@@ -317,8 +317,8 @@ fn gradients_are_the_twins() {
 
             for kernels in common::kernel_choices(&GPU) {
                 let network = FrozenNetwork::new(&GPU, kernels, &setting.backbone);
-                let fresh = TrainableState::new(layout, state.clone());
-                let trainable = Trainable::upload(&GPU, layout.clone(), &fresh);
+                let fresh = TrainableState::new(layout.clone(), state.clone());
+                let trainable = Trainable::upload(&GPU, &fresh);
                 let step = train_step(&network, &trainable, &batch, false);
                 let packed = setting.packed(batch.rows, &z);
                 GPU.queue()
@@ -388,8 +388,8 @@ fn gradients_are_the_slope_of_the_loss() {
             let Setting { layout, state, .. } = &setting;
             let kernels = KernelChoice::for_gpu(&GPU);
             let network = FrozenNetwork::new(&GPU, kernels, &setting.backbone);
-            let fresh = TrainableState::new(layout, state.clone());
-            let trainable = Trainable::upload(&GPU, layout.clone(), &fresh);
+            let fresh = TrainableState::new(layout.clone(), state.clone());
+            let trainable = Trainable::upload(&GPU, &fresh);
             let step = train_step(&network, &trainable, &batch, true);
             let values = layout.pack(state);
             let loss_at = |values: &[f32]| {

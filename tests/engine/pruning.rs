@@ -279,14 +279,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(
-        gpu: &Gpu,
-        kernels: KernelChoice,
-        layout: AdapterLayout,
-        state: &TrainableState,
-    ) -> Self {
+    fn new(gpu: &Gpu, kernels: KernelChoice, state: &TrainableState) -> Self {
         let network = network(gpu, kernels);
-        let trainable = Trainable::upload(gpu, layout, state);
+        let trainable = Trainable::upload(gpu, state);
         let step = Self::plan(&network, &trainable);
         Self {
             network,
@@ -347,9 +342,8 @@ impl Run {
     fn prune(&mut self, kept: &[Vec<usize>]) {
         let gpu = self.network.gpu.clone();
         let mut state = self.trainable.read(&gpu).unwrap();
-        state.keep(&self.trainable.layout, kept);
-        let layout = self.trainable.layout.keep(&self.network.resnet, kept);
-        self.trainable = Trainable::upload(&gpu, layout, &state);
+        state.keep(&self.network.resnet, kept);
+        self.trainable = Trainable::upload(&gpu, &state);
         self.step = Self::plan(&self.network, &self.trainable);
     }
 
@@ -364,7 +358,8 @@ fn all_bits(state: &TrainableState) -> Vec<u32> {
 }
 
 /// What a checkpoint holds: every tensor by name, rank ids as integers.
-fn save(layout: &AdapterLayout, state: &TrainableState) -> Checkpoint {
+fn save(state: &TrainableState) -> Checkpoint {
+    let layout = &state.layout;
     let mut file = TensorFile::default();
     let parts = [
         ("parameters", &state.values),
@@ -406,12 +401,12 @@ fn save(layout: &AdapterLayout, state: &TrainableState) -> Checkpoint {
     }
 }
 
-/// The layout and state of a checkpoint; `first` is the layout before any pruning.
+/// The state of a checkpoint; `first` is the layout before any pruning.
 fn restore(
     network: &FrozenNetwork,
     first: &AdapterLayout,
     checkpoint: &Checkpoint,
-) -> (AdapterLayout, TrainableState) {
+) -> TrainableState {
     let file = &checkpoint.tensors;
     let ids = |name: &str| file.u32s(&format!("rank_ids.{name}")).unwrap();
     let ids: Vec<Vec<u32>> = first.layers.iter().map(|layer| ids(&layer.name)).collect();
@@ -439,12 +434,14 @@ fn restore(
             head_bias: data("head.bias".into()),
         }
     };
-    let state = TrainableState {
-        values: part("parameters"),
-        first_moment: part("first_moment"),
-        second_moment: part("second_moment"),
-    };
-    (layout, state)
+    let [values, first_moment, second_moment] =
+        ["parameters", "first_moment", "second_moment"].map(part);
+    TrainableState {
+        layout,
+        values,
+        first_moment,
+        second_moment,
+    }
 }
 
 /// Layers keep 4 of 9, 8 of 9, none, ...: quads of ranks empty, shrink and stay.
@@ -467,8 +464,8 @@ fn moments_follow_their_ranks() {
     let gpu = &*GPU;
     let kernels = KernelChoice::for_gpu(gpu);
     let layout = layout(&network(gpu, kernels), &TARGETS, 9);
-    let state = TrainableState::new(&layout, random_state(&layout, 34));
-    let mut run = Run::new(gpu, kernels, layout.clone(), &state);
+    let state = TrainableState::new(layout.clone(), random_state(&layout, 34));
+    let mut run = Run::new(gpu, kernels, &state);
     run.steps(0..3);
     let before = run.read();
     let kept = kept(&layout);
@@ -515,26 +512,24 @@ fn a_run_resumes_bit_for_bit_after_a_prune() {
     let gpu = &*GPU;
     for kernels in kernels() {
         let first = layout(&network(gpu, kernels), &TARGETS, 9);
-        let start = TrainableState::new(&first, random_state(&first, 35));
+        let start = TrainableState::new(first.clone(), random_state(&first, 35));
         let kept = kept(&first);
 
-        let mut whole = Run::new(gpu, kernels, first.clone(), &start);
+        let mut whole = Run::new(gpu, kernels, &start);
         whole.steps(0..3);
         whole.prune(&kept);
         whole.steps(3..6);
         let expected = whole.read();
         let statistics = whole.step.statistics(6).unwrap();
 
-        let mut stopped = Run::new(gpu, kernels, first.clone(), &start);
+        let mut stopped = Run::new(gpu, kernels, &start);
         stopped.steps(0..3);
         stopped.prune(&kept);
         let state = stopped.read();
         let dir = tempfile::tempdir().unwrap();
         let nothing = |_: &RunDir| Ok::<_, FormatError>(());
         let dir = RunDir::create(dir.path().join("run"), "", nothing).unwrap();
-        dir.write_checkpoint(&save(&stopped.trainable.layout, &state))
-            .unwrap();
-        let pruned_layout = stopped.trainable.layout.clone();
+        dir.write_checkpoint(&save(&state)).unwrap();
         drop(stopped);
 
         let other = common::gpu(GpuOptions {
@@ -542,10 +537,10 @@ fn a_run_resumes_bit_for_bit_after_a_prune() {
             ..Default::default()
         });
         let (checkpoint, _) = dir.read_checkpoint().unwrap();
-        let (layout, restored) = restore(&network(&other, kernels), &first, &checkpoint);
-        assert_eq!(layout, pruned_layout);
+        let restored = restore(&network(&other, kernels), &first, &checkpoint);
+        assert_eq!(restored.layout, state.layout);
         assert_eq!(all_bits(&restored), all_bits(&state));
-        let resumed = Run::new(&other, kernels, layout, &restored);
+        let resumed = Run::new(&other, kernels, &restored);
         resumed.steps(3..6);
         assert_eq!(
             all_bits(&resumed.read()),

@@ -197,14 +197,15 @@ proptest! {
         let end = between.keep(&case.resnet, &twice);
         prop_assert_eq!(&end, &layout.keep(&case.resnet, &both));
 
-        let mut step = TrainableState::new(&layout, state.clone());
+        let mut step = TrainableState::new(layout.clone(), state.clone());
         step.first_moment = numbered(&layout);
         step.second_moment = numbered(&layout);
         let mut direct = step.clone();
-        step.keep(&layout, &once);
-        step.keep(&between, &twice);
-        direct.keep(&layout, &both);
+        step.keep(&case.resnet, &once);
+        step.keep(&case.resnet, &twice);
+        direct.keep(&case.resnet, &both);
         prop_assert_eq!(&step, &direct);
+        prop_assert_eq!(&step.layout, &end);
         prop_assert_eq!(&step.first_moment, &step.values);
         prop_assert_eq!(&step.second_moment, &step.values);
         // The shapes fit the new layout: it packs and unpacks them.

@@ -173,7 +173,7 @@ fn batches(seed: u64) -> Vec<Vec<u32>> {
 fn train(toy: &Toy, seed: u64, kappa: f64) -> (Vec<f32>, f64) {
     let gpu = &*GPU;
     let (layout, state) = start(toy, seed);
-    let trainable = Trainable::upload(gpu, layout.clone(), &TrainableState::new(&layout, state));
+    let trainable = Trainable::upload(gpu, &TrainableState::new(layout.clone(), state));
     let (plan, buffers) = plan(&trainable, kappa);
     let x = toy.train.x.to_f32();
     for (step, batch) in batches(seed).iter().enumerate() {

@@ -642,22 +642,25 @@ fn a_diverging_run_says_so() {
 fn defaults_follow_the_size_of_the_set() {
     let small = TrainConfig::default().resolve(1_800).unwrap();
     let large = TrainConfig::default().resolve(45_000).unwrap();
-    assert_eq!((small.batch_size, large.batch_size), (Some(32), Some(128)));
+    assert_eq!((small.batch_size, large.batch_size), (32, 128));
     // log alpha can cross eight units in a third of the steps.
     for (config, images) in [(&small, 1_800), (&large, 45_000)] {
-        let batch = config.batch_size.unwrap();
-        let steps = (config.epochs * usize::div_ceil(images, batch)) as f64;
-        assert!((config.lr_log_alpha.unwrap() * steps / 3.0 - 8.0).abs() < 1e-9);
+        let steps = (config.epochs * usize::div_ceil(images, config.batch_size)) as f64;
+        assert!((config.lr_log_alpha * steps / 3.0 - 8.0).abs() < 1e-9);
         // kappa/N is the same whatever N.
-        let kappa = config.kl_multiplicity.unwrap().kappa(1_000);
+        let kappa = config.kl_multiplicity.kappa(1_000);
         assert!((kappa / images as f64 - 5e-4).abs() < 1e-12);
     }
     assert_eq!(small.lora_alpha, Some(16.0));
-    let resolved_again = small.clone().resolve(1_800).unwrap();
-    assert_eq!(resolved_again, small);
+    // The configuration that files hold has the same values.
+    let whole = TrainConfig::from(small.clone());
+    assert_eq!(whole.batch_size, Some(small.batch_size));
+    assert_eq!(whole.lr_log_alpha, Some(small.lr_log_alpha));
+    assert_eq!(whole.kl_multiplicity, Some(small.kl_multiplicity));
+    assert_eq!(whole.clone().resolve(1_800).unwrap(), small);
     // What a config file holds comes back as it was.
-    let text = toml::to_string(&small).unwrap();
-    assert_eq!(toml::from_str::<TrainConfig>(&text).unwrap(), small);
+    let text = toml::to_string(&whole).unwrap();
+    assert_eq!(toml::from_str::<TrainConfig>(&text).unwrap(), whole);
 }
 
 #[test]

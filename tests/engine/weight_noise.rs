@@ -57,8 +57,8 @@ impl Setting {
 
     /// The step, and the parameters that it reads.
     fn step(&self, distribution: GateDistribution, prior: Option<Prior>) -> (TrainStep, Trainable) {
-        let fresh = TrainableState::new(&self.layout, self.state.clone());
-        let trainable = Trainable::upload(&GPU, self.layout.clone(), &fresh);
+        let fresh = TrainableState::new(self.layout.clone(), self.state.clone());
+        let trainable = Trainable::upload(&GPU, &fresh);
         let spec = StepSpec {
             input: BatchInput::Images {
                 side: SIDE,
@@ -464,7 +464,7 @@ fn it_learns_prunes_and_its_file_predicts_the_same() {
 /// One draw for the whole batch is what it can do; other priors have no KL of a weight here.
 #[test]
 fn options_follow_the_method() {
-    let resolved = config().resolve(43).unwrap();
+    let resolved = TrainConfig::from(config().resolve(43).unwrap());
     assert_eq!(resolved.gates, Gates::Shared);
     let text = toml::to_string(&resolved).unwrap();
     assert!(text.contains("method = \"weight-noise\""), "{text}");

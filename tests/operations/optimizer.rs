@@ -96,11 +96,8 @@ fn adamw() {
     let mut first: Option<TrainableState> = None;
     for setup in setups(5, &[]) {
         let gpu = &setup.gpu;
-        let trainable = Trainable::upload(
-            gpu,
-            layout.clone(),
-            &TrainableState::new(&layout, state.clone()),
-        );
+        let fresh = TrainableState::new(layout.clone(), state.clone());
+        let trainable = Trainable::upload(gpu, &fresh);
         let step_buffer = StepValues::buffer(gpu);
         let mut graph = Graph::new(gpu, setup.kernels);
         let step = graph.builder.buffer("step", &step_buffer);
@@ -225,11 +222,12 @@ fn the_first_number_that_is_not_finite_is_named() {
                 .for_each(|(state, value)| *place(state) = value);
             let [parameters, first_moment, second_moment, gradients] = states;
             let state = TrainableState {
+                layout: layout.clone(),
                 values: parameters,
                 first_moment,
                 second_moment,
             };
-            let trainable = Trainable::upload(gpu, layout.clone(), &state);
+            let trainable = Trainable::upload(gpu, &state);
             gpu.write(
                 &trainable.gradients,
                 0,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bayeslora::low_level::formats::{Adapter, Stem, printable};
-use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::model::{Backbone, PIXEL_DEVIATION, PIXEL_MEAN};
 use serde_json::Value;
 
 use super::super::run::Run;
@@ -46,17 +46,20 @@ fn subject(run: &Run) -> String {
     let base = Path::new(&run.backbone.name).file_name();
     let base = base.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let classes: Vec<_> = adapter.classes.iter().map(|class| code(class)).collect();
+    let list = |channels: [f32; 3]| channels.map(|value| value.to_string()).join(", ");
     format!(
         "| | |\n|---|---|\n\
          | base model | {}, a {}; SHA-256 of its tensors {} |\n\
          | input | RGB, {side} x {side}: the middle square of a picture, resized with an antialiasing bilinear filter; \
-         (v/255 - mean)/deviation with mean 0.485, 0.456, 0.406 and deviation 0.229, 0.224, 0.225 |\n\
+         (v/255 - mean)/deviation with mean {} and deviation {} |\n\
          | {} classes | {} |\n\
          | method | {} |\n\
          | scale | {} = lora_alpha {} / initial rank {} |",
         code(&base),
         run.backbone.resnet.architecture.name(),
         code(&run.backbone.sha256),
+        list(PIXEL_MEAN),
+        list(PIXEL_DEVIATION),
         classes.len(),
         classes.join(", "),
         code(&adapter.method),

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bayeslora::low_level::formats::{Adapter, RunDir, write_atomic};
 use bayeslora::low_level::predict::{Predictor, Samples, Source};
 use bayeslora::low_level::study::{Cost, Place, RunSpec, StepCost};
@@ -77,15 +77,14 @@ fn steps(workshop: &mut Workshop, runs: &[RunSpec]) -> Result<Vec<StepCost>> {
     for spec in runs.iter().filter(complete).filter(of_its_own) {
         let prepared = workshop.prepared(spec)?;
         let config = spec.config.clone().resolve(prepared.train.dataset.len())?;
-        let batch = config.batch_size.context("resolved")?;
         let prepared = Prepared {
-            train: prepared.train.first(STEPS * batch),
+            train: prepared.train.first(STEPS * config.batch_size),
             validation: None,
             ..prepared
         };
         let config = TrainConfig {
             epochs: ROUNDS + 1,
-            ..config
+            ..config.into()
         };
         let trainer = Trainer::over(prepared, workshop.backbone(), config)?;
         timed.push((spec, trainer, Vec::new()));

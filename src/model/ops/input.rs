@@ -3,7 +3,12 @@
 use crate::gpu::Slot;
 use crate::model::graph::{Graph, Map, Tensor, u};
 
-/// What a workgroup unpacks of a row, at most: eight quads an invocation.
+/// Means and standard deviations of ImageNet's red, green and blue, from 0 to 1: what backbones expect pixels to be normalised by.
+pub const PIXEL_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// See [`PIXEL_MEAN`].
+pub const PIXEL_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// What a workgroup unpacks of a row, at most: eight quads per invocation.
 const GROUP_QUADS: usize = 8 * 64;
 
 /// Items of consecutive numbers in one buffer: u8 images `[count, side, side, 3]`, or the f16 features
@@ -95,5 +100,23 @@ impl Graph {
             quads,
             0,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::shaders::SHADERS;
+
+    #[test]
+    fn the_shader_normalises_by_the_same() {
+        let (_, text) = SHADERS
+            .iter()
+            .find(|(name, _)| *name == "input/prepare")
+            .unwrap();
+        for (name, [r, g, b]) in [("mean", PIXEL_MEAN), ("deviation", PIXEL_DEVIATION)] {
+            let line = format!("let {name} = vec3f({r}, {g}, {b});");
+            assert!(text.contains(&line), "{line}");
+        }
     }
 }

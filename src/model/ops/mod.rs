@@ -10,6 +10,6 @@ mod weights;
 
 pub use conv::{ConvBackward, ConvForward, ConvShape, MatrixTile, ProductKernel, Tile};
 pub use gates::{GateTable, Prior};
-pub use input::Piece;
+pub use input::{PIXEL_DEVIATION, PIXEL_MEAN, Piece};
 pub use low_rank::{LowRank, Outer, Up};
 pub use weights::WeightTable;

@@ -5,7 +5,8 @@ use faer::Mat;
 use super::Turn;
 use crate::model::{AdapterLayout, LayoutLayer};
 use crate::predict::GateFactors;
-use crate::train::{LOG_ALPHA_RANGE, TrainConfig};
+use crate::train::LOG_ALPHA_RANGE;
+use crate::train::kl::KlMultiplicity;
 
 /// Training images that evidence is taken from by default.
 pub const EVIDENCE_IMAGES: usize = 2_000;
@@ -64,21 +65,20 @@ impl GateGradients {
     }
 }
 
-/// log alpha of every rank for evidence `[ranks]` of each layer, by the configuration's own kappa; `None` where it has
-/// none.
+/// log alpha of every rank for evidence `[ranks]` of each layer, where kappa is `kl_scale` times that of `multiplicity`.
 pub fn refitted(
-    config: &TrainConfig,
+    kl_scale: f64,
+    multiplicity: KlMultiplicity,
     layout: &AdapterLayout,
     evidence: &[Vec<f64>],
-) -> Option<Vec<Vec<f32>>> {
-    let multiplicity = config.kl_multiplicity?;
+) -> Vec<Vec<f32>> {
     let layers = layout.layers.iter().zip(evidence);
     let layer = |(layer, evidence): (&LayoutLayer, &Vec<f64>)| {
-        let kappa = config.kl_scale * multiplicity.kappa(layer.params_per_rank());
+        let kappa = kl_scale * multiplicity.kappa(layer.params_per_rank());
         let ranks = evidence.iter();
         ranks.map(|e| best_log_alpha(kappa, *e) as f32).collect()
     };
-    Some(layers.map(layer).collect())
+    layers.map(layer).collect()
 }
 
 /// log alpha where the ELBO of a rank is highest: alpha (1 + alpha) = kappa / e, within what training projects it to.

@@ -139,7 +139,10 @@ impl<'a> Ranks<'a> {
         let log_alpha: Vec<Vec<f32>> = match posterior {
             Some(Posterior::Refit) => {
                 let gradients = gradients.as_ref().ok_or(GaugeError::NoEvidence)?;
-                super::refitted(config, layout, &gradients.evidence()).ok_or(GaugeError::NoKappa)?
+                {
+                    let multiplicity = config.kl_multiplicity.ok_or(GaugeError::NoKappa)?;
+                    super::refitted(config.kl_scale, multiplicity, layout, &gradients.evidence())
+                }
             }
             _ => turns.iter().map(|turn| vec![0.0; turn.rank()]).collect(),
         };

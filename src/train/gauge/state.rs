@@ -82,7 +82,8 @@ impl TrainableState {
     /// gradients of ranks uncorrelated: they cannot be cleared in the middle of a run, since AdamW's correction for
     /// moments that start at zero has long run out, and the next steps would be some thirty times too large. Of log
     /// alpha, a new parameter, the first moment is zero and the second the layer's mean.
-    pub fn turn(&mut self, layout: &AdapterLayout, turns: &[Turn], log_alpha: &[Vec<f32>]) {
+    pub fn turn(&mut self, resnet: &ResNet, turns: &[Turn], log_alpha: &[Vec<f32>]) {
+        let layout = &self.layout;
         self.values = turn(layout, &self.values, turns, log_alpha);
         self.first_moment = each(
             layout,
@@ -100,6 +101,7 @@ impl TrainableState {
                 turn.squared_gradient(spec, values, vec![mean; turn.rank()])
             },
         );
+        self.layout = turned_layout(layout, resnet, turns);
     }
 }
 

@@ -18,7 +18,7 @@ impl Trainer {
         self.check_whole()?;
         let state = self.trainable.read(&self.gpu)?;
         let kernels = self.network.kernels.describe();
-        let mut tensors = to_tensors(&self.trainable.layout, &state);
+        let mut tensors = to_tensors(&state);
         let mut extra = Origin::new(&self.config, self.train.dataset.len()).to_json();
         if let Some(kept) = &self.kept {
             kept.save(&mut tensors, &mut extra);
@@ -46,13 +46,13 @@ impl Trainer {
         self.check_origin(checkpoint)
             .map_err(TrainError::Checkpoint)?;
         let (fresh, resnet) = (&self.trainable.layout, &self.network.resnet);
-        let (layout, state) = from_tensors(&checkpoint.tensors, fresh, resnet)?;
+        let state = from_tensors(&checkpoint.tensors, fresh, resnet)?;
         let has_kept = self.config.patience.is_some() && checkpoint.epoch > 0;
         let load = || Kept::load(&checkpoint.tensors, &checkpoint.extra, fresh, resnet);
         self.kept = has_kept.then(load).transpose()?;
         // The run's own kernels, even if this device would choose others now.
         self.gpu.in_use().give(&checkpoint.kernels);
-        self.replace(layout, &state)?;
+        self.replace(&state)?;
         self.epoch = checkpoint.epoch;
         self.is_between = false;
         let here = self.network.kernels.describe();

@@ -86,8 +86,7 @@ impl Trainer {
         let (head, width) = (&adapter.head, layout.features);
         state.head_weight = taken(&head.weight, &state.head_weight, &rows, width);
         state.head_bias = taken(&head.bias, &state.head_bias, &rows, 1);
-        let state = TrainableState::new(&layout, state);
-        self.replace(layout, &state)?;
+        self.replace(&TrainableState::new(layout, state))?;
         Ok(rows.iter().flatten().count())
     }
 }

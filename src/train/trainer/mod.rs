@@ -18,7 +18,7 @@ use super::prune::HeldOut;
 use super::report::{EpochOutcome, EpochReport, Observer, TrainError};
 use super::sets::{SetError, check_set};
 use super::setup::{Prepared, build_step, prepare};
-use super::{Method, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
+use super::{Method, ResolvedConfig, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
 use crate::data::Dataset;
 use crate::gpu::Gpu;
 use crate::model::{AdapterLayout, AdapterState, Backbone, FrozenNetwork};
@@ -29,7 +29,7 @@ pub struct Trainer {
     gpu: Gpu,
     network: Arc<FrozenNetwork>,
     backbone: (String, String),
-    config: TrainConfig,
+    config: ResolvedConfig,
     schedule: Schedule,
     trainable: Trainable,
     step: TrainStep,
@@ -44,7 +44,7 @@ pub struct Trainer {
 
 impl Trainer {
     /// Sets up a run: uploads the backbone, caches features where they fit the budget, builds the
-    /// plan of a step. `config` need not be resolved.
+    /// plan of a step.
     ///
     /// # Errors
     /// An option is wrong, a batch does not fit the device, the GPU fails.
@@ -62,7 +62,7 @@ impl Trainer {
             check_set("validation", validation, train.classes.len())?;
         }
         let prepared = prepare(gpu, backbone, &config, train, validation, observe)?;
-        Self::over(prepared, backbone, config)
+        Self::over(prepared, backbone, config.into())
     }
 
     /// Sets up a run over what another has [prepared](prepare).
@@ -79,8 +79,11 @@ impl Trainer {
             train,
             validation,
         } = prepared;
-        let mut config = config.resolve(train.dataset.len())?;
-        config.precision = network.gpu.options().precision;
+        let config = TrainConfig {
+            precision: network.gpu.options().precision,
+            ..config
+        };
+        let config = config.resolve(train.dataset.len())?;
         if config.method == Method::Ensemble {
             return Err(TrainError::Members);
         }
@@ -110,10 +113,9 @@ impl Trainer {
             let layers = values.layers.iter_mut();
             layers.for_each(|layer| layer.log_alpha.fill(start));
         }
-        let state = TrainableState::new(&layout, values);
-        let batch = config.batch_size.expect("resolved above");
-        let schedule = Schedule::new(&config, train.dataset.len().div_ceil(batch));
-        let trainable = Trainable::upload(&network.gpu, layout, &state);
+        let state = TrainableState::new(layout, values);
+        let schedule = Schedule::new(&config, train.dataset.len().div_ceil(config.batch_size));
+        let trainable = Trainable::upload(&network.gpu, &state);
         let step = build_step(
             &network,
             &trainable,
@@ -138,7 +140,7 @@ impl Trainer {
     }
 
     /// The configuration with every value in force.
-    pub fn config(&self) -> &TrainConfig {
+    pub fn config(&self) -> &ResolvedConfig {
         &self.config
     }
 

@@ -1,7 +1,6 @@
 //! Prunes between epochs.
 
 use super::Trainer;
-use crate::model::AdapterLayout;
 use crate::predict::{Evaluated, Predictor, Samples, evaluate};
 use crate::train::auto_rank::TemperedNll;
 use crate::train::prune::{PruneEvent, farthest, kept_ranks, kept_without, noisiest, weakest};
@@ -20,13 +19,13 @@ impl Trainer {
         observe: Observer,
     ) -> Result<(Option<PruneEvent>, Option<Evaluated>), TrainError> {
         let state = self.trainable.read(&self.gpu)?;
-        let ranks_before = self.trainable.layout.total_rank();
-        let (layout, mut state, kept) = match self.config.prune_gauge() {
+        let ranks_before = state.layout.total_rank();
+        let (mut state, kept) = match self.config.prune_gauge() {
             PruneGauge::None => {
                 let distribution = self.config.method.gates().unwrap_or_default();
                 let ranked = state.values.with_log_alpha(distribution);
                 let kept = kept_ranks(&ranked, self.config.threshold, self.config.min_rank);
-                (self.trainable.layout.clone(), state, kept)
+                (state, kept)
             }
             _ => {
                 let turned = self.turned(state, observe)?;
@@ -36,20 +35,19 @@ impl Trainer {
                     false => noisiest(&turned.state.values, threshold, min_rank),
                 };
                 let kept = kept_without(&turned.state.values, &gone);
-                (turned.layout, turned.state, kept)
+                (turned.state, kept)
             }
         };
         if kept.iter().map(Vec::len).sum::<usize>() == ranks_before {
             return Ok((None, before));
         }
-        state.keep(&layout, &kept);
+        state.keep(&self.network.resnet, &kept);
         if self.config.prune_gauge() != PruneGauge::None && self.config.method.learns_noise() {
             // What `min_rank` or the held-out images keep in spite of its noise. That was set to second order, which so wide a gate
             // is beyond: drawn as it is, it can break the training (figures in docs/ranks.md).
             state.values.limit_log_alpha(self.config.threshold);
         }
-        let layout = layout.keep(&self.network.resnet, &kept);
-        self.replace(layout, &state)?;
+        self.replace(&state)?;
         let after = self.held_out(observe)?;
         let ranks_after = self.trainable.layout.total_rank();
         let (before, cut) = (before.as_ref(), after.as_ref());
@@ -87,7 +85,7 @@ impl Trainer {
         let before = TemperedNll::new(before, labels)?;
         let mut gone = weakest(&turned.evidence, self.config.min_rank);
         let count = farthest(gone.len(), |count| -> Result<bool, TrainError> {
-            let mut params = self.params(turned.layout.clone(), turned.state.values.clone());
+            let mut params = self.params(turned.state.layout.clone(), turned.state.values.clone());
             let kept = kept_without(&params.state, &gone[..count]);
             params.keep(&self.network.resnet, &kept);
             let network = self.network.clone();
@@ -116,12 +114,8 @@ impl Trainer {
     }
 
     /// New parameters: new buffers and a new plan.
-    pub(super) fn replace(
-        &mut self,
-        layout: AdapterLayout,
-        state: &TrainableState,
-    ) -> Result<(), TrainError> {
-        self.trainable = Trainable::upload(&self.gpu, layout, state);
+    pub(super) fn replace(&mut self, state: &TrainableState) -> Result<(), TrainError> {
+        self.trainable = Trainable::upload(&self.gpu, state);
         self.step = build_step(
             &self.network,
             &self.trainable,

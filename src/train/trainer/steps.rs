@@ -34,7 +34,7 @@ impl Trainer {
     /// All steps of an epoch; `None` when the observer stops them.
     pub(super) fn run_steps(&self, observe: Observer) -> Result<Option<Idle>, TrainError> {
         let (config, epoch) = (&self.config, self.epoch);
-        let rows = config.batch_size.expect("resolved");
+        let rows = config.batch_size;
         let steps = self.schedule.steps_per_epoch;
         let mut meter = IdleMeter::new(&self.gpu);
         let order = EpochOrder::new(self.train.dataset.len(), config.seed, epoch as u64);

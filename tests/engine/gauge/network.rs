@@ -170,7 +170,7 @@ fn moments_follow_the_gradient() {
             .map(|i| db[(i / rank, i % rank)] as f32)
             .collect();
 
-        let mut training = TrainableState::new(&layout, state.clone());
+        let mut training = TrainableState::new(layout.clone(), state.clone());
         training.first_moment = gradient.clone();
         let squares = |values: &mut Vec<f32>| values.iter_mut().for_each(|value| *value *= *value);
         let mut second = gradient.clone();
@@ -178,7 +178,7 @@ fn moments_follow_the_gradient() {
         squares(&mut second.layers[number].lora_b);
         second.layers[number].log_alpha = vec![1.0, 2.0, 3.0, 4.0, 5.0];
         training.second_moment = second;
-        training.turn(&layout, &turns, &silent(&layout));
+        training.turn(&network.resnet, &turns, &silent(&layout));
 
         let (a, b) = matrices(&training.values);
         let loss = |a: &Mat<f64>, b: &Mat<f64>| 0.5 * (b * a - &target).squared_norm_l2();
