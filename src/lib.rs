@@ -78,6 +78,7 @@ pub use train::gauge::{Order as PruneOrder, Posterior};
 pub use train::{PruneError, PruneImages, PruneOptions, PruneReport, Pruning};
 
 // Prediction.
+pub use predict::ood::Familiarity;
 pub use predict::{
     Answer, ClassAnswer, Ensemble, PredictError, Prediction, Predictor, Run, RunError, Samples,
     Session, SessionOptions,

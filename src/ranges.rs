@@ -187,6 +187,13 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
     (
+        "false-alarms",
+        Closed {
+            low: 0.001,
+            high: 0.5,
+        },
+    ),
+    (
         "max-accuracy-drop",
         Closed {
             low: 0.0,

@@ -3,15 +3,18 @@
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::formats::printable;
 use bayeslora::low_level::metrics::{PredictionSets, Predictions, RiskControl, SetOptions};
+use bayeslora::low_level::predict::ood::OodScore;
 use bayeslora::low_level::predict::{Calibration, Held, Samples, Source, ties};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::context::{Bar, Context};
 use super::location::Location;
+use super::ood;
 use super::output::{self, Unkept};
 use super::promised::percent;
 use super::run::{Run, RunArgs};
+use super::train_options::name;
 
 #[derive(Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true))]
@@ -30,6 +33,13 @@ pub struct CalibrateArgs {
     /// Let --coverage hold for the images of each class, not only for all together
     #[arg(long, requires = "coverage")]
     by_class: bool,
+    /// Tell images that look like nothing the run was trained on; of familiar ones at most this share is taken for such
+    #[arg(long, value_name = "A", group = "what")]
+    false_alarms: Option<f64>,
+    /// What tells them: the Mahalanobis distance or the distance to the nearest training images, of features
+    #[arg(long, value_parser = name::<OodScore>, value_name = "mahalanobis|neighbours")]
+    #[arg(default_value = "mahalanobis", requires = "false_alarms")]
+    ood_score: OodScore,
     /// Monte Carlo samples of the gates, the same for every image, as `predict` takes them; 0 uses the mean weights
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
@@ -51,6 +61,8 @@ struct Report {
     calibration: Calibration,
     /// On the images that it was made by.
     validation: Held,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ood: Option<ood::Fitted>,
 }
 
 pub fn run(context: &Context, args: &CalibrateArgs) -> Result<()> {
@@ -59,6 +71,9 @@ pub fn run(context: &Context, args: &CalibrateArgs) -> Result<()> {
     let place = || Ok(args.data.as_ref().unwrap_or(&run.inputs.data));
     let images = run.validation("calibrate", place, &Bar::default())?;
     refuse_few(args, images.len())?;
+    if let Some(false_alarms) = args.false_alarms {
+        ood::check(&run, false_alarms, images.len())?;
+    }
     warn_of_choices(&run);
     let samples = run.samples(Samples {
         shared: true,
@@ -95,10 +110,26 @@ pub fn run(context: &Context, args: &CalibrateArgs) -> Result<()> {
         warn_of_rare(&sets, &run.adapter.classes);
         calibration.prediction_sets = Some(sets);
     }
-    let saved = writer.and_then(|_lock| calibration.save(&dir, &adapter));
+    let unfamiliar = match args.false_alarms {
+        None => None,
+        Some(false_alarms) => {
+            let how = (args.ood_score, false_alarms);
+            Some(ood::fit(&run, &gpu, place()?, &source, how, &bar)?)
+        }
+    };
+    let saved = writer.and_then(|_lock| {
+        if let Some((detector, _)) = &unfamiliar {
+            detector.save(&dir, &adapter)?;
+        }
+        match calibration.risk_control.is_some() || calibration.prediction_sets.is_some() {
+            true => calibration.save(&dir, &adapter),
+            false => Ok(()),
+        }
+    });
     let report = Report {
         validation: calibration.held(&predictions, &ties),
         calibration,
+        ood: unfamiliar.map(|(_, fitted)| fitted),
     };
     match args.json {
         true => output::json(&report)?,
@@ -201,6 +232,12 @@ fn describe(report: &Report) -> String {
             sets.images,
         ));
     }
-    lines.push("kept for `predict` and `eval` with the same --samples and --seed".into());
+    if risk_control.is_some() || prediction_sets.is_some() {
+        lines.push("kept for `predict` and `eval` with the same --samples and --seed".into());
+    }
+    if let Some(ood) = &report.ood {
+        lines.push(ood.in_words());
+        lines.push("kept for `predict` and `eval`".into());
+    }
     lines.join("\n")
 }

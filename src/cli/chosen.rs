@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use bayeslora::low_level::formats::{Stem, printable};
+use bayeslora::low_level::formats::{RunDir, Stem, printable};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::train::TrainConfig;
 use toml::Table;
 
 use super::location::Location;
+use super::output;
 
 /// Epochs for sets of up to so many images: those of `reproduce`'s studies of 200, 500, 2,000 and 10,000.
 const EPOCHS: [(usize, usize); 3] = [(300, 40), (1_000, 24), (5_000, 12)];
@@ -106,7 +107,25 @@ pub fn place(data: &Location) -> Result<PathBuf> {
         }
         Path::new("runs").join(name)
     };
-    let mut places = (1..).map(numbered);
-    let place = places.find(|place| !place.exists());
-    Ok(place.expect("numbers do not end"))
+    let mut number = 1;
+    while numbered(number).exists() {
+        number += 1;
+    }
+    let place = numbered(number);
+    if number > 1 {
+        tell_of_unfinished(&numbered(number - 1), &place);
+    }
+    Ok(place)
+}
+
+/// That the run before may be what is wanted.
+fn tell_of_unfinished(before: &Path, place: &Path) {
+    let results = RunDir::open(before).and_then(|run| run.read_results());
+    if results.is_ok_and(|results| results.is_null()) {
+        let (before, place) = (printable(before.display()), printable(place.display()));
+        output::note(&format!(
+            "note: the run in {before} has not come to its end; `bayeslora train --resume --out {before}` goes on with it, and \
+             this is a new one in {place}"
+        ));
+    }
 }

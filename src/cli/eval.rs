@@ -14,11 +14,13 @@ use serde::Serialize;
 
 use super::context::{Bar, Context};
 use super::corruption::{Corrupted, CorruptionArgs};
+use super::location::Location;
 use super::output::{self, Unkept};
 use super::promised::{self, Tested};
 use super::run::{Run, RunArgs};
 use super::test_set::{ScoredOn, TestArgs};
-use super::{probs_out, tables};
+use super::unfamiliar::{self, Unfamiliar};
+use super::{ood, probs_out, tables};
 
 #[derive(Args)]
 pub struct EvalArgs {
@@ -41,6 +43,10 @@ pub struct EvalArgs {
     /// Keep the temperature even if the validation images are too few for one, or are all classified correctly
     #[arg(long, requires = "temperature")]
     force: bool,
+    /// Also score how well images of other classes are told from the test images: those in this set whose class the run does not
+    /// know
+    #[arg(long, value_name = "D")]
+    unfamiliar: Option<Location>,
     /// Also write the class probabilities, without temperature, as a NumPy array [images, classes] of f32: a row for each
     /// image that is scored in the order of the set (a folder's classes by name, their files by name), a column for each
     /// class in the order of the run's classes
@@ -63,11 +69,15 @@ struct Report {
     #[serde(flatten)]
     promised: Option<Tested>,
     scored_on: ScoredOn,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unfamiliar: Option<Unfamiliar>,
 }
 
 /// What is scored.
 struct Test {
     images: Dataset,
+    /// Images of other classes.
+    unknown: Option<Dataset>,
     scored_on: ScoredOn,
     corrupted: Option<Corrupted>,
 }
@@ -102,10 +112,14 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
         }
         false => None,
     };
+    let unknown = args.unfamiliar.as_ref();
+    let unknown = unknown.map(|data| unfamiliar::open(data, &run, args.test.limit(), &bar));
+    let unknown = unknown.transpose()?;
     let gpu = context.gpu()?;
     let (test, corrupted) = args.corruption.apply(&gpu, test, args.seed, &bar)?;
     let test = Test {
         images: test,
+        unknown,
         scored_on,
         corrupted,
     };
@@ -117,11 +131,14 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     match run.members.is_empty() {
         true => {
             let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-            report(args, &run, &predictor, samples, test, held_out, keep)
+            let detector = ood::kept(&run)?.filter(|_| test.unknown.is_some());
+            let detector = detector.as_ref().map(|detector| (detector, &predictor));
+            let on = (&predictor, detector);
+            report(args, &run, on, samples, test, held_out, keep)
         }
         false => {
             let ensemble = Ensemble::new(&gpu, &run.backbone, &run.members)?;
-            report(args, &run, &ensemble, samples, test, held_out, keep)
+            report(args, &run, (&ensemble, None), samples, test, held_out, keep)
         }
     }
 }
@@ -131,7 +148,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
 fn report(
     args: &EvalArgs,
     run: &Run,
-    predictor: &impl Predictive,
+    (predictor, detector): (&impl Predictive, unfamiliar::Detector),
     samples: Samples,
     test: Test,
     held_out: Option<Dataset>,
@@ -167,6 +184,15 @@ fn report(
     };
     let source = Source::images(test.images, run.adapter.resolution);
     let evaluated = score(&source, "evaluating")?;
+    let unfamiliar = match (&args.unfamiliar, test.unknown) {
+        (Some(data), Some(unknown)) => {
+            let unknown = Source::images(unknown, run.adapter.resolution);
+            let of_unknown = score(&unknown, "evaluating unfamiliar images")?;
+            let (test, unknown) = ((&source, &evaluated), (&unknown, &of_unknown));
+            Some(unfamiliar::compare(data, test, unknown, detector, &bar)?)
+        }
+        _ => None,
+    };
     let mut saved = Ok(());
     let tempered = match temperature {
         None => None,
@@ -200,6 +226,7 @@ fn report(
         tempered,
         corrupted: test.corrupted,
         scored_on: test.scored_on,
+        unfamiliar,
     };
     match args.json {
         true => output::json(&report)?,
@@ -250,6 +277,7 @@ fn describe(
         corrupted,
         promised,
         scored_on,
+        unfamiliar,
     } = report;
     let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
     let at_temperature = match tempered {
@@ -292,7 +320,7 @@ fn describe(
     let corrupted = corrupted.map_or(String::new(), |corrupted| format!(", {corrupted}"));
     Ok(format!(
         "{}\n{} images{corrupted}, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
-         adapter parameters{fitted}{}\n{}\n\n{}",
+         adapter parameters{fitted}{}\n{}\n\n{}{}",
         scored_on.line(),
         evaluated.scores.n,
         evaluated.seconds,
@@ -301,7 +329,10 @@ fn describe(
         evaluated.adapter_parameters,
         promised.as_ref().map_or(String::new(), Tested::in_words),
         tables::scores((&predictions, &evaluated.scores), beside),
-        class_table(&predictions, &test.classes)
+        class_table(&predictions, &test.classes),
+        unfamiliar
+            .as_ref()
+            .map_or(String::new(), |found| format!("\n\n{}", found.in_words()))
     ))
 }
 

@@ -19,6 +19,7 @@ mod import;
 mod laplace;
 mod location;
 mod near;
+mod ood;
 mod output;
 mod pictures;
 mod plan;
@@ -42,6 +43,7 @@ mod thumbnails;
 mod train;
 mod train_options;
 mod tune;
+mod unfamiliar;
 
 use std::process::ExitCode;
 

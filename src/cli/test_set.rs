@@ -136,6 +136,11 @@ impl ScoredArgs {
 }
 
 impl TestArgs {
+    /// Images that are scored at most.
+    pub fn limit(&self) -> Option<usize> {
+        self.scored.limit_test
+    }
+
     /// As [`ScoredArgs::open`].
     pub fn open(&self, run: &Run, bar: &Bar) -> Result<(Dataset, ScoredOn)> {
         self.scored.open(run, bar)

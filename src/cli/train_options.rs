@@ -77,7 +77,7 @@ pub struct Options {
     #[arg(long, value_name = "RANK|auto[:N]")]
     #[serde(flatten)]
     rank: Option<StartRank>,
-    /// Adapters are scaled by this divided by --rank, however many ranks are pruned [default: twice the rank]
+    /// Adapters are scaled by this divided by --rank, however many ranks are pruned [default: twice the rank; with --rank auto:N 2 sqrt(8 N)]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lora_alpha: Option<f64>,
@@ -103,7 +103,7 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_scale: Option<f64>,
     /// Weight of a rank's KL (kappa): 1 (unit), its number of parameters (params), or NUMBER times that
-    /// [default: 5e-7 per training image]
+    /// [default: 5e-7 per training image, at least 0.001]
     #[arg(long, value_name = "unit|params|NUMBER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     kl_multiplicity: Option<KlMultiplicity>,

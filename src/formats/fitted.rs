@@ -5,12 +5,18 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{FormatError, checksum};
+use super::{FormatError, TensorFile, checksum, files};
 
 /// What [`Calibration`](crate::predict::Calibration)s are in.
 pub(crate) const CALIBRATIONS: &str = "calibration.json";
 
-const WAY_OUT: &str = "fit it again";
+/// What an [`OodDetector`](crate::predict::ood::OodDetector) is in.
+pub(crate) const OOD: &str = "ood.safetensors";
+
+pub(crate) const WAY_OUT: &str = "fit it again";
+
+/// The metadata of a file of tensors.
+const METADATA: &str = "fitted";
 
 /// The content of such a file.
 #[derive(Serialize, Deserialize)]
@@ -37,11 +43,7 @@ pub(crate) fn load<T: DeserializeOwned>(
     let found: Fitted<T> = checksum::read_json(path, what, WAY_OUT)?;
     match found.adapter_sha256 == adapter {
         true => Ok(found.fitted),
-        false => Err(FormatError::Changed {
-            file: path.display().to_string(),
-            found: "it was fitted to another adapter than the one that is there now",
-            way_out: WAY_OUT,
-        }),
+        false => Err(of_another(path)),
     }
 }
 
@@ -66,4 +68,60 @@ pub(crate) fn save<T: Clone + Serialize + DeserializeOwned, P: Ord>(
         fitted,
     };
     checksum::write_json(path, &content)
+}
+
+/// What such a file says beside its tensors.
+#[derive(Serialize, Deserialize)]
+struct Head<T> {
+    adapter_sha256: String,
+    #[serde(flatten)]
+    fitted: T,
+}
+
+/// Writes tensors that were fitted to an adapter, and what else there is to say of them, a JSON object; atomically.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn save_tensors(
+    path: &Path,
+    adapter: &str,
+    fitted: &impl Serialize,
+    mut file: TensorFile,
+) -> Result<(), FormatError> {
+    let name = path.display().to_string();
+    let head = Head {
+        adapter_sha256: adapter.to_owned(),
+        fitted,
+    };
+    let head = serde_json::to_string(&head).map_err(files::json_error(&name))?;
+    file.metadata.insert(METADATA.to_owned(), head);
+    files::write_atomic(path, &checksum::tensors(&file.to_bytes(&name)?))
+}
+
+/// What [`save_tensors`] has written. `adapter` as for [`load`].
+///
+/// # Errors
+/// The file cannot be read, is damaged, or speaks of another adapter.
+pub(crate) fn load_tensors<T: DeserializeOwned>(
+    path: &Path,
+    adapter: &str,
+) -> Result<(T, TensorFile), FormatError> {
+    let name = path.display().to_string();
+    let bytes = files::read(path, "a detector")?;
+    checksum::check_tensors(&name, &bytes, WAY_OUT)?;
+    let file = TensorFile::from_bytes(&name, &bytes)?;
+    let head = file.metadata.get(METADATA).map_or("", String::as_str);
+    let found: Head<T> = serde_json::from_str(head).map_err(files::json_error(&name))?;
+    match found.adapter_sha256 == adapter {
+        true => Ok((found.fitted, file)),
+        false => Err(of_another(path)),
+    }
+}
+
+fn of_another(path: &Path) -> FormatError {
+    FormatError::Changed {
+        file: path.display().to_string(),
+        found: "it was fitted to another adapter than the one that is there now",
+        way_out: WAY_OUT,
+    }
 }

@@ -26,6 +26,7 @@ pub struct ForwardPlan {
     plan: Plan,
     spec: ForwardSpec,
     classes: usize,
+    features: usize,
     step: wgpu::Buffer,
     pub batch: Batch,
     log_probs: wgpu::Buffer,
@@ -65,6 +66,7 @@ impl ForwardPlan {
             plan: pass.graph.builder.build()?,
             spec,
             classes: adapted.layout.classes,
+            features: adapted.layout.features,
             step: pass.step.0,
             batch: pass.batch,
             log_probs,
@@ -99,16 +101,19 @@ impl ForwardPlan {
         self.gpu.read_later(&self.trace, 0, examples as u64 * 4)
     }
 
-    /// Inputs of the head in the last run, `[examples, samples, features]`, features padded to four.
+    /// Inputs of the head for the first rows of the last run, `[rows, features]`; rows are examples, and their samples.
     ///
     /// # Errors
     /// The GPU fails.
     ///
     /// # Panics
     /// If the spec does not ask for them.
-    pub fn features(&self) -> Result<Vec<f32>, GpuError> {
+    pub fn pooled(&self, rows: usize) -> Result<Vec<f32>, GpuError> {
         assert!(self.spec.features, "asked for when the plan was made");
-        self.plan.read(self.pooled)
+        let padded = self.plan.read(self.pooled)?;
+        let found = padded.chunks_exact(self.features.next_multiple_of(4));
+        let found = found.take(rows).flat_map(|row| &row[..self.features]);
+        Ok(found.copied().collect())
     }
 
     pub fn plan(&self) -> &Plan {

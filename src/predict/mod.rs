@@ -13,6 +13,7 @@ mod gate_factors;
 #[cfg(feature = "laplace")]
 #[allow(missing_docs)]
 pub mod laplace;
+pub mod ood;
 mod predictor;
 mod run;
 mod session;

@@ -561,12 +561,45 @@ impl Predictor {
             Some(GateDistribution::Weights) => return Ok(vec![f32::NAN; n]),
             Some(_) => {}
         }
-        let plan = |examples| {
-            self.plan(ForwardSpec {
-                trace: true,
-                ..self.spec(source, examples, 1)
-            })
+        let spec = |spec| ForwardSpec {
+            trace: true,
+            ..spec
         };
+        self.at_the_mean(source, spec, &mut |_| (), |plan, batch| {
+            plan.trace(batch).wait()
+        })
+    }
+
+    /// Inputs of the head under the mean weights, `[n, features]`: pooled features of the last layer. `progress` is called with the
+    /// number of images done.
+    ///
+    /// # Errors
+    /// As [`log_probs`](Self::log_probs).
+    pub fn features(
+        &self,
+        source: &Source,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f32>, PredictError> {
+        let spec = |spec| ForwardSpec {
+            features: true,
+            ..spec
+        };
+        self.at_the_mean(source, spec, progress, ForwardPlan::pooled)
+    }
+
+    /// What `read` finds after each batch of images has gone through the mean weights; it is given the number of its images.
+    fn at_the_mean(
+        &self,
+        source: &Source,
+        spec: impl Fn(ForwardSpec) -> ForwardSpec,
+        progress: &mut dyn FnMut(usize),
+        read: impl Fn(&ForwardPlan, usize) -> Result<Vec<f32>, GpuError>,
+    ) -> Result<Vec<f32>, PredictError> {
+        let n = source.dataset.len();
+        if n == 0 {
+            return Err(PredictError::Empty);
+        }
+        let plan = |examples| self.plan(spec(self.spec(source, examples, 1)));
         let (examples, plan) = largest_that_fits(SOFTWARE_ROWS.min(n), plan)?;
         let indices: Vec<usize> = (0..n).collect();
         let batches: Vec<&[usize]> = indices.chunks(examples).collect();
@@ -578,7 +611,8 @@ impl Predictor {
                 inputs.write(&plan.batch);
                 let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
                 plan.submit(&ids, &StepValues::prediction(0, 0, GateMode::Mean));
-                all.extend(plan.trace(batch.len()).wait()?);
+                all.extend(read(&plan, batch.len())?);
+                progress(batch[batch.len() - 1] + 1);
             }
             Ok(all)
         })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Calibration;
+use super::ood::OodDetector;
 use crate::errors::ErrorKind;
 use crate::formats::{Adapter, FormatError, RunDir, Temperature};
 use crate::gpu::Precision;
@@ -53,6 +54,7 @@ pub struct Run {
     pub precision: Precision,
     pub(super) temperatures: Vec<Temperature>,
     pub(super) calibrations: Vec<Calibration>,
+    pub(super) ood: Option<OodDetector>,
 }
 
 /// What is read of `config.toml`.
@@ -107,12 +109,14 @@ impl Run {
         let (fitted, sha256) = (dir.adapter_dir(), adapter.sha256()?);
         let temperatures = Temperature::load_all(&fitted, &sha256)?;
         let calibrations = Calibration::load_all(&fitted, &sha256, adapter.classes.len())?;
+        let ood = OodDetector::load(&fitted, &sha256, backbone.resnet.features())?;
         Ok(Self {
             adapter,
             backbone,
             precision: config.precision,
             temperatures,
             calibrations,
+            ood,
         })
     }
 

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::calibration::{Calibration, Promise, tie};
+use super::ood::{Familiarity, OodDetector};
 use super::predictor::Draws;
 use super::run::fitted_to;
-use super::{ForwardPlan, PredictError, Prediction, Predictor, Run};
+use super::{ForwardPlan, ForwardSpec, PredictError, Prediction, Predictor, Run};
 use crate::data::Picture;
 use crate::formats::{Adapter, Temperature};
 use crate::gpu::Gpu;
@@ -59,6 +60,8 @@ pub struct Answer {
     /// Numbers of the classes among which the right one is as often as `calibrate` has promised of the run, the most probable
     /// first; `None` where it has promised nothing.
     pub prediction_set: Option<Vec<usize>>,
+    /// Whether it looks like something that the run was trained on; `None` where `calibrate` has not fitted a detector to it.
+    pub familiarity: Option<Familiarity>,
 }
 
 /// A class as an [`Answer`] has it.
@@ -89,8 +92,11 @@ pub struct Session {
     temperatures: Vec<Temperature>,
     /// What was promised of the run's answers.
     calibrations: Vec<Calibration>,
+    /// What tells the unfamiliar, with plans of its own: it looks at the mean weights.
+    ood: Option<OodDetector>,
     options: SessionOptions,
     plans: HashMap<usize, ForwardPlan>,
+    mean_plans: HashMap<usize, ForwardPlan>,
 }
 
 impl Session {
@@ -114,6 +120,7 @@ impl Session {
         let mut session = Self::new(gpu, &run.backbone, &run.adapter, options)?;
         session.temperatures.clone_from(&run.temperatures);
         session.calibrations.clone_from(&run.calibrations);
+        session.ood.clone_from(&run.ood);
         session.set_options(options)?;
         Ok(session)
     }
@@ -140,8 +147,10 @@ impl Session {
             draws: adapter.draws(),
             temperatures: Vec::new(),
             calibrations: Vec::new(),
+            ood: None,
             options,
             plans: HashMap::new(),
+            mean_plans: HashMap::new(),
         };
         session.set_options(options)?;
         Ok(session)
@@ -184,7 +193,11 @@ impl Session {
     /// It does not fit the device.
     pub fn warm(&mut self, pictures: usize) -> Result<(), PredictError> {
         let size = self.size(pictures.max(1));
-        self.plan(size).map(drop)
+        self.plan(size)?;
+        match self.ood.is_some() {
+            true => self.mean_plan(size).map(drop),
+            false => Ok(()),
+        }
     }
 
     /// An answer for each picture, in their order.
@@ -207,8 +220,12 @@ impl Session {
             if let Some(temperature) = self.options.temperature {
                 prediction = prediction.at_temperature(temperature);
             }
+            let familiarities = self.familiarities(batch.len(), &pixels)?;
             let promises = promises.into_iter().enumerate();
-            answers.extend(promises.map(|(row, promise)| self.in_order(&prediction, row, promise)));
+            answers.extend(promises.map(|(row, promise)| Answer {
+                familiarity: familiarities.get(row).copied(),
+                ..self.in_order(&prediction, row, promise)
+            }));
         }
         Ok(answers)
     }
@@ -249,6 +266,19 @@ impl Session {
         rows.zip(pictures).map(promise).collect()
     }
 
+    /// Of a batch of pixels `[n, side, side, 3]`; none without a detector.
+    fn familiarities(&mut self, n: usize, pixels: &[u8]) -> Result<Vec<Familiarity>, PredictError> {
+        if self.ood.is_none() {
+            return Ok(Vec::new());
+        }
+        let plan = self.mean_plan(self.size(n))?;
+        plan.batch.write_images(pixels, &vec![PLAIN_VIEW; n]);
+        plan.run(&vec![0; n], &StepValues::prediction(0, 0, GateMode::Mean))?;
+        let features = plan.pooled(n)?;
+        let detector = self.ood.as_ref();
+        Ok(detector.map_or(Vec::new(), |detector| detector.familiarities(&features)))
+    }
+
     /// The size of the plan that computes `n` pictures.
     fn size(&self, n: usize) -> usize {
         n.next_power_of_two().min(self.options.batch)
@@ -263,6 +293,20 @@ impl Session {
             self.plans.insert(size, self.predictor.plan(spec)?);
         }
         Ok(&self.plans[&size])
+    }
+
+    /// The plan of the head's inputs under the mean weights.
+    fn mean_plan(&mut self, size: usize) -> Result<&ForwardPlan, PredictError> {
+        if !self.mean_plans.contains_key(&size) {
+            let side = self.predictor.size();
+            let input = BatchInput::Images { side, size: side };
+            let spec = ForwardSpec {
+                features: true,
+                ..self.predictor.spec_of(input, size, 1)
+            };
+            self.mean_plans.insert(size, self.predictor.plan(spec)?);
+        }
+        Ok(&self.mean_plans[&size])
     }
 
     fn in_order(&self, prediction: &Prediction, row: usize, promise: Promise) -> Answer {
@@ -285,6 +329,7 @@ impl Session {
             prediction_set: promise.prediction_set,
             entropy: prediction.entropy[row],
             mutual_information: prediction.mutual_information[row],
+            familiarity: None,
             classes,
         }
     }

@@ -1,10 +1,13 @@
 //! `calibrate`, and what `predict` and `eval` make of it.
 
 use std::fs;
+use std::path::Path;
 
 use bayeslora::{Gpu, GpuOptions, Picture, Session, SessionOptions};
 use predicates::prelude::*;
 use predicates::str::contains;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_pcg::Pcg64;
 use serde_json::Value;
 
 use crate::commands::{assert_keys, json, on, picture, refuses, run, spread};
@@ -179,6 +182,124 @@ fn what_is_calibrated_serves_predict_and_eval() {
         .success();
     assert!(page().contains("No threshold has been chosen"));
     assert!(!page().contains("ring: the threshold"));
+}
+
+/// What looks like nothing in the training images is called so, by the command line and by a session alike.
+#[test]
+fn unfamiliar_images_are_told() {
+    let (dir, path) = run();
+    let predict = |file: &Path| {
+        let mut command = on(&path, "predict --samples 2 --json");
+        command.arg(file);
+        json(&mut command)["images"][0].clone()
+    };
+    let strange = dir.path().join("others/noise");
+    fs::create_dir_all(&strange).unwrap();
+    let mut random = Pcg64::seed_from_u64(3);
+    for number in 0..12 {
+        let mut grain = || if random.random() { 255 } else { 0 };
+        let noise =
+            image::RgbImage::from_fn(32, 32, |_, _| image::Rgb([grain(), grain(), grain()]));
+        noise.save(strange.join(format!("{number}.png"))).unwrap();
+    }
+    let noise = strange.join("0.png");
+    assert!(predict(&noise).get("familiarity").is_none());
+
+    let found = json(&mut on(&path, "calibrate --false-alarms 0.1 --json"));
+    assert_keys(
+        &found["ood"],
+        "score false_alarms training_images held_out_images",
+    );
+    assert_eq!(number(&found["ood"]["held_out_images"]), 20.0);
+    let answer = predict(&noise);
+    assert_eq!(answer["unfamiliar"], true, "{answer}");
+    // One of the twenty-one.
+    assert_eq!(number(&answer["familiarity"]), 1.0 / 21.0);
+    on(&path, "predict --samples 0")
+        .arg(&noise)
+        .assert()
+        .success()
+        .stdout(contains("unlike anything it was trained on"));
+
+    let gpu = Gpu::open(GpuOptions::default()).unwrap();
+    let mut session = Session::open(&gpu, &path, SessionOptions::default()).unwrap();
+    let bytes = fs::read(&noise).unwrap();
+    let pictures = [Picture::Encoded(&bytes); 3];
+    for heard in session.predict(&pictures).unwrap() {
+        let familiarity = heard.familiarity.unwrap();
+        assert!(familiarity.unfamiliar);
+        assert_eq!(familiarity.familiarity, 1.0 / 21.0);
+    }
+
+    let scored = |more: &str| {
+        let line = format!("eval --data sample --limit-test 40 --samples 2 {more} --unfamiliar");
+        let mut command = on(&path, &line);
+        command.arg(dir.path().join("others"));
+        command
+    };
+    let found = json(&mut scored("--json"));
+    let unfamiliar = &found["unfamiliar"];
+    assert_eq!(number(&unfamiliar["images"]), 12.0);
+    let names: Vec<&str> = unfamiliar["scores"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["score"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "max probability",
+            "entropy",
+            "mutual information",
+            "mahalanobis"
+        ]
+    );
+    assert_eq!(number(&unfamiliar["scores"][3]["auroc"]["estimate"]), 1.0);
+    assert_eq!(number(&unfamiliar["alarms"]["of_unfamiliar"]), 1.0);
+    assert!(number(&unfamiliar["alarms"]["of_test"]) < 0.5);
+    scored("")
+        .assert()
+        .success()
+        .stdout(contains("12 images of other classes").and(contains("called unfamiliar: 100.0 %")));
+    refuses(
+        &mut on(&path, "eval --data sample --unfamiliar sample"),
+        &["--unfamiliar sample", "knows all of its classes"],
+    );
+    refuses(
+        &mut on(&path, "calibrate --false-alarms 0.04"),
+        &[
+            "--false-alarms 0.04",
+            "needs 24 validation images",
+            "has 20",
+        ],
+    );
+
+    // A file that was cut is told of, and nothing is called unfamiliar.
+    let file = path.join("adapter/ood.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 8]).unwrap();
+    assert!(predict(&noise).get("familiarity").is_none());
+    on(&path, "predict --samples 0")
+        .arg(&noise)
+        .assert()
+        .success()
+        .stderr(contains("ood.safetensors").and(contains("no image is called unfamiliar")));
+    assert!(Session::open(&gpu, &path, SessionOptions::default()).is_err());
+    fs::write(&file, &bytes).unwrap();
+    assert_eq!(predict(&noise)["unfamiliar"], true);
+
+    // Neighbours take its place.
+    let found = json(&mut on(
+        &path,
+        "calibrate --false-alarms 0.1 --ood-score neighbours --json",
+    ));
+    assert_eq!(found["ood"]["score"], "neighbours");
+    assert!(predict(&noise).get("familiarity").is_some());
+
+    // A pruned adapter is another one.
+    spread(&path);
+    assert!(predict(&noise).get("familiarity").is_none());
 }
 
 #[test]

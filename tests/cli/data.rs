@@ -706,7 +706,17 @@ fn a_folder_is_all_that_training_needs() {
     train(dir.path(), "photos", "--epochs 1")
         .assert()
         .success()
-        .stdout(contains("runs/photos-2").and(contains("epochs for").not()));
+        .stdout(contains("runs/photos-2").and(contains("epochs for").not()))
+        .stderr(contains("not come to its end").not());
+    // As after a kill.
+    fs::remove_file(dir.path().join("runs/photos-2/results.json")).unwrap();
+    train(dir.path(), "photos", "--epochs 1")
+        .assert()
+        .success()
+        .stdout(contains("runs/photos-3"))
+        .stderr(
+            contains("train --resume --out runs/photos-2").and(contains("not come to its end")),
+        );
     let among = train(&dir.path().join("photos/ant"), "..", "").assert();
     among
         .code(2)

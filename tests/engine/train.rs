@@ -647,11 +647,20 @@ fn defaults_follow_the_size_of_the_set() {
     for (config, images) in [(&small, 1_800), (&large, 45_000)] {
         let steps = (config.epochs * usize::div_ceil(images, config.batch_size)) as f64;
         assert!((config.lr_log_alpha * steps / 3.0 - 8.0).abs() < 1e-9);
-        // kappa/N is the same whatever N.
+        // kappa/N is the same whatever N, from 2,000 on.
         let kappa = config.kl_multiplicity.kappa(1_000);
-        assert!((kappa / images as f64 - 5e-4).abs() < 1e-12);
+        assert!((kappa / images.max(2_000) as f64 - 5e-4).abs() < 1e-12);
     }
     assert_eq!(small.lora_alpha, Some(16.0));
+    // The scale of many ranks, to be cut, falls as 1 / sqrt(rank).
+    for (rank, scale) in [(8, 2.0), (32, 1.0), (128, 0.5)] {
+        let wide = TrainConfig {
+            auto_rank: true,
+            rank,
+            ..Default::default()
+        };
+        assert_eq!(wide.resolve(1_800).unwrap().scale(), scale);
+    }
     // The configuration that files hold has the same values.
     let whole = TrainConfig::from(small.clone());
     assert_eq!(whole.batch_size, Some(small.batch_size));

@@ -48,7 +48,7 @@ void run(int argc, char **argv) {
         std::vector<float> probability(classes), std(classes);
         float information = 0;
         std::int32_t label = 0;
-        const bl_answers answers{probability.data(), std.data(), nullptr, &information, &label, nullptr};
+        const bl_answers answers{probability.data(), std.data(), nullptr, &information, &label, nullptr, nullptr};
         check(bl_session_predict(session.get(), &image, 1, &answers));
         if (label < 0) {
             std::printf("%s: too unsure to say\n", argv[i]);

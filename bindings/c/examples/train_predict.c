@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
     bl_gpu_free(gpu); /* the session keeps what it needs */
     float probability[IMAGES * CLASSES], information[IMAGES];
     int32_t found[IMAGES];
-    bl_answers answers = {probability, NULL, NULL, information, found, NULL};
+    bl_answers answers = {probability, NULL, NULL, information, found, NULL, NULL};
     check(bl_session_predict(session, images, IMAGES, &answers), "predicting");
     unsigned right = 0;
     for (unsigned i = 0; i < IMAGES; i++) right += found[i] == (int32_t)labels[i];

@@ -131,6 +131,9 @@ typedef struct bl_answers {
   // [n, classes]: 1 for the classes of the set that holds the right one as often as `bayeslora calibrate` has promised of the
   // run, 0 for the others; all -1 where nothing was promised.
   int8_t *in_set;
+  // [n]: 1 where the picture looks like nothing that the run was trained on, 0 where it does not; -1 where `bayeslora calibrate
+  // --false-alarms` has not been run.
+  int8_t *unfamiliar;
 } bl_answers;
 
 // Told of progress, on the thread that called: `done` of `total`. Anything but 0 stops the work, which then ends with

@@ -80,6 +80,9 @@ pub struct bl_answers {
     /// [n, classes]: 1 for the classes of the set that holds the right one as often as `bayeslora calibrate` has promised of the
     /// run, 0 for the others; all -1 where nothing was promised.
     pub in_set: *mut i8,
+    /// [n]: 1 where the picture looks like nothing that the run was trained on, 0 where it does not; -1 where `bayeslora calibrate
+    /// --false-alarms` has not been run.
+    pub unfamiliar: *mut i8,
 }
 
 #[unsafe(no_mangle)]
@@ -201,6 +204,9 @@ pub extern "C" fn bl_session_predict(
                 false => answer.classes[0].label as i32,
             };
             put(out.label, row, label);
+            let familiarity = answer.familiarity;
+            let unfamiliar = familiarity.map_or(-1, |found| i8::from(found.unfamiliar));
+            put(out.unfamiliar, row, unfamiliar);
         }
         Ok(())
     })

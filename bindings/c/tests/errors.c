@@ -19,7 +19,7 @@ int main(void) {
     const char *const names[2] = {"one", "two"};
     const uint32_t labels[2] = {0, 1}, wrong_labels[2] = {0, 2};
     bl_image images[2] = {{pixels, 300, 10, 10, BL_RGB}, {pixels, 300, 10, 10, BL_RGB}};
-    bl_answers answers = {NULL, NULL, NULL, NULL, NULL, NULL};
+    bl_answers answers = {NULL, NULL, NULL, NULL, NULL, NULL, NULL};
     bl_epoch epoch;
     bl_gpu *gpu = NULL;
     bl_session *session = (bl_session *)1;

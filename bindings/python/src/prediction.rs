@@ -24,6 +24,8 @@ pub struct Prediction {
     top: Vec<String>,
     /// Names of the classes among which the right one is as often as was promised; None where nothing was.
     prediction_sets: Option<Vec<Vec<String>>>,
+    /// bool [n]: whether an image looks like nothing that the run was trained on; None where nothing was fitted to tell.
+    unfamiliar: Option<Py<PyArray1<bool>>>,
     /// Names of the columns of `probabilities`.
     classes: Vec<String>,
 }
@@ -46,6 +48,9 @@ impl Prediction {
         let named = |set: &Vec<usize>| set.iter().map(|label| classes[*label].clone()).collect();
         let sets = answers.iter().map(|answer| answer.prediction_set.as_ref());
         let sets: Option<Vec<Vec<String>>> = sets.map(|set| set.map(named)).collect();
+        let unfamiliar = answers.iter().map(|answer| answer.familiarity);
+        let unfamiliar = unfamiliar.map(|found| Some(found?.unfamiliar));
+        let unfamiliar: Option<Vec<bool>> = unfamiliar.collect();
         let first = answers.iter().map(|answer| &answer.classes[0]);
         let labels: Vec<i64> = first.clone().map(|class| class.label as i64).collect();
         Self {
@@ -57,6 +62,7 @@ impl Prediction {
             labels: labels.into_pyarray(py).unbind(),
             top: first.map(|class| class.class.to_string()).collect(),
             prediction_sets: sets,
+            unfamiliar: unfamiliar.map(|all| all.into_pyarray(py).unbind()),
             classes,
         }
     }

@@ -1,15 +1,20 @@
 //! What a run says of images.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::Temperature;
 use bayeslora::low_level::gpu::{Gpu, Precision};
-use bayeslora::low_level::predict::{Calibration, Ensemble, Prediction, Predictor, Samples, ties};
+use bayeslora::low_level::predict::ood::{Familiarity, OodDetector, OodScore};
+use bayeslora::low_level::predict::{
+    Calibration, Ensemble, Prediction, Predictor, Samples, Source, ties,
+};
 use serde::Serialize;
 
 use crate::cli::location::Location;
+use crate::cli::ood;
 use crate::cli::promised::{self, Promised};
 use crate::cli::run::Run;
 
@@ -28,6 +33,9 @@ pub struct Answer {
     pub covariance_trace: Option<f32>,
     #[serde(flatten)]
     pub promised: Promised,
+    /// Whether it looks like something that the run was trained on.
+    #[serde(flatten)]
+    pub familiarity: Option<Familiarity>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +57,8 @@ pub struct Way {
     pub temperature: Option<f64>,
     /// What `calibrate` has kept for these samples.
     pub calibration: Option<Calibration>,
+    /// The rate of false alarms at which images are called unfamiliar, and by what score.
+    pub ood: Option<(OodScore, f64)>,
 }
 
 /// A run on a device.
@@ -57,6 +67,7 @@ pub struct Answering<'a> {
     pub precision: Precision,
     run: &'a Run,
     predict: Box<dyn Fn(Dataset) -> Result<Prediction> + 'a>,
+    ood: Option<(OodDetector, Rc<Predictor>)>,
 }
 
 impl<'a> Answering<'a> {
@@ -73,9 +84,11 @@ impl<'a> Answering<'a> {
             true => Some(fitted_temperature(run, samples.count)?),
             false => None,
         };
+        let mut detector = None;
         let predict: Box<dyn Fn(Dataset) -> _> = match run.members.is_empty() {
             true => {
-                let predictor = Predictor::new(gpu, &run.backbone, &run.adapter)?;
+                let predictor = Rc::new(Predictor::new(gpu, &run.backbone, &run.adapter)?);
+                detector = ood::kept(run)?.map(|detector| (detector, predictor.clone()));
                 Box::new(move |images| Ok(predictor.predict(images, samples, wants_trace)?))
             }
             false => {
@@ -90,7 +103,11 @@ impl<'a> Answering<'a> {
                 seed: asked.seed,
                 temperature,
                 calibration: promised::kept(run, (samples.count, asked.seed))?,
+                ood: detector
+                    .as_ref()
+                    .map(|(detector, _)| (detector.score(), detector.false_alarms())),
             },
+            ood: detector,
             precision: gpu.options().precision,
             run,
             predict,
@@ -111,6 +128,13 @@ impl<'a> Answering<'a> {
             Some(_) => ties(&images)?,
             None => Vec::new(),
         };
+        let familiarities = match &self.ood {
+            None => Vec::new(),
+            Some((detector, predictor)) => {
+                let source = Source::images(images.clone(), side);
+                detector.familiarities(&predictor.features(&source, &mut |_| ())?)
+            }
+        };
         let mut prediction = (self.predict)(images)?;
         let promised: Vec<Promised> = match &self.way.calibration {
             None => files.iter().map(|_| Promised::default()).collect(),
@@ -126,6 +150,7 @@ impl<'a> Answering<'a> {
         let numbered = files.iter().zip(promised).enumerate();
         let answers = numbered.map(|(i, (file, promised))| Answer {
             promised,
+            familiarity: familiarities.get(i).copied(),
             ..answer(i, file, &prediction, names, top)
         });
         Ok((answers.collect(), prediction.mean))
@@ -180,5 +205,6 @@ fn answer(
         mutual_information: prediction.mutual_information[index],
         covariance_trace: prediction.covariance_trace.as_ref().map(|all| all[index]),
         promised: Promised::default(),
+        familiarity: None,
     }
 }

@@ -32,7 +32,7 @@ enum Format {
     Jsonl,
 }
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 10] = [
     "image",
     "class",
     "probability",
@@ -41,6 +41,8 @@ const COLUMNS: [&str; 8] = [
     "mutual_information",
     "answered",
     "prediction_set",
+    "familiarity",
+    "unfamiliar",
 ];
 
 /// What the answers in a file are, in a file beside it: others do not go into it.
@@ -279,7 +281,7 @@ impl Format {
 
 fn row(answer: &Answer) -> [String; COLUMNS.len()] {
     let best = &answer.classes[0];
-    let promised = &answer.promised;
+    let (promised, familiarity) = (&answer.promised, answer.familiarity);
     [
         answer.image.to_string(),
         printable(&best.class),
@@ -297,6 +299,8 @@ fn row(answer: &Answer) -> [String; COLUMNS.len()] {
                 let names: Vec<String> = set.iter().map(printable).collect();
                 names.join("|")
             }),
+        familiarity.map_or(String::new(), |found| found.familiarity.to_string()),
+        familiarity.map_or(String::new(), |found| found.unfamiliar.to_string()),
     ]
 }
 

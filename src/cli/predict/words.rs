@@ -59,6 +59,12 @@ fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize
 fn in_words(answer: &Answer, classes: usize, (samples, drawn): (usize, &str)) -> String {
     let best = &answer.classes[0];
     let class = printable(&best.class);
+    if let Some(found) = answer.familiarity.filter(|found| found.unfamiliar) {
+        return format!(
+            "unlike anything it was trained on ({class} at best): at most {:.1} % of familiar images look as strange",
+            100.0 * found.familiarity
+        );
+    }
     if let Some(refusal) = answer.promised.refusal(&class) {
         return refusal;
     }

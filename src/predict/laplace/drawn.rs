@@ -61,7 +61,7 @@ impl Laplace<'_> {
             for draw in 0..draws.count {
                 let values = StepValues::prediction(draws.seed, draw as u32, mode);
                 let log_probs = plan.run(&ids, &values)?;
-                let points = points(&log_probs, &plan.features()?, classes, features);
+                let points = points(&log_probs, &plan.pooled(batch.len())?, classes, features);
                 let projections = self.basis.project(&points);
                 let found = points.par_iter().zip(&projections).zip(batch);
                 let found = found.map(|((point, projection), image)| {
@@ -85,13 +85,13 @@ impl Laplace<'_> {
     }
 }
 
-/// Of `log_probs` `[rows, classes]` and as many rows of `pooled`, padded to four.
+/// Of `log_probs` `[rows, classes]` and as many rows of `pooled`.
 fn points(log_probs: &[f32], pooled: &[f32], classes: usize, features: usize) -> Vec<Point> {
     let rows = log_probs.chunks_exact(classes);
-    let inputs = pooled.chunks_exact(features.next_multiple_of(4));
+    let inputs = pooled.chunks_exact(features);
     rows.zip(inputs)
         .map(|(logs, input)| {
-            let mut jacobian = input[..features].to_vec();
+            let mut jacobian = input.to_vec();
             jacobian.push(1.0);
             Point {
                 log_probs: logs.iter().copied().map(f64::from).collect(),

@@ -49,7 +49,7 @@ pub struct TrainConfig {
     /// temperature rises by at most .002 nats, its standard error included.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auto_rank: bool,
-    /// s = lora_alpha / rank for ever. Default: twice the rank.
+    /// s = lora_alpha / rank for ever. Default: twice the rank; with [`auto_rank`](Self::auto_rank) 2 sqrt(8 rank).
     pub lora_alpha: Option<f64>,
     /// Layers by name, stage or glob.
     pub targets: Vec<String>,
@@ -61,7 +61,7 @@ pub struct TrainConfig {
     pub kl_prior: KlPrior,
     /// Other values than 1 temper the posterior.
     pub kl_scale: f64,
-    /// kappa_i. Default: [`KAPPA_PER_IMAGE`] N n_i, so that kappa/N does not depend on N.
+    /// kappa_i. Default: [`KAPPA_PER_IMAGE`] max(N, [`KAPPA_LEAST_IMAGES`]) n_i.
     pub kl_multiplicity: Option<KlMultiplicity>,
     /// No KL for this long: B starts at zero and has to grow first.
     pub kl_freeze: Span,
@@ -100,6 +100,9 @@ pub struct TrainConfig {
     pub precision: Precision,
 }
 
+/// Ranks of every adapter by default.
+const RANK: usize = 8;
+
 /// Ranks of every adapter at the start where training is to find how many.
 pub const AUTO_RANK: usize = 32;
 
@@ -111,6 +114,10 @@ pub const MEMBERS: usize = 5;
 
 /// kappa_i / (N n_i) by default: .01 n_i at N = 20,000, in the middle of the useful range.
 pub const KAPPA_PER_IMAGE: f64 = 5e-7;
+
+/// With fewer training images the default kappa is that of so many: few images overfit, and a KL that shrinks with them does not hold
+/// that back (docs/results/2026-11-26-small has the figures).
+pub const KAPPA_LEAST_IMAGES: usize = 2_000;
 
 impl Default for TrainConfig {
     fn default() -> Self {
@@ -124,7 +131,7 @@ impl Default for TrainConfig {
             lr_log_alpha: None,
             lr_schedule: LrSchedule::Cosine,
             weight_decay: 0.01,
-            rank: 8,
+            rank: RANK,
             auto_rank: false,
             lora_alpha: None,
             targets: vec!["layer3".into(), "layer4".into()],
@@ -217,8 +224,13 @@ impl TrainConfig {
         (lora_alpha / self.divisor()) as f32
     }
 
+    /// With `auto_rank` the scale falls as 1 / sqrt(rank), so that updates are about as large from many ranks as from few
+    /// (rsLoRA, Kalajdzievski 2023, arXiv:2312.03732), and is 2 from [`RANK`].
     fn default_lora_alpha(&self) -> f64 {
-        2.0 * self.divisor()
+        match self.auto_rank {
+            true => 2.0 * (RANK as f64 * self.divisor()).sqrt(),
+            false => 2.0 * self.divisor(),
+        }
     }
 
     /// What lora_alpha is divided by: the rank, or 1 where the head is trained alone and s multiplies nothing.

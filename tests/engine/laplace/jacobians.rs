@@ -434,6 +434,14 @@ fn drawn_gates_meet_the_posterior_of_the_head() {
     };
     let at_mean = points(&predictor, &indices, Wanted::Features);
     let inputs = at_mean[0].jacobian.len();
+    let features = predictor.features(&source(), &mut |_| ()).unwrap();
+    let expected = at_mean
+        .iter()
+        .flat_map(|point| &point.jacobian[..inputs - 1]);
+    assert!(
+        features.iter().eq(expected),
+        "the head's inputs under the mean weights"
+    );
     let row = |class: usize, input: &[f64]| {
         let mut row = vec![0.0; CLASSES * inputs];
         row[class * inputs..][..inputs].copy_from_slice(input);

@@ -132,6 +132,11 @@ class Prediction:
         that has not been run for these samples and this seed."""
 
     @property
+    def unfamiliar(self) -> npt.NDArray[np.bool_] | None:
+        """`[n]`: whether an image looks like nothing that the run was trained on; None if `bayeslora calibrate --false-alarms`
+        has not been run."""
+
+    @property
     def labels(self) -> npt.NDArray[np.int64]:
         """`[n]`: the most probable class, abstaining or not."""
 

@@ -1,0 +1,217 @@
+//! `eval --unfamiliar`: how well images of other classes are told from those of the test set.
+
+use anyhow::{Context as _, Result, ensure};
+use bayeslora::low_level::data::{Dataset, OpenOptions, open_test};
+use bayeslora::low_level::metrics::{Bootstrap, Interval, auroc, entropy_each, fpr95};
+use bayeslora::low_level::metrics::{Predictions, PredictionsError};
+use bayeslora::low_level::predict::ood::OodDetector;
+use bayeslora::low_level::predict::{Evaluated, Predictor, Source};
+use serde::Serialize;
+
+use super::context::Bar;
+use super::location::Location;
+use super::promised::percent;
+use super::run::Run;
+use super::tables;
+
+/// What scores are compared with.
+const BASELINE: &str = "max probability";
+
+/// How well scores tell the unfamiliar.
+#[derive(Serialize)]
+pub struct Unfamiliar {
+    data: Location,
+    images: usize,
+    scores: Vec<Detection>,
+    /// What becomes of the detector that `calibrate --false-alarms` has fitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alarms: Option<Alarms>,
+}
+
+#[derive(Serialize)]
+struct Detection {
+    score: String,
+    auroc: Interval,
+    fpr95: f64,
+    /// AUROC minus that of the largest probability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<Interval>,
+}
+
+#[derive(Serialize)]
+struct Alarms {
+    false_alarms: f64,
+    /// Share of the test images that is called unfamiliar.
+    of_test: f64,
+    /// Share of the unfamiliar ones that is.
+    of_unfamiliar: f64,
+}
+
+/// Images of `data` whose class the run does not know.
+pub fn open(data: &Location, run: &Run, limit: Option<usize>, bar: &Bar) -> Result<Dataset> {
+    let options = OpenOptions {
+        side: run.adapter.resolution,
+        progress: Some(&|done, total| bar.show("reading images", done, total)),
+        ..OpenOptions::default()
+    };
+    let all = open_test(data, &options)
+        .context("--unfamiliar")?
+        .interleaved();
+    let known = &run.adapter.classes;
+    let is_unknown = |image: &usize| !known.contains(&all.classes[all.labels[*image] as usize]);
+    let unknown = (0..all.len()).filter(is_unknown);
+    let unknown: Vec<usize> = unknown.take(limit.unwrap_or(usize::MAX)).collect();
+    ensure!(
+        !unknown.is_empty(),
+        "--unfamiliar {data}: the run knows all of its classes; name a set with others"
+    );
+    Ok(all.subset(&unknown))
+}
+
+/// The run's detector, if it has one, on a device.
+pub type Detector<'a> = Option<(&'a OodDetector, &'a Predictor)>;
+
+/// Compares what was said of a test set with what is said of unfamiliar images.
+pub fn compare(
+    data: &Location,
+    (test, of_test): (&Source, &Evaluated),
+    (unknown, of_unknown): (&Source, &Evaluated),
+    detector: Detector,
+    bar: &Bar,
+) -> Result<Unfamiliar> {
+    let classes = test.dataset.classes.len();
+    let (known_scores, unknown_scores) = (scored(of_test, classes)?, scored(of_unknown, classes)?);
+    let pairs = known_scores.into_iter().zip(unknown_scores);
+    let mut scores: Vec<(String, Vec<f64>, Vec<f64>)> = pairs
+        .map(|((name, known), (_, unknown))| (name.to_owned(), known, unknown))
+        .collect();
+    let mut alarms = None;
+    if let Some((detector, predictor)) = detector {
+        let look = |source: &Source| {
+            let total = source.dataset.len();
+            let mut progress = |done| bar.show("looking at images", done, total);
+            predictor.features(source, &mut progress)
+        };
+        let features = [look(test)?, look(unknown)?];
+        let share = |features: &[f32]| {
+            let found = detector.familiarities(features);
+            found.iter().filter(|one| one.unfamiliar).count() as f64 / found.len() as f64
+        };
+        alarms = Some(Alarms {
+            false_alarms: detector.false_alarms(),
+            of_test: share(&features[0]),
+            of_unfamiliar: share(&features[1]),
+        });
+        let [known, unknown] = features.map(|features| {
+            let scores = detector.scores(&features).into_iter();
+            scores.map(f64::from).collect()
+        });
+        scores.push((detector.score().name().replace('-', " "), known, unknown));
+    }
+    Ok(Unfamiliar {
+        data: data.clone(),
+        images: unknown.dataset.len(),
+        scores: detections(&scores),
+        alarms,
+    })
+}
+
+/// By name; the higher, the less familiar.
+fn scored(
+    evaluated: &Evaluated,
+    classes: usize,
+) -> Result<Vec<(&'static str, Vec<f64>)>, PredictionsError> {
+    let labels = vec![0; evaluated.log_probs.len() / classes];
+    let predictions = Predictions::from_log_probs(&evaluated.log_probs, &labels, classes)?;
+    let confidence = predictions.confidence().into_iter();
+    let information = evaluated.mutual_information.iter();
+    Ok(vec![
+        (
+            BASELINE,
+            confidence.map(|value| -f64::from(value)).collect(),
+        ),
+        ("entropy", entropy_each(&predictions)),
+        (
+            "mutual information",
+            information.map(|value| f64::from(*value)).collect(),
+        ),
+    ])
+}
+
+/// The first is what the others are compared with.
+fn detections(scores: &[(String, Vec<f64>, Vec<f64>)]) -> Vec<Detection> {
+    let (_, base_known, base_unknown) = &scores[0];
+    let familiar = base_known.len();
+    let all = familiar + base_unknown.len();
+    let detection = |place: usize| {
+        let (name, known, unknown) = &scores[place];
+        let areas = |drawn: &[usize]| {
+            let pick = |known: &[f64], unknown: &[f64]| {
+                let (mut familiar_scores, mut others) = (Vec::new(), Vec::new());
+                for image in drawn {
+                    match image.checked_sub(familiar) {
+                        None => familiar_scores.push(known[*image]),
+                        Some(image) => others.push(unknown[image]),
+                    }
+                }
+                match familiar_scores.is_empty() || others.is_empty() {
+                    true => 0.5,
+                    false => auroc(&familiar_scores, &others),
+                }
+            };
+            let area = pick(known, unknown);
+            [area, area - pick(base_known, base_unknown)]
+        };
+        let [area, difference] = Bootstrap::default().intervals(all, areas);
+        Detection {
+            score: name.clone(),
+            auroc: area,
+            fpr95: fpr95(known, unknown),
+            difference: (place > 0).then_some(difference),
+        }
+    };
+    (0..scores.len()).map(detection).collect()
+}
+
+impl Unfamiliar {
+    pub fn in_words(&self) -> String {
+        let header = [
+            "told apart by",
+            "AUROC",
+            "95 % interval",
+            "against max probability",
+            "FPR95",
+        ];
+        let mut table = tables::new(&header, &[1, 2, 3, 4]);
+        for one in &self.scores {
+            let difference = one.difference.map_or(String::new(), |difference| {
+                let [value, low, high] = [difference.estimate, difference.low, difference.high]
+                    .map(|value| tables::change(value, 3));
+                format!("{value} ({low} to {high})")
+            });
+            table.add_row([
+                one.score.clone(),
+                format!("{:.3}", one.auroc.estimate),
+                format!("{:.3} to {:.3}", one.auroc.low, one.auroc.high),
+                difference,
+                format!("{:.3}", one.fpr95),
+            ]);
+        }
+        let alarms = match &self.alarms {
+            None => "`bayeslora calibrate --false-alarms 0.05` fits a score to the run's features"
+                .into(),
+            Some(alarms) => format!(
+                "called unfamiliar: {:.1} % of these, {:.1} % of the test images (at most {} promised)",
+                100.0 * alarms.of_unfamiliar,
+                100.0 * alarms.of_test,
+                percent(alarms.false_alarms)
+            ),
+        };
+        format!(
+            "{} images of other classes from {} against the test images:\n{}\n{alarms}",
+            self.images,
+            self.data,
+            table.trim_fmt()
+        )
+    }
+}

@@ -1,0 +1,9 @@
+//! Out-of-distribution detection: images that look like nothing the adapter was trained on, told by the inputs of the head.
+
+mod detector;
+mod mahalanobis;
+mod neighbours;
+
+pub use detector::{Familiarity, OodDetector, OodScore};
+pub use mahalanobis::Mahalanobis;
+pub use neighbours::Neighbours;
