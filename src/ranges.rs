@@ -187,6 +187,13 @@ const RANGES: &[(&str, Range)] = &[
         },
     ),
     (
+        "explain samples",
+        Whole {
+            low: 0,
+            high: 10_000,
+        },
+    ),
+    (
         "false-alarms",
         Closed {
             low: 0.001,

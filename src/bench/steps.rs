@@ -119,6 +119,7 @@ impl<'a> Step<'a> {
             distribution: GateDistribution::Gaussian,
             trace: false,
             features: false,
+            last_map: false,
         };
         let adapted = AdaptedNetwork {
             network,

@@ -12,6 +12,7 @@ mod ensemble;
 mod environment;
 mod epochs;
 mod eval;
+mod explain;
 mod export;
 mod failure;
 mod handed_out;
@@ -89,6 +90,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Classify image files, with uncertainty
     Predict(predict::PredictArgs),
+    /// Show where in image files a trained adapter sees what it answers
+    Explain(explain::ExplainArgs),
     /// Cut ranks of a trained adapter and report what it costs
     Prune(prune::PruneArgs),
     /// Write a trained adapter for other programs: PEFT, safetensors, a merged backbone, ONNX
@@ -165,6 +168,7 @@ fn dispatch(context: &context::Context, command: &Command) -> anyhow::Result<()>
         Command::Laplace(args) => laplace::run(context, args),
         Command::Calibrate(args) => calibrate::run(context, args),
         Command::Predict(args) => predict::run(context, args),
+        Command::Explain(args) => explain::run(context, args),
         Command::Prune(args) => prune::run(context, args),
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(args),

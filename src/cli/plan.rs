@@ -212,6 +212,7 @@ impl Built {
                     distribution,
                     trace: false,
                     features: false,
+                    last_map: false,
                 };
                 let adapted = AdaptedNetwork {
                     network,

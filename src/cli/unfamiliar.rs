@@ -65,7 +65,11 @@ pub fn open(data: &Location, run: &Run, limit: Option<usize>, bar: &Bar) -> Resu
         !unknown.is_empty(),
         "--unfamiliar {data}: the run knows all of its classes; name a set with others"
     );
-    Ok(all.subset(&unknown))
+    let mut unknown = all.subset(&unknown);
+    // Their own classes are none of the run's.
+    unknown.labels.fill(0);
+    unknown.classes = known.as_slice().into();
+    Ok(unknown)
 }
 
 /// The run's detector, if it has one, on a device.

@@ -141,6 +141,8 @@ pub struct Activations {
     stem: Option<Convolved>,
     /// From the cut on.
     blocks: Vec<BlockActivations>,
+    /// What is pooled.
+    pub last: Tensor,
     pub pooled: Tensor,
     pub logits: Tensor,
     head: Option<Adapted>,
@@ -231,6 +233,7 @@ pub fn forward(
     Activations {
         stem,
         blocks,
+        last: x,
         pooled,
         logits,
         head,

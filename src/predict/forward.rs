@@ -2,7 +2,7 @@
 
 use crate::formats::GateDistribution;
 use crate::gpu::{Gpu, GpuError, Plan, Reading, Slot};
-use crate::model::{AdaptedNetwork, Batch, BatchInput, Noise, StepValues};
+use crate::model::{AdaptedNetwork, Batch, BatchInput, Noise, StepValues, Tensor};
 
 /// What a forward plan computes.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub struct ForwardSpec {
     pub trace: bool,
     /// Whether the inputs of the head can be read.
     pub features: bool,
+    /// Whether the map that they are pooled from can be read.
+    pub last_map: bool,
 }
 
 /// A forward pass, ready to be replayed.
@@ -32,6 +34,7 @@ pub struct ForwardPlan {
     log_probs: wgpu::Buffer,
     trace: wgpu::Buffer,
     pooled: Slot,
+    last: Tensor,
 }
 
 impl ForwardPlan {
@@ -57,6 +60,10 @@ impl ForwardPlan {
         if spec.features {
             pass.graph.builder.keep(pooled);
         }
+        let last = pass.activations.last;
+        if spec.last_map {
+            pass.graph.builder.keep(last.slot);
+        }
         let trace = gpu.storage("trace", examples as u64 * 4);
         if spec.trace {
             pass.trace(&trace);
@@ -72,6 +79,7 @@ impl ForwardPlan {
             log_probs,
             trace,
             pooled,
+            last,
         })
     }
 
@@ -114,6 +122,19 @@ impl ForwardPlan {
         let found = padded.chunks_exact(self.features.next_multiple_of(4));
         let found = found.take(rows).flat_map(|row| &row[..self.features]);
         Ok(found.copied().collect())
+    }
+
+    /// The map that the features are pooled from in the last run, and its values `[positions, rows, channels]`, channels padded to
+    /// four.
+    ///
+    /// # Errors
+    /// The GPU fails.
+    ///
+    /// # Panics
+    /// If the spec does not ask for it.
+    pub fn last_map(&self) -> Result<(Tensor, Vec<f32>), GpuError> {
+        assert!(self.spec.last_map, "asked for when the plan was made");
+        Ok((self.last, self.plan.read(self.last.slot)?))
     }
 
     pub fn plan(&self) -> &Plan {

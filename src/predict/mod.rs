@@ -2,6 +2,7 @@
 //! approximations.
 
 mod calibration;
+mod class_map;
 mod ensemble;
 #[allow(missing_docs)]
 mod evaluate;
@@ -21,6 +22,7 @@ mod session;
 mod source;
 
 pub use calibration::{Calibration, Held, Promise, ties};
+pub use class_map::ClassMap;
 pub use ensemble::Ensemble;
 pub use evaluate::{Evaluated, evaluate};
 pub use forward::{ForwardPlan, ForwardSpec};

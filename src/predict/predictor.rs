@@ -459,6 +459,7 @@ impl Predictor {
             distribution: self.gates.unwrap_or_default(),
             trace: false,
             features: false,
+            last_map: false,
         }
     }
 

@@ -193,16 +193,18 @@ fn unfamiliar_images_are_told() {
         command.arg(file);
         json(&mut command)["images"][0].clone()
     };
-    let strange = dir.path().join("others/noise");
-    fs::create_dir_all(&strange).unwrap();
+    // More classes than the run has.
+    let strange = dir.path().join("others");
     let mut random = Pcg64::seed_from_u64(3);
     for number in 0..12 {
         let mut grain = || if random.random() { 255 } else { 0 };
         let noise =
             image::RgbImage::from_fn(32, 32, |_, _| image::Rgb([grain(), grain(), grain()]));
-        noise.save(strange.join(format!("{number}.png"))).unwrap();
+        let class = strange.join(format!("class {number}"));
+        fs::create_dir_all(&class).unwrap();
+        noise.save(class.join("noise.png")).unwrap();
     }
-    let noise = strange.join("0.png");
+    let noise = strange.join("class 0/noise.png");
     assert!(predict(&noise).get("familiarity").is_none());
 
     let found = json(&mut on(&path, "calibrate --false-alarms 0.1 --json"));
@@ -234,7 +236,7 @@ fn unfamiliar_images_are_told() {
     let scored = |more: &str| {
         let line = format!("eval --data sample --limit-test 40 --samples 2 {more} --unfamiliar");
         let mut command = on(&path, &line);
-        command.arg(dir.path().join("others"));
+        command.arg(&strange);
         command
     };
     let found = json(&mut scored("--json"));

@@ -6,6 +6,7 @@ mod calibrate;
 mod commands;
 mod data;
 mod ensemble;
+mod explain;
 mod export;
 mod folders;
 mod handed_out;

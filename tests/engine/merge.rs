@@ -26,6 +26,7 @@ fn logits(backbone: &Backbone, layout: &AdapterLayout, parameters: &[f32]) -> Ve
         distribution: GateDistribution::Gaussian,
         trace: false,
         features: false,
+        last_map: false,
     };
     let parameters = GPU.storage_with("parameters", parameters);
     let adapted = AdaptedNetwork {
