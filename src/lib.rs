@@ -80,6 +80,6 @@ pub use train::{PruneError, PruneImages, PruneOptions, PruneReport, Pruning};
 // Prediction.
 pub use predict::ood::Familiarity;
 pub use predict::{
-    Answer, ClassAnswer, Ensemble, PredictError, Prediction, Predictor, Run, RunError, Samples,
-    Session, SessionOptions,
+    Answer, ClassAnswer, ClassMap, Ensemble, PredictError, Prediction, Predictor, Run, RunError,
+    Samples, Session, SessionOptions,
 };
