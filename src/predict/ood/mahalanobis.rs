@@ -2,7 +2,7 @@
 //! Samples and Adversarial Attacks", arXiv:1807.03888).
 
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, Mat, MatRef, Par, Side};
+use faer::{Accum, Mat, MatRef, Side, get_global_parallelism};
 
 /// Eigenvalues of a covariance are taken for at least this share of their mean.
 const LEAST_VARIANCE: f64 = 1e-6;
@@ -109,7 +109,7 @@ fn shrunk(centred: MatRef<f64>) -> Mat<f64> {
         centred.transpose(),
         BlockStructure::Rectangular,
         1.0 / n as f64,
-        Par::rayon(0),
+        get_global_parallelism(),
     );
     for row in 0..d {
         for column in row + 1..d {
