@@ -15,7 +15,7 @@ use bayeslora::low_level::study::measure::{Answers, Material, ensemble, measure}
 use bayeslora::low_level::study::{
     Ask, CUT_SHARES, Chosen, CutRecord, Images, KappaBy, Place, RunSpec, SAMPLED_SHARE, Scale,
     Settings, Stored, StudyError, candidates, candidates_of, cut_lines, decay_candidates,
-    fewest_ranks, final_epoch, is_trained, lowest, runs,
+    default_multiplicity, fewest_ranks, final_epoch, is_trained, lowest, runs,
 };
 use bayeslora::low_level::train::gauge::{Order, Ranks};
 use bayeslora::low_level::train::kl::KlMultiplicity;
@@ -604,7 +604,13 @@ fn kappa_is_the_fewest_ranks_within_an_error_of_the_lowest() {
     assert_eq!(lowest(&each), 0);
     assert_eq!(fewest_ranks(&[80, 40, 10], &each), 1);
     assert_eq!(fewest_ranks(&[40, 80, 10], &each), 0);
-    assert_eq!(candidates(10_000, &[1.0, 3.0]).len(), 3);
+    let tried = candidates(0.001, &[1.0, 3.0]);
+    let values = [0.001, 0.003].map(KlMultiplicity::Value);
+    assert_eq!(tried, [KlMultiplicity::Unit, values[0], values[1]]);
+    // The default of `train`, which does not fall below that of 2,000 images.
+    for (images, kappa) in [(200, 0.001), (2_000, 0.001), (10_000, 0.005)] {
+        assert_eq!(default_multiplicity(images), KlMultiplicity::Value(kappa));
+    }
     let specs = candidates_of(&Scale::Desk.settings(), 10_000);
     assert!(specs.len() == 5 && specs.iter().all(|spec| spec.seeds == 1));
 }

@@ -120,8 +120,12 @@ pub fn place(data: &Location) -> Result<PathBuf> {
 
 /// That the run before may be what is wanted.
 fn tell_of_unfinished(before: &Path, place: &Path) {
-    let results = RunDir::open(before).and_then(|run| run.read_results());
-    if results.is_ok_and(|results| results.is_null()) {
+    let Ok(run) = RunDir::open(before) else {
+        return;
+    };
+    // An imported run has no checkpoint.
+    let can_go_on = run.read_checkpoint().is_ok();
+    if can_go_on && run.read_results().is_ok_and(|results| results.is_null()) {
         let (before, place) = (printable(before.display()), printable(place.display()));
         output::note(&format!(
             "note: the run in {before} has not come to its end; `bayeslora train --resume --out {before}` goes on with it, and \

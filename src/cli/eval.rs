@@ -45,7 +45,7 @@ pub struct EvalArgs {
     force: bool,
     /// Also score how well images of other classes are told from the test images: those in this set whose class the run does not
     /// know
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", conflicts_with = "corruption")]
     unfamiliar: Option<Location>,
     /// Also write the class probabilities, without temperature, as a NumPy array [images, classes] of f32: a row for each
     /// image that is scored in the order of the set (a folder's classes by name, their files by name), a column for each
@@ -113,7 +113,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
         false => None,
     };
     let unknown = args.unfamiliar.as_ref();
-    let unknown = unknown.map(|data| unfamiliar::open(data, &run, args.test.limit(), &bar));
+    let unknown = unknown.map(|data| unfamiliar::open(data, &run, &args.test, &bar));
     let unknown = unknown.transpose()?;
     let gpu = context.gpu()?;
     let (test, corrupted) = args.corruption.apply(&gpu, test, args.seed, &bar)?;

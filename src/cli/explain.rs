@@ -1,17 +1,19 @@
 //! `explain`: where a run sees what it answers, as pictures.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::printable;
+use bayeslora::low_level::metrics::Predictions;
 use bayeslora::low_level::predict::{ClassMap, Prediction, Predictor, Samples, Source};
 use clap::Args;
 use image::imageops::{self, FilterType, replace};
 use image::{Luma, Rgb, RgbImage};
 use serde::Serialize;
 
-use super::context::{Bar, Context};
+use super::context::{self, Bar, Context};
 use super::location::Location;
 use super::output;
 use super::pictures::Pictures;
@@ -32,7 +34,7 @@ pub struct ExplainArgs {
     /// Image files, or directories of them
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Where the pictures are written, one PNG for each image; made if it is not there
+    /// A directory for the pictures, one PNG for each image; it must be new or empty
     #[arg(long, value_name = "DIR", default_value = "explanations")]
     out: PathBuf,
     /// Explain this class instead of the most probable one
@@ -53,6 +55,14 @@ pub struct ExplainArgs {
 }
 
 /// Each field is printed under its name.
+#[derive(Serialize)]
+struct Report {
+    /// 0 for the mean weights.
+    samples: usize,
+    seed: u64,
+    images: Vec<Explained>,
+}
+
 #[derive(Serialize)]
 struct Explained {
     image: Location,
@@ -83,10 +93,20 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<()> {
         })
     });
     let wanted = wanted.transpose()?;
-    std::fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
+    // Pictures of another run or of other images would stand among these.
+    if let Ok(mut entries) = fs::read_dir(&args.out) {
+        ensure!(
+            entries.next().is_none(),
+            "--out {}: it is not empty; name another directory",
+            printable(args.out.display())
+        );
+    }
     let mut pictures = Pictures::open(&args.images, side, args.skip_bad_images)?;
     let skipped = std::mem::take(&mut pictures.skipped);
-    super::context::tell_skipped(skipped.len(), skipped.iter().map(|(_, reason)| reason));
+    context::tell_skipped(skipped.len(), skipped.iter().map(|(_, reason)| reason));
+    let out = printable(args.out.display());
+    let unkept = || output::Unkept(format!("the pictures could not be written (--out {out})"));
+    fs::create_dir_all(&args.out).with_context(unkept)?;
     let predictor = Predictor::new(&context.gpu()?, &run.backbone, &run.adapter)?;
     let samples = run.samples(Samples {
         shared: true,
@@ -104,23 +124,24 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<()> {
             bar.show("answering", done, total)
         })?;
         let answers = Prediction::new(&log_probs, samples.count.max(1), names.len())?;
-        let answers: Vec<&[f32]> = answers.mean.chunks_exact(names.len()).collect();
-        let classes = answers
-            .iter()
-            .map(|row| wanted.unwrap_or_else(|| largest(row)));
-        let classes: Vec<usize> = classes.collect();
-        let maps = predictor.class_maps(&run.adapter, &source, &classes, samples)?;
+        let answers = Predictions::new(&answers.mean, &source.dataset.labels, names.len())?;
+        let classes: Vec<usize> = match wanted {
+            Some(class) => vec![class; total],
+            None => answers.answers(),
+        };
+        let mut progress = |done| bar.show("explaining", done, total);
+        let maps = predictor.class_maps(&run.adapter, &source, &classes, samples, &mut progress)?;
         let squares = pixels.chunks_exact(side * side * 3);
         for (((file, map), pixels), (row, class)) in files
             .iter()
             .zip(maps)
             .zip(squares)
-            .zip(answers.iter().zip(&classes))
+            .zip(answers.rows().zip(&classes))
         {
             let picture = args.out.join(name(all.len() + 1, file, &names[*class]));
             draw(&square(pixels, side), &map)
                 .save(&picture)
-                .with_context(|| output::Unkept(format!("--out {}", picture.display())))?;
+                .with_context(unkept)?;
             all.push(Explained {
                 image: file.as_os_str().into(),
                 class: names[*class].clone(),
@@ -132,11 +153,15 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<()> {
             });
         }
     }
-    ensure!(!all.is_empty(), "no image is left to explain");
+    let report = Report {
+        samples: samples.count,
+        seed: args.seed,
+        images: all,
+    };
     if args.json {
-        return output::json(&all);
+        return output::json(&report);
     }
-    for one in &all {
+    for one in &report.images {
         output::text(&format!(
             "{}: {} {:.1} %  ->  {}",
             printable(&one.image),
@@ -149,13 +174,6 @@ pub fn run(context: &Context, args: &ExplainArgs) -> Result<()> {
         "from left to right: what the network sees; what speaks for the class (yellow: most); how much the samples differ there, on \
          the same scale",
     )
-}
-
-fn largest(row: &[f32]) -> usize {
-    let places = row.iter().enumerate();
-    places
-        .max_by(|a, b| a.1.total_cmp(b.1))
-        .map_or(0, |(place, _)| place)
 }
 
 /// Numbered, since images of several directories may have one name.
@@ -177,7 +195,12 @@ fn name(number: usize, file: &Path, class: &str) -> String {
 /// The picture, what speaks for the class, and the spread of that.
 fn draw(picture: &RgbImage, map: &ClassMap) -> RgbImage {
     let large = imageops::resize(picture, SIDE, SIDE, FilterType::CatmullRom);
-    let most = map.mean.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let largest = |values: &mut dyn Iterator<Item = f32>| values.fold(0.0, f32::max);
+    // Where nothing speaks for the class, what speaks against it is the scale of the spread.
+    let most = match largest(&mut map.mean.iter().copied()) {
+        0.0 => largest(&mut map.mean.iter().map(|value| -value)),
+        most => most,
+    };
     let mut panels = RgbImage::from_pixel(3 * SIDE + 2 * GAP, SIDE, Rgb([255; 3]));
     let covered = [&map.mean, &map.std].map(|values| overlay(&large, values, map.side, most));
     for (place, panel) in [&large, &covered[0], &covered[1]].into_iter().enumerate() {
@@ -195,7 +218,12 @@ fn draw(picture: &RgbImage, map: &ClassMap) -> RgbImage {
 fn overlay(picture: &RgbImage, values: &[f32], side: usize, most: f32) -> RgbImage {
     let side = side as u32;
     let map = image::ImageBuffer::<Luma<f32>, Vec<f32>>::from_fn(side, side, |x, y| {
-        Luma([(values[(y * side + x) as usize] / most).clamp(0.0, 1.0)])
+        let value = values[(y * side + x) as usize].max(0.0);
+        Luma([if value < most {
+            value / most
+        } else {
+            f32::from(value > 0.0)
+        }])
     });
     let map = imageops::resize(&map, SIDE, SIDE, FilterType::Triangle);
     RgbImage::from_fn(SIDE, SIDE, |x, y| {
@@ -213,4 +241,27 @@ fn overlay(picture: &RgbImage, values: &[f32], side: usize, most: f32) -> RgbIma
 fn heat(strength: f32) -> [u8; 3] {
     let part = |from: f32| ((strength - from) * 2.0).clamp(0.0, 1.0);
     [part(0.0), part(0.5), 0.0].map(|part| (255.0 * part).round() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where every place speaks against the class there is no most to be measured by, and no reason to show spread everywhere.
+    #[test]
+    fn a_class_that_nothing_speaks_for_is_dark() {
+        let picture = RgbImage::from_pixel(4, 4, Rgb([100; 3]));
+        let map = |mean: [f32; 4], std: f32| ClassMap::new(2, mean.to_vec(), vec![std; 4]);
+        let panel = |drawn: &RgbImage, place: u32| drawn.get_pixel(place * (SIDE + GAP), 0).0;
+        let dark = [60; 3];
+        let drawn = draw(&picture, &map([-4.0, -1.0, -2.0, -8.0], 0.0));
+        assert_eq!([panel(&drawn, 1), panel(&drawn, 2)], [dark, dark]);
+        let drawn = draw(&picture, &map([-4.0, -1.0, -2.0, -8.0], 0.08));
+        assert!(panel(&drawn, 2)[0] < 80, "a hundredth of the scale");
+        let drawn = draw(&picture, &map([0.0; 4], 0.0));
+        assert_eq!([panel(&drawn, 1), panel(&drawn, 2)], [dark, dark]);
+        let drawn = draw(&picture, &map([8.0, 0.0, 0.0, 0.0], 0.0));
+        assert_eq!(panel(&drawn, 1), [206, 206, 15], "yellow at COVER");
+        assert_eq!(panel(&drawn, 2), dark);
+    }
 }

@@ -141,6 +141,11 @@ impl TestArgs {
         self.scored.limit_test
     }
 
+    /// Whether images that cannot be decoded are left out.
+    pub fn skips_bad_images(&self) -> bool {
+        self.scored.skip_bad_images
+    }
+
     /// As [`ScoredArgs::open`].
     pub fn open(&self, run: &Run, bar: &Bar) -> Result<(Dataset, ScoredOn)> {
         self.scored.open(run, bar)

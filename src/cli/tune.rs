@@ -9,7 +9,9 @@ use bayeslora::low_level::metrics::{Predictions, nll_each};
 use bayeslora::low_level::predict::{Evaluated, Samples};
 use bayeslora::low_level::study::{KAPPA_FACTORS, candidates, fewest_ranks, lowest};
 use bayeslora::low_level::train::kl::KlMultiplicity;
-use bayeslora::low_level::train::{Prepared, Progress, TrainConfig, Trainer, prepare};
+use bayeslora::low_level::train::{
+    Prepared, Progress, TrainConfig, Trainer, default_kappa, prepare,
+};
 use clap::Args;
 use serde::Serialize;
 
@@ -108,7 +110,7 @@ pub fn run(context: &Context, args: &TuneArgs) -> Result<()> {
     };
     let gpu = context.tuned_gpu_at(base.precision)?;
     let values = match args.kl_multiplicity.is_empty() {
-        true => candidates(train.len(), &KAPPA_FACTORS),
+        true => candidates(default_kappa(train.len()), &KAPPA_FACTORS),
         false => args.kl_multiplicity.clone(),
     };
     let out = args.out.clone();

@@ -1,21 +1,26 @@
 //! `eval --unfamiliar`: how well images of other classes are told from those of the test set.
 
 use anyhow::{Context as _, Result, ensure};
+use bayeslora::low_level::data::reuse::Before;
 use bayeslora::low_level::data::{Dataset, OpenOptions, open_test};
-use bayeslora::low_level::metrics::{Bootstrap, Interval, auroc, entropy_each, fpr95};
-use bayeslora::low_level::metrics::{Predictions, PredictionsError};
+use bayeslora::low_level::metrics::{
+    Bootstrap, Interval, Predictions, PredictionsError, auroc, drawn_scores, fpr95,
+    uncertainty_scores,
+};
 use bayeslora::low_level::predict::ood::OodDetector;
 use bayeslora::low_level::predict::{Evaluated, Predictor, Source};
 use serde::Serialize;
 
-use super::context::Bar;
+use super::context::{self, Bar};
 use super::location::Location;
+use super::output;
 use super::promised::percent;
 use super::run::Run;
 use super::tables;
+use super::test_set::TestArgs;
 
-/// What scores are compared with.
-const BASELINE: &str = "max probability";
+/// The first is what the others are compared with.
+const NAMES: [&str; 3] = ["max probability", "entropy", "mutual information"];
 
 /// How well scores tell the unfamiliar.
 #[derive(Serialize)]
@@ -48,24 +53,37 @@ struct Alarms {
 }
 
 /// Images of `data` whose class the run does not know.
-pub fn open(data: &Location, run: &Run, limit: Option<usize>, bar: &Bar) -> Result<Dataset> {
+pub fn open(data: &Location, run: &Run, args: &TestArgs, bar: &Bar) -> Result<Dataset> {
     let options = OpenOptions {
         side: run.adapter.resolution,
+        skip_bad_images: args.skips_bad_images(),
         progress: Some(&|done, total| bar.show("reading images", done, total)),
         ..OpenOptions::default()
     };
-    let all = open_test(data, &options)
-        .context("--unfamiliar")?
-        .interleaved();
+    let all = open_test(data, &options).context("--unfamiliar")?;
+    context::report_skipped(&all);
+    let all = all.interleaved();
     let known = &run.adapter.classes;
     let is_unknown = |image: &usize| !known.contains(&all.classes[all.labels[*image] as usize]);
-    let unknown = (0..all.len()).filter(is_unknown);
-    let unknown: Vec<usize> = unknown.take(limit.unwrap_or(usize::MAX)).collect();
+    let unknown: Vec<usize> = (0..all.len()).filter(is_unknown).collect();
+    let mut unknown = all.subset(&unknown);
+    if let Some(record) = &run.data {
+        let new = Before::of(&unknown, record).new;
+        let own = unknown.len() - new.len();
+        if own > 0 {
+            output::note(&format!(
+                "warning: --unfamiliar {data}: {own} of {} images are the run's own, under other class names, and are left out",
+                unknown.len()
+            ));
+        }
+        unknown = unknown.subset(&new);
+    }
+    let most = args.limit().unwrap_or(usize::MAX).min(unknown.len());
+    let mut unknown = unknown.subset(&(0..most).collect::<Vec<_>>());
     ensure!(
         !unknown.is_empty(),
-        "--unfamiliar {data}: the run knows all of its classes; name a set with others"
+        "--unfamiliar {data}: nothing in it is of a class that the run does not know; name a set with others"
     );
-    let mut unknown = all.subset(&unknown);
     // Their own classes are none of the run's.
     unknown.labels.fill(0);
     unknown.classes = known.as_slice().into();
@@ -84,10 +102,13 @@ pub fn compare(
     bar: &Bar,
 ) -> Result<Unfamiliar> {
     let classes = test.dataset.classes.len();
-    let (known_scores, unknown_scores) = (scored(of_test, classes)?, scored(of_unknown, classes)?);
-    let pairs = known_scores.into_iter().zip(unknown_scores);
-    let mut scores: Vec<(String, Vec<f64>, Vec<f64>)> = pairs
-        .map(|((name, known), (_, unknown))| (name.to_owned(), known, unknown))
+    let pairs = scored(of_test, classes)?
+        .into_iter()
+        .zip(scored(of_unknown, classes)?);
+    let mut scores: Vec<(String, Vec<f64>, Vec<f64>)> = NAMES
+        .into_iter()
+        .zip(pairs)
+        .map(|(name, (known, unknown))| (name.to_owned(), known, unknown))
         .collect();
     let mut alarms = None;
     if let Some((detector, predictor)) = detector {
@@ -110,7 +131,7 @@ pub fn compare(
             let scores = detector.scores(&features).into_iter();
             scores.map(f64::from).collect()
         });
-        scores.push((detector.score().name().replace('-', " "), known, unknown));
+        scores.push((detector.score().name().to_owned(), known, unknown));
     }
     Ok(Unfamiliar {
         data: data.clone(),
@@ -120,51 +141,29 @@ pub fn compare(
     })
 }
 
-/// By name; the higher, the less familiar.
-fn scored(
-    evaluated: &Evaluated,
-    classes: usize,
-) -> Result<Vec<(&'static str, Vec<f64>)>, PredictionsError> {
+/// As [`NAMES`]; the higher, the less familiar.
+fn scored(evaluated: &Evaluated, classes: usize) -> Result<[Vec<f64>; 3], PredictionsError> {
     let labels = vec![0; evaluated.log_probs.len() / classes];
     let predictions = Predictions::from_log_probs(&evaluated.log_probs, &labels, classes)?;
-    let confidence = predictions.confidence().into_iter();
-    let information = evaluated.mutual_information.iter();
-    Ok(vec![
-        (
-            BASELINE,
-            confidence.map(|value| -f64::from(value)).collect(),
-        ),
-        ("entropy", entropy_each(&predictions)),
-        (
-            "mutual information",
-            information.map(|value| f64::from(*value)).collect(),
-        ),
-    ])
+    Ok(uncertainty_scores(
+        &predictions,
+        &evaluated.mutual_information,
+    ))
 }
 
 /// The first is what the others are compared with.
 fn detections(scores: &[(String, Vec<f64>, Vec<f64>)]) -> Vec<Detection> {
     let (_, base_known, base_unknown) = &scores[0];
-    let familiar = base_known.len();
-    let all = familiar + base_unknown.len();
+    let all = base_known.len() + base_unknown.len();
     let detection = |place: usize| {
         let (name, known, unknown) = &scores[place];
         let areas = |drawn: &[usize]| {
-            let pick = |known: &[f64], unknown: &[f64]| {
-                let (mut familiar_scores, mut others) = (Vec::new(), Vec::new());
-                for image in drawn {
-                    match image.checked_sub(familiar) {
-                        None => familiar_scores.push(known[*image]),
-                        Some(image) => others.push(unknown[image]),
-                    }
-                }
-                match familiar_scores.is_empty() || others.is_empty() {
-                    true => 0.5,
-                    false => auroc(&familiar_scores, &others),
-                }
+            let area = |known: &[f64], unknown: &[f64]| {
+                let sides = drawn_scores(drawn, known, unknown);
+                sides.map_or(0.5, |[known, unknown]| auroc(&known, &unknown))
             };
-            let area = pick(known, unknown);
-            [area, area - pick(base_known, base_unknown)]
+            let found = area(known, unknown);
+            [found, found - area(base_known, base_unknown)]
         };
         let [area, difference] = Bootstrap::default().intervals(all, areas);
         Detection {

@@ -37,7 +37,7 @@ pub use evaluation::{Evaluation, evaluate};
 pub use gaps::Gaps;
 pub use interval::Interval;
 pub use multiplicity::holm;
-pub use ood::{auroc, fpr95};
+pub use ood::{auroc, drawn_scores, fpr95, uncertainty_scores};
 pub use prediction_sets::{PredictionSets, SetOptions};
 pub use predictions::{Predictions, PredictionsError};
 pub use proportion::{Proportion, mean_proportion};

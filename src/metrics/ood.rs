@@ -3,6 +3,36 @@
 //! Everywhere here a **higher score means less familiar** (an entropy, a mutual information, minus the
 //! largest probability).
 
+use super::{Predictions, entropy_each};
+
+/// Minus the largest probability, entropy and mutual information of each example, `[3][n]`.
+pub fn uncertainty_scores(predictions: &Predictions, mutual_information: &[f32]) -> [Vec<f64>; 3] {
+    let confidence = predictions.confidence().into_iter();
+    let information = mutual_information.iter();
+    [
+        confidence.map(|value| -f64::from(value)).collect(),
+        entropy_each(predictions),
+        information.map(|value| f64::from(*value)).collect(),
+    ]
+}
+
+/// The scores of a resample of both sides together, in which `drawn` counts the familiar examples and goes on with the unfamiliar
+/// ones; `None` if it has none of a side.
+pub fn drawn_scores(
+    drawn: &[usize],
+    familiar: &[f64],
+    unfamiliar: &[f64],
+) -> Option<[Vec<f64>; 2]> {
+    let mut sides = [Vec::new(), Vec::new()];
+    for example in drawn {
+        match example.checked_sub(familiar.len()) {
+            None => sides[0].push(familiar[*example]),
+            Some(example) => sides[1].push(unfamiliar[example]),
+        }
+    }
+    sides.iter().all(|side| !side.is_empty()).then_some(sides)
+}
+
 /// Area under the ROC curve, 0..1: P(unfamiliar > familiar) + 1/2 P(equal) over all pairs
 /// (Mann-Whitney). One half is chance.
 ///

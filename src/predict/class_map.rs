@@ -24,9 +24,16 @@ pub struct ClassMap {
     pub std: Vec<f32>,
 }
 
+impl ClassMap {
+    /// Of `side` places a row, and rows, `[side, side]` each.
+    pub fn new(side: usize, mean: Vec<f32>, std: Vec<f32>) -> Self {
+        Self { side, mean, std }
+    }
+}
+
 impl Predictor {
     /// The map of one class for each image of a set, in their order; `classes` `[n]` are labels. Samples are shared by all images,
-    /// as in [`Samples::shared`]. `adapter` is the predictor's own, for its head.
+    /// as in [`Samples::shared`]. `adapter` is the predictor's own, for its head. `progress` is called with the number of images done.
     ///
     /// # Errors
     /// As [`log_probs`](Self::log_probs).
@@ -39,6 +46,7 @@ impl Predictor {
         source: &Source,
         classes: &[usize],
         samples: Samples,
+        progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<ClassMap>, PredictError> {
         assert_eq!(classes.len(), source.dataset.len());
         let head = head_weight(adapter);
@@ -54,7 +62,7 @@ impl Predictor {
             0 => GateMode::Mean,
             _ => GateMode::Shared,
         };
-        let explain = |(image, class): (usize, &usize)| -> Result<ClassMap, PredictError> {
+        let mut explain = |(image, class): (usize, &usize)| -> Result<ClassMap, PredictError> {
             source.fetch(&[image], None)?.write(&plan.batch);
             let (mut maps, mut side) = (Vec::new(), 0);
             for first in (0..draws).step_by(at_once) {
@@ -66,9 +74,10 @@ impl Predictor {
                 let rows = 0..at_once.min(draws - first);
                 maps.extend(rows.map(|row| contributions(&map, &found, row, weight)));
             }
+            progress(image + 1);
             Ok(over_draws(side, &maps))
         };
-        classes.iter().enumerate().map(explain).collect()
+        classes.iter().enumerate().map(&mut explain).collect()
     }
 }
 
@@ -104,9 +113,5 @@ fn over_draws(side: usize, maps: &[Vec<f32>]) -> ClassMap {
         let squares = maps.iter().map(|map| (f64::from(map[p]) - centre).powi(2));
         squares.sum::<f64>() / draws
     };
-    ClassMap {
-        side,
-        mean: each(&mean),
-        std: each(&|p| variance(p).sqrt()),
-    }
+    ClassMap::new(side, each(&mean), each(&|p| variance(p).sqrt()))
 }

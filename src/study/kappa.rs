@@ -3,7 +3,7 @@
 use crate::metrics::{
     Predictions, PredictionsError, fit_temperature, nll_each, tempered_log_probs,
 };
-use crate::train::KAPPA_PER_IMAGE;
+use crate::train::default_kappa;
 use crate::train::kl::KlMultiplicity;
 
 /// What decides between the values.
@@ -63,19 +63,18 @@ pub const KAPPA_FACTORS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
 
 /// The default of `train` for this many training images.
 pub fn default_multiplicity(train_images: usize) -> KlMultiplicity {
-    scaled(train_images, 1.0)
+    rounded(default_kappa(train_images))
 }
 
-/// So many times the default, to six digits: directories are named by it.
-fn scaled(train_images: usize, factor: f64) -> KlMultiplicity {
-    let value = factor * KAPPA_PER_IMAGE * train_images as f64;
-    let rounded = format!("{value:.5e}").parse();
+/// To six digits: directories are named by it.
+fn rounded(kappa: f64) -> KlMultiplicity {
+    let rounded = format!("{kappa:.5e}").parse();
     KlMultiplicity::Value(rounded.expect("a number"))
 }
 
-/// The values to try for this many training images: one KL per gate, and these multiples of the default.
-pub fn candidates(train_images: usize, factors: &[f64]) -> Vec<KlMultiplicity> {
-    let values = factors.iter().map(|factor| scaled(train_images, *factor));
+/// The values to try: one KL per gate, and these multiples of a kappa.
+pub fn candidates(kappa: f64, factors: &[f64]) -> Vec<KlMultiplicity> {
+    let values = factors.iter().map(|factor| rounded(factor * kappa));
     [KlMultiplicity::Unit].into_iter().chain(values).collect()
 }
 

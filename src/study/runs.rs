@@ -4,7 +4,7 @@ use super::decay::with_decay;
 use super::kappa::candidates;
 use super::{CutTo, Settings, cuts_to};
 use crate::train::kl::KlMultiplicity;
-use crate::train::{Method, TrainConfig};
+use crate::train::{KAPPA_PER_IMAGE, Method, TrainConfig};
 
 /// A configuration to train with several seeds.
 #[derive(Clone, Debug)]
@@ -77,7 +77,9 @@ pub(super) const MOST_SAMPLES: usize = 64;
 
 /// The runs that kappa is chosen by: one seed, validation images alone.
 pub fn candidates_of(settings: &Settings, train_images: usize) -> Vec<RunSpec> {
-    let values = candidates(train_images, settings.kappa_factors).into_iter();
+    // Whatever the default for few images is, a study of as many tries the same values.
+    let kappa = KAPPA_PER_IMAGE * train_images as f64;
+    let values = candidates(kappa, settings.kappa_factors).into_iter();
     values
         .map(|value| RunSpec {
             title: format!("BayesLoRA, rank {}, kappa {value} n", settings.rank),

@@ -89,7 +89,7 @@ pub struct Settings {
     pub ensemble_rank: Option<usize>,
     /// Ranks that runs of the other, larger ranks are cut to, as rows of the table.
     pub cut_to: &'static [usize],
-    /// Multiples of the default kappa that are tried, beside one KL per gate.
+    /// Multiples of [`KAPPA_PER_IMAGE`](crate::train::KAPPA_PER_IMAGE) N that are tried as kappa, beside one KL per gate.
     pub kappa_factors: &'static [f64],
     pub kappa_by: KappaBy,
     /// Test images of the headline rows; all where `None`.

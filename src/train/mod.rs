@@ -28,8 +28,8 @@ pub use adamw::{
 };
 pub use class_weights::ClassWeights;
 pub use config::{
-    AUTO_RANK, Augment, ConfigError, DROPOUT, Gates, KAPPA_LEAST_IMAGES, KAPPA_PER_IMAGE,
-    LrSchedule, MEMBERS, Method, PruneGauge, ResolvedConfig, Span, TrainConfig,
+    AUTO_RANK, Augment, ConfigError, DROPOUT, Gates, KAPPA_PER_IMAGE, LrSchedule, MEMBERS, Method,
+    PruneGauge, ResolvedConfig, Span, TrainConfig, default_kappa,
 };
 pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_head, initial_state};
 pub use prune::{

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use bayeslora::{Gpu, GpuOptions, Picture, Session, SessionOptions};
+use bayeslora::{Gpu, GpuOptions, OpenOptions, Picture, Session, SessionOptions, open_test_images};
 use predicates::prelude::*;
 use predicates::str::contains;
 use rand::{RngExt as _, SeedableRng as _};
@@ -226,12 +226,26 @@ fn unfamiliar_images_are_told() {
     let gpu = Gpu::open(GpuOptions::default()).unwrap();
     let mut session = Session::open(&gpu, &path, SessionOptions::default()).unwrap();
     let bytes = fs::read(&noise).unwrap();
-    let pictures = [Picture::Encoded(&bytes); 3];
-    for heard in session.predict(&pictures).unwrap() {
-        let familiarity = heard.familiarity.unwrap();
-        assert!(familiarity.unfamiliar);
-        assert_eq!(familiarity.familiarity, 1.0 / 21.0);
-    }
+    // Each of several hears of itself.
+    let other = dir.path().join("other.png");
+    let options = OpenOptions {
+        side: 32,
+        limit_test: Some(10),
+        ..Default::default()
+    };
+    let known = open_test_images("sample", &options).unwrap();
+    let (pixels, side) = (known.image(0).unwrap(), known.side as u32);
+    image::save_buffer(&other, &pixels, side, side, image::ColorType::Rgb8).unwrap();
+    let other_bytes = fs::read(&other).unwrap();
+    let pictures = [&other_bytes, &bytes, &other_bytes].map(|bytes| Picture::Encoded(bytes));
+    let heard = session.predict(&pictures).unwrap();
+    let heard: Vec<f64> = heard
+        .iter()
+        .map(|answer| answer.familiarity.unwrap().familiarity)
+        .collect();
+    let expected = number(&predict(&other)["familiarity"]);
+    assert_ne!(expected, 1.0 / 21.0);
+    assert_eq!(heard, [expected, 1.0 / 21.0, expected]);
 
     let scored = |more: &str| {
         let line = format!("eval --data sample --limit-test 40 --samples 2 {more} --unfamiliar");
@@ -266,8 +280,14 @@ fn unfamiliar_images_are_told() {
         .stdout(contains("12 images of other classes").and(contains("called unfamiliar: 100.0 %")));
     refuses(
         &mut on(&path, "eval --data sample --unfamiliar sample"),
-        &["--unfamiliar sample", "knows all of its classes"],
+        &[
+            "--unfamiliar sample",
+            "of a class that the run does not know",
+        ],
     );
+    // Corrupted images are not compared with others as they are.
+    let mut corrupted = scored("--corruption fog");
+    corrupted.assert().code(2).stderr(contains("--corruption"));
     refuses(
         &mut on(&path, "calibrate --false-alarms 0.04"),
         &[

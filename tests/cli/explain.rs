@@ -3,6 +3,7 @@
 use std::fs;
 
 use bayeslora::Adapter;
+use predicates::str::contains;
 use serde_json::Value;
 
 use crate::commands::{json, on, picture, refuses};
@@ -27,9 +28,9 @@ fn the_map_of_a_class_adds_up_to_its_logit() {
     .success();
     let image = dir.path().join("image.png");
     picture(&image, 70, 64);
-    let explain = |options: &str| {
+    let explain = |out: &str, options: &str| {
         let mut command = on(&path, &format!("explain {options} --out"));
-        command.arg(dir.path().join("out")).arg(&image);
+        command.arg(dir.path().join(out)).arg(&image);
         command
     };
     let adapter = Adapter::load_peft(path.join("adapter")).unwrap();
@@ -43,8 +44,11 @@ fn the_map_of_a_class_adds_up_to_its_logit() {
     let logits: Vec<f64> = ["cat", "ship"]
         .iter()
         .map(|name| {
-            let found = json(&mut explain(&format!("--samples 0 --json --class {name}")));
-            let one = &found[0];
+            let found = json(&mut explain(
+                name,
+                &format!("--samples 0 --json --class {name}"),
+            ));
+            let one = &found["images"][0];
             assert_eq!(one["class"], **name);
             assert!((one["probability"].as_f64().unwrap() - probability(name)).abs() < 1e-6);
             assert!(numbers(&one["std"]).iter().all(|std| *std == 0.0));
@@ -64,22 +68,27 @@ fn the_map_of_a_class_adds_up_to_its_logit() {
     let found = logits[0] - logits[1];
     assert!((found - expected).abs() < 1e-3, "{found} {expected}");
 
-    let drawn = json(&mut explain("--json --samples 4"));
-    assert_eq!(drawn[0]["class"], answer["classes"][0]["class"]);
-    assert!(numbers(&drawn[0]["std"]).iter().any(|std| *std > 0.0));
-    let file = drawn[0]["picture"].as_str().unwrap();
+    let drawn = json(&mut explain("drawn", "--json --samples 4"));
+    assert_eq!(drawn["images"][0]["class"], answer["classes"][0]["class"]);
+    assert!(
+        numbers(&drawn["images"][0]["std"])
+            .iter()
+            .any(|std| *std > 0.0)
+    );
+    let file = drawn["images"][0]["picture"].as_str().unwrap();
     let (width, height) = image::open(file).unwrap().to_rgb8().dimensions();
     assert_eq!((width, height), (3 * 320 + 16, 320));
 
     refuses(
-        &mut explain("--class unicorn"),
+        &mut explain("unicorn", "--class unicorn"),
         &["--class unicorn", "airplane, "],
     );
+    assert!(!dir.path().join("unicorn").exists());
+    // What is there stays as it is.
+    let before = fs::read(file).unwrap();
+    refuses(&mut explain("drawn", ""), &["--out", "not empty"]);
+    assert_eq!(fs::read(file).unwrap(), before);
     fs::write(dir.path().join("file"), "").unwrap();
-    let mut command = on(&path, "explain --out");
-    command.arg(dir.path().join("file")).arg(&image);
-    command
-        .assert()
-        .failure()
-        .stderr(predicates::str::contains("--out"));
+    let mut command = explain("file", "");
+    command.assert().failure().stderr(contains("--out"));
 }

@@ -63,6 +63,11 @@ fn the_run_gets_a_head_that_nobody_asks_for_answers() {
     let says = ["--run", "its head was never trained", "train --from"];
     let mut predict = bayeslora("predict --run");
     refuses(predict.arg(dir.join("run")).arg(&picture), &says);
+    let mut explain = bayeslora("explain --out nowhere --run");
+    refuses(
+        explain.arg(dir.join("run")).arg(&picture).current_dir(dir),
+        &says,
+    );
     for line in [
         "eval --data sample --run",
         "prune --keep-ranks 1 --data sample --run",

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::Temperature;
+use bayeslora::low_level::formats::{Digest, Temperature};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::predict::ood::{Familiarity, OodDetector, OodScore};
 use bayeslora::low_level::predict::{
@@ -57,8 +57,16 @@ pub struct Way {
     pub temperature: Option<f64>,
     /// What `calibrate` has kept for these samples.
     pub calibration: Option<Calibration>,
-    /// The rate of false alarms at which images are called unfamiliar, and by what score.
-    pub ood: Option<(OodScore, f64)>,
+    /// What tells unfamiliar images.
+    pub ood: Option<Ood>,
+}
+
+#[derive(Serialize)]
+pub struct Ood {
+    score: OodScore,
+    /// Of familiar images, the share that is called unfamiliar, at most.
+    false_alarms: f64,
+    digest: Digest,
 }
 
 /// A run on a device.
@@ -103,9 +111,11 @@ impl<'a> Answering<'a> {
                 seed: asked.seed,
                 temperature,
                 calibration: promised::kept(run, (samples.count, asked.seed))?,
-                ood: detector
-                    .as_ref()
-                    .map(|(detector, _)| (detector.score(), detector.false_alarms())),
+                ood: detector.as_ref().map(|(detector, _)| Ood {
+                    score: detector.score(),
+                    false_alarms: detector.false_alarms(),
+                    digest: detector.digest(),
+                }),
             },
             ood: detector,
             precision: gpu.options().precision,

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Mahalanobis, Neighbours};
-use crate::formats::{FormatError, TensorFile, fitted};
+use crate::formats::{Digest, FormatError, TensorFile, fitted};
 use crate::metrics::PredictionSets;
 
 /// Which score tells the unfamiliar.
@@ -66,6 +66,9 @@ pub struct Familiarity {
 struct Head {
     score: OodScore,
     false_alarms: f64,
+    /// k of [`Neighbours`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    neighbours: Option<usize>,
 }
 
 impl OodDetector {
@@ -117,6 +120,11 @@ impl OodDetector {
     /// Held-out images that the alarm was set by.
     pub fn images(&self) -> usize {
         self.held_out.len()
+    }
+
+    /// Tells it from one that was fitted to other images.
+    pub fn digest(&self) -> Digest {
+        Digest::of(bytemuck::cast_slice(&self.held_out))
     }
 
     /// Features of an image.
@@ -187,8 +195,11 @@ impl OodDetector {
             }
             OodScore::Neighbours => {
                 let features = take("features").ok_or_else(misfit)?;
-                let k = NEIGHBOURS.min(features.len() / width.max(1));
-                let fitted = Neighbours { features, width, k };
+                let fitted = Neighbours {
+                    features,
+                    width,
+                    k: head.neighbours.ok_or_else(misfit)?,
+                };
                 fitted.is_sound().then_some(Fitted::Neighbours(fitted))
             }
         };
@@ -225,6 +236,10 @@ impl OodDetector {
         let head = Head {
             score: self.score(),
             false_alarms: self.false_alarms,
+            neighbours: match &self.fitted {
+                Fitted::Mahalanobis(_) => None,
+                Fitted::Neighbours(fitted) => Some(fitted.k),
+            },
         };
         fitted::save_tensors(&dir.as_ref().join(fitted::OOD), adapter, &head, file)
     }

@@ -22,7 +22,7 @@ pub struct Neighbours {
 impl Neighbours {
     /// Of features `[n, width]`; `None` where there are fewer than `k` of them, or one is zero or not finite.
     pub fn fit(features: &[f32], width: usize, k: usize) -> Option<Self> {
-        let features: Vec<f32> = features.chunks_exact(width).flat_map(unit).collect();
+        let features: Vec<f32> = features.chunks_exact(width.max(1)).flat_map(unit).collect();
         let fitted = Self { features, width, k };
         fitted.is_sound().then_some(fitted)
     }

@@ -2,7 +2,7 @@
 
 use super::scores::over_seeds;
 use super::{Answers, Material};
-use crate::metrics::{Bootstrap, auroc, entropy_each, fpr95};
+use crate::metrics::{Bootstrap, auroc, drawn_scores, fpr95, uncertainty_scores};
 use crate::report::{Detection, Histogram, Score, UnfamiliarSet};
 use crate::study::runs::SAMPLES;
 use crate::study::{Place, RunSpec, Stored, StudyError};
@@ -119,16 +119,11 @@ fn set(
     Ok(set)
 }
 
-/// Negated largest probability, entropy, mutual information.
 fn scored(answers: &Answers) -> Result<[Vec<f64>; 3], StudyError> {
-    let predictions = answers.predictions()?;
-    let confidence = predictions.confidence();
-    let information = answers.mutual_information.iter();
-    Ok([
-        confidence.iter().map(|value| -f64::from(*value)).collect(),
-        entropy_each(&predictions),
-        information.map(|value| f64::from(*value)).collect(),
-    ])
+    Ok(uncertainty_scores(
+        &answers.predictions()?,
+        &answers.mutual_information,
+    ))
 }
 
 fn detection(
@@ -141,23 +136,15 @@ fn detection(
         .iter()
         .map(|(familiar, unfamiliar)| [auroc(familiar, unfamiliar), fpr95(familiar, unfamiliar)])
         .collect();
-    let (familiar, all) = (seeds[0].0.len(), seeds[0].0.len() + seeds[0].1.len());
+    let all = seeds[0].0.len() + seeds[0].1.len();
     let intervals = bootstrap.intervals(all, |drawn| {
-        let found = seeds.iter().map(|(known, unknown)| {
-            let pick = |is_known: bool| -> Vec<f64> {
-                let places = drawn.iter().filter(|i| (**i < familiar) == is_known);
-                let value = |i: &usize| match is_known {
-                    true => known[*i],
-                    false => unknown[*i - familiar],
-                };
-                places.map(value).collect()
-            };
-            let (known, unknown) = (pick(true), pick(false));
-            match known.is_empty() || unknown.is_empty() {
-                true => [0.5, 1.0],
-                false => [auroc(&known, &unknown), fpr95(&known, &unknown)],
-            }
-        });
+        let found =
+            seeds.iter().map(
+                |(known, unknown)| match drawn_scores(drawn, known, unknown) {
+                    None => [0.5, 1.0],
+                    Some([known, unknown]) => [auroc(&known, &unknown), fpr95(&known, &unknown)],
+                },
+            );
         super::scores::mean_of(found, seeds.len())
     });
     let over = |place: usize| Score {

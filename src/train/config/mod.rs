@@ -61,7 +61,7 @@ pub struct TrainConfig {
     pub kl_prior: KlPrior,
     /// Other values than 1 temper the posterior.
     pub kl_scale: f64,
-    /// kappa_i. Default: [`KAPPA_PER_IMAGE`] max(N, [`KAPPA_LEAST_IMAGES`]) n_i.
+    /// kappa_i. Default: [`KAPPA_PER_IMAGE`] N n_i, with N at least 2,000.
     pub kl_multiplicity: Option<KlMultiplicity>,
     /// No KL for this long: B starts at zero and has to grow first.
     pub kl_freeze: Span,
@@ -117,7 +117,12 @@ pub const KAPPA_PER_IMAGE: f64 = 5e-7;
 
 /// With fewer training images the default kappa is that of so many: few images overfit, and a KL that shrinks with them does not hold
 /// that back (docs/results/2026-11-26-small has the figures).
-pub const KAPPA_LEAST_IMAGES: usize = 2_000;
+const KAPPA_LEAST_IMAGES: usize = 2_000;
+
+/// kappa_i / n_i by default, for so many training images.
+pub fn default_kappa(images: usize) -> f64 {
+    KAPPA_PER_IMAGE * images.max(KAPPA_LEAST_IMAGES) as f64
+}
 
 impl Default for TrainConfig {
     fn default() -> Self {

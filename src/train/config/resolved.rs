@@ -3,8 +3,7 @@
 use std::ops::Deref;
 
 use super::{
-    ConfigError, DROPOUT, Gates, KAPPA_LEAST_IMAGES, KAPPA_PER_IMAGE, KlMultiplicity, MEMBERS,
-    Method, TrainConfig,
+    ConfigError, DROPOUT, Gates, KlMultiplicity, MEMBERS, Method, TrainConfig, default_kappa,
 };
 
 /// A configuration with a value for every option, made by [`TrainConfig::resolve`]. It reads as the configuration that it is;
@@ -69,9 +68,9 @@ impl TrainConfig {
         let lr_log_alpha = *self
             .lr_log_alpha
             .get_or_insert(crossing.min(0.2).max(self.lr));
-        let kl_multiplicity = *self.kl_multiplicity.get_or_insert(KlMultiplicity::Value(
-            KAPPA_PER_IMAGE * images.max(KAPPA_LEAST_IMAGES) as f64,
-        ));
+        let kl_multiplicity = *self
+            .kl_multiplicity
+            .get_or_insert(KlMultiplicity::Value(default_kappa(images)));
         if self.method == Method::McDropout {
             self.dropout.get_or_insert(DROPOUT);
         }
