@@ -684,6 +684,29 @@ fn a_test_part_that_the_program_chooses_has_no_near_copies() {
         .success();
 }
 
+/// A class that was renamed is no unknown one.
+#[test]
+fn images_that_a_run_was_trained_on_are_not_unfamiliar_under_another_name() {
+    let run = copied();
+    let others = run.data.with_file_name("others");
+    copy(&run.data.join("ant"), &others.join("Ant"));
+    picture(&others.join("dog/0.png"), 999);
+    let mut command = run.at_data("eval --samples 0 --json");
+    let assert = command.arg("--unfamiliar").arg(&others).assert().success();
+    let output = assert.get_output();
+    let ants = |part: &str| {
+        let paths = run.recorded(part);
+        paths.iter().filter(|path| path.starts_with("ant/")).count()
+    };
+    let own = ants("train") + ants("validation");
+    assert!(own > 0 && own < IMAGES);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let expected = format!("{own} of {} images are the run's own", IMAGES + 1);
+    assert!(said.contains(&expected), "{said}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["unfamiliar"]["images"], IMAGES + 1 - own);
+}
+
 #[test]
 fn a_folder_is_all_that_training_needs() {
     let dir = tempfile::tempdir().unwrap();
