@@ -16,6 +16,8 @@ usage() { sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p;}' "${BASH_SOURCE[0]}"; 
 fail() { echo "drivers: $*" >&2; exit 2; }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=benches/system.sh
+. "$here/benches/system.sh"
 roots=() manifests=() programs=() runs=3 steps=forward,train,predictive only= out=
 while [ $# -gt 0 ]; do
     case $1 in
@@ -48,23 +50,16 @@ for manifest in /usr/share/vulkan/icd.d/lvp_icd*.json /etc/vulkan/icd.d/lvp_icd*
     [ ! -f "$manifest" ] || drivers+=("$manifest|")
 done
 for root in "${roots[@]}"; do
-    library=$(find "$root/usr/lib" -name libvulkan_lvp.so -print -quit 2>/dev/null || true)
-    [ -n "$library" ] || fail "$root has no libvulkan_lvp.so: install mesa-vulkan-drivers there"
+    library=$(driver_library "$root" lvp) || fail "$root has no libvulkan_lvp.so: install mesa-vulkan-drivers there"
     manifest=$work/lvp_icd.${#drivers[@]}.json
-    printf '{"file_format_version": "1.0.0", "ICD": {"library_path": "%s", "api_version": "1.3.0"}}\n' \
-        "$(realpath "$library")" >"$manifest"
-    drivers+=("$manifest|$(dirname "$(realpath "$library")")")
+    write_manifest "$library" "$manifest"
+    drivers+=("$manifest|$(dirname "$library")")
 done
 [ ${#drivers[@]} -gt 0 ] || fail "no software driver is installed: install mesa-vulkan-drivers, or give --root or --icd"
 
-# What another system's libraries run with is that system's own loader: no root rights are needed.
 with() { # driver number, program, arguments...
-    local manifest=${drivers[$1]%|*} libraries=${drivers[$1]#*|}
-    local loader=()
-    [ -z "$libraries" ] || loader=("$(find "$libraries/.." "$libraries/../../lib64" -maxdepth 1 -name 'ld-linux*.so.*' -print -quit)" \
-        --library-path "$libraries")
     # Mesa 25.0 confuses functions of different vector widths in one cache.
-    env VK_DRIVER_FILES="$manifest" XDG_CACHE_HOME="$work/cache-$1" "${loader[@]}" "${@:2}"
+    XDG_CACHE_HOME=$work/cache-$1 with_driver "${drivers[$1]%|*}" "${drivers[$1]#*|}" "${@:2}"
 }
 
 for driver in "${!drivers[@]}"; do

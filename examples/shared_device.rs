@@ -146,7 +146,7 @@ fn train(gpu: &Gpu, stop: &StopHandle) -> Result<f64, Error> {
 fn main() -> Result<(), Error> {
     // SAFETY: no other thread runs yet.
     unsafe { prepare_environment() };
-    let adapters = pollster::block_on(Adapters::enumerate());
+    let adapters = pollster::block_on(Adapters::enumerate(bayeslora::wgpu::Backends::PRIMARY));
     let adapter = adapters.choose(&AdapterChoice::Best)?;
     println!("{}", adapter.get_info().name);
     let renderer = Renderer::new(&adapter)?;

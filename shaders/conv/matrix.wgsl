@@ -10,7 +10,7 @@ enable wgpu_cooperative_matrix;
 //# set half = true
 //# set across = cols // wide
 //# set blocks = rows // tall * across
-//# set threads = 32 * blocks
+//# set threads = lanes * blocks
 //# include "conv/interface"
 //# include "common/taps"
 //# include "conv/tiles"
@@ -18,10 +18,10 @@ enable wgpu_cooperative_matrix;
 //# set pad = 2
 //# set left_stride = depth + pad
 //# set right_stride = col_quads + pad
-//# set lanes = 4 if scalars else 1
+//# set parts = 4 if scalars else 1
 //# set element = "f16" if scalars else "vec4h"
-var<workgroup> left: array<{{ element }}, {{ rows * left_stride * lanes }}>;
-var<workgroup> right: array<{{ element }}, {{ 4 * depth * right_stride * lanes }}>;
+var<workgroup> left: array<{{ element }}, {{ rows * left_stride * parts }}>;
+var<workgroup> right: array<{{ element }}, {{ 4 * depth * right_stride * parts }}>;
 // A matrix of each block's sums on its way to the epilogue.
 //# set matrix_quads = size * size // 4
 var<workgroup> sums: array<f32, {{ blocks * size * size }}>;
@@ -56,10 +56,10 @@ coop_mat{{ size }}x{{ size }}<{{ number }}, {{ role }}>
 //# for k in range(0, 4 * depth, size)
         {
 //# for i in range(down)
-        let a{{ i }} = coopLoadT<{{ matrix_of("f16", "A") }}>(&left[((block_line + {{ i * size }}u) * {{ left_stride }}u + {{ k // 4 }}u) * {{ lanes }}u], {{ left_stride * lanes }}u);
+        let a{{ i }} = coopLoadT<{{ matrix_of("f16", "A") }}>(&left[((block_line + {{ i * size }}u) * {{ left_stride }}u + {{ k // 4 }}u) * {{ parts }}u], {{ left_stride * parts }}u);
 //# endfor
 //# for j in range(over)
-        let b{{ j }} = coopLoadT<{{ matrix_of("f16", "B") }}>(&right[({{ k * right_stride + j * size // 4 }}u + block_col) * {{ lanes }}u], {{ right_stride * lanes }}u);
+        let b{{ j }} = coopLoadT<{{ matrix_of("f16", "B") }}>(&right[({{ k * right_stride + j * size // 4 }}u + block_col) * {{ parts }}u], {{ right_stride * parts }}u);
 //# endfor
 //# for i in range(down)
 //# for j in range(over)
@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let number = group.x + group.y * groups.x;
     if (number >= params.tiles) { return; }
     let tile = tile_of(number);
-    // With subgroups of more than 32 invocations there are too few of them for all blocks at once.
+    // With subgroups of more than {{ lanes }} invocations there are too few of them for all blocks at once.
     for (var first_block = 0u; first_block < {{ blocks }}u; first_block += subgroups) {
         let block = min(first_block + subgroup, {{ blocks - 1 }}u);
         let block_line = block / {{ across }}u * {{ tall }}u;

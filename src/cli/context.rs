@@ -36,6 +36,31 @@ impl From<Precision> for gpu::Precision {
     }
 }
 
+/// The variable by which programs of wgpu are told the back ends to use: names between commas.
+const BACKENDS: &str = "WGPU_BACKEND";
+
+/// Of the back ends that WGPU_BACKEND names those that the kernels run on; all of them where it names none.
+pub fn backends() -> Result<wgpu::Backends> {
+    let names = std::env::var(BACKENDS).unwrap_or_default();
+    if names.trim().is_empty() {
+        return Ok(wgpu::Backends::PRIMARY);
+    }
+    let mut usable = wgpu::Backends::empty();
+    for name in names.split(',').map(str::trim) {
+        let backend = wgpu::Backends::from_comma_list(name);
+        ensure!(
+            !backend.is_empty(),
+            "{BACKENDS}={names}: {name:?} is no back end; there are vulkan, metal and dx12"
+        );
+        usable |= backend & wgpu::Backends::PRIMARY;
+    }
+    ensure!(
+        !usable.is_empty(),
+        "{BACKENDS}={names}: the kernels run on vulkan, metal and dx12 only; name one of them or unset it"
+    );
+    Ok(usable)
+}
+
 /// The options of the whole program, and whether a signal has asked to stop.
 pub struct Context {
     adapter: AdapterChoice,
@@ -78,6 +103,7 @@ impl Context {
 
     fn open_at(&self, adapter: AdapterChoice, precision: gpu::Precision) -> Result<Gpu> {
         let gpu = Gpu::open(GpuOptions {
+            backends: backends()?,
             adapter,
             precision,
             cache: cache_folder(),

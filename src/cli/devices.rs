@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bayeslora::low_level::bench::{Settings, Step, Subject, Work};
 use bayeslora::low_level::gpu::{AdapterChoice, Adapters};
-use bayeslora::low_level::model::KernelChoice;
+use bayeslora::low_level::model::{ConvShape, KernelChoice};
 use bayeslora::wgpu;
 use clap::Args;
 use serde::Serialize;
@@ -79,7 +79,7 @@ pub fn run(context: &Context, args: &DevicesArgs) -> Result<()> {
     if args.tune {
         measure(context, args)?;
     }
-    let found = pollster::block_on(Adapters::enumerate());
+    let found = pollster::block_on(Adapters::enumerate(super::context::backends()?));
     let report = Report {
         chosen: found.index_of(context.adapter())?,
         adapters: found
@@ -95,11 +95,25 @@ pub fn run(context: &Context, args: &DevicesArgs) -> Result<()> {
     }
 }
 
-/// Builds the plans of a training step, a forward pass and a predictive, which measures all that is
-/// not known yet.
+/// Builds the plans of a training step, a forward pass and a predictive, which measures all that is not known yet.
+/// Software adapters, which compile slowly, measure one shape of each kind instead.
 fn measure(context: &Context, args: &DevicesArgs) -> Result<()> {
     let gpu = context.gpu()?;
     super::context::tune(&gpu);
+    let kernels = KernelChoice::for_gpu(&gpu);
+    if kernels.textured() {
+        for shape in ConvShape::representatives(args.resolution, args.batch_size) {
+            kernels.conv(&gpu, &shape);
+            let kept = shape.alike().and_then(|alike| gpu.choices().get(&alike));
+            ensure!(
+                kept.is_some(),
+                "--tune: no kernel could be measured with --batch-size {} and --resolution {}; try smaller ones",
+                args.batch_size,
+                args.resolution
+            );
+        }
+        return Ok(());
+    }
     let settings = Settings {
         batch: args.batch_size,
         size: args.resolution,

@@ -55,19 +55,20 @@ impl fmt::Display for AdapterChoice {
 pub struct Adapters {
     /// In the order of their numbers.
     pub list: Vec<wgpu::Adapter>,
+    backends: wgpu::Backends,
 }
 
 impl Adapters {
-    /// Asks every native back end (Vulkan, Metal, DX12) for its adapters.
-    pub async fn enumerate() -> Self {
+    /// Asks these back ends for their adapters; the kernels run on [`wgpu::Backends::PRIMARY`].
+    pub async fn enumerate(backends: wgpu::Backends) -> Self {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: wgpu::Backends::PRIMARY,
+            backends,
             flags: wgpu::InstanceFlags::empty(),
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
-        let mut list = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+        let mut list = instance.enumerate_adapters(backends).await;
         list.sort_by_key(|adapter| preference(adapter.get_info().device_type));
-        Self { list }
+        Self { list, backends }
     }
 
     /// The adapter that `choice` means.
@@ -86,7 +87,9 @@ impl Adapters {
     pub fn index_of(&self, choice: &AdapterChoice) -> Result<usize, GpuError> {
         if self.list.is_empty() {
             return Err(GpuError::NoAdapter {
-                hint: named_drivers_hint()
+                hint: self
+                    .backends_hint()
+                    .or_else(named_drivers_hint)
                     .or_else(memory_hint)
                     .unwrap_or_else(install_hint),
             });
@@ -112,6 +115,19 @@ impl Adapters {
                 wanted: choice.to_string(),
                 available: self.describe(),
             })
+    }
+
+    /// Where not all back ends were asked.
+    fn backends_hint(&self) -> Option<String> {
+        let left_out = !self.backends.contains(wgpu::Backends::PRIMARY);
+        let asked: Vec<_> = self.backends.iter_names().map(|(name, _)| name).collect();
+        left_out.then(|| {
+            format!(
+                "only the back ends {} were asked (WGPU_BACKEND, or the option `backends`); if that is right, {}",
+                asked.join(", "),
+                install_hint()
+            )
+        })
     }
 
     fn describe(&self) -> String {

@@ -40,6 +40,8 @@ impl fmt::Display for Precision {
 /// How to open a device. The default takes the best adapter with all that it offers.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
+    /// Where adapters are looked for: all native back ends (Vulkan, Metal, DirectX 12), or some of them.
+    pub backends: wgpu::Backends,
     /// Which adapter of the system.
     pub adapter: AdapterChoice,
     /// Use the adapter's optional features and larger limits. Without, the device has WebGPU's
@@ -66,6 +68,7 @@ pub struct GpuOptions {
 impl Default for GpuOptions {
     fn default() -> Self {
         Self {
+            backends: wgpu::Backends::PRIMARY,
             adapter: AdapterChoice::Best,
             extras: true,
             limits: None,

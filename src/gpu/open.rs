@@ -63,7 +63,8 @@ impl Gpu {
     /// # Errors
     /// There is no such adapter, or it refuses.
     pub async fn open_async(options: GpuOptions) -> Result<Self, GpuError> {
-        let adapter = Adapters::enumerate().await.choose(&options.adapter)?;
+        let adapters = Adapters::enumerate(options.backends).await;
+        let adapter = adapters.choose(&options.adapter)?;
         Self::open_on_async(&adapter, options).await
     }
 

@@ -175,13 +175,15 @@ impl KernelChoice {
     }
 
     /// What has been found fastest, or is found now where the device tunes. Kernels over textures, which software
-    /// adapters compile slowly, are measured once for all shapes that are alike.
+    /// adapters compile slowly, are measured once for all shapes that are [alike](ConvShape::alike).
     fn measured(&self, gpu: &Gpu, subject: &str, shape: &ConvShape) -> ConvKernel {
+        let alike = match self.textured() {
+            true => shape.alike(),
+            false => Some(subject.to_owned()),
+        };
         let known = gpu.in_use().given(subject);
         let known = known.or_else(|| gpu.choices().get(subject));
-        let alike = self.textured().then(|| shape.alike());
         let known = known.or_else(|| gpu.choices().get(alike.as_deref()?));
-        let subject = alike.as_deref().unwrap_or(subject);
         // Another device may have made the choice.
         if let Some(kernel) = known.and_then(|name| name.parse().ok())
             && self.candidates(gpu, shape).contains(&kernel)
@@ -189,19 +191,19 @@ impl KernelChoice {
             return kernel;
         }
         let default = self.unmeasured(gpu, shape);
-        if !gpu.choices().wants(subject) {
+        let Some(subject) = alike.filter(|alike| gpu.choices().wants(alike)) else {
             return default;
-        }
+        };
         // A device that fails here will say so when the plan runs.
         let ranking = tuning::rank_kernels(gpu, *self, shape).ok();
         let best = ranking.and_then(|Ranking { sound, rejected }| {
             for (kernel, error) in rejected {
-                gpu.choices().reject(subject, &kernel.to_string(), error);
+                gpu.choices().reject(&subject, &kernel.to_string(), error);
             }
             sound.first().map(|(kernel, _)| *kernel)
         });
         let name = best.map(|kernel| kernel.to_string());
-        gpu.choices().settle(subject, name.as_deref());
+        gpu.choices().settle(&subject, name.as_deref());
         best.unwrap_or(default)
     }
 

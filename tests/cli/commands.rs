@@ -137,8 +137,10 @@ fn measured_kernels_are_kept_and_shown() {
     let measured = choices("devices --json --tune --batch-size 1 --resolution 32");
     // On hardware by the whole shape, on software adapters by what decides the tile.
     let has = |what: &str| measured.keys().any(|key| key.contains(what));
+    let both =
+        ["few", "many"].map(|channels| format!("convolutions to {channels} channels, 8 rows"));
     assert!(
-        has("gradient 3x3/1") || has("convolutions 3x3 to"),
+        has("gradient 3x3/1") || both.iter().all(|kind| has(kind)),
         "{measured:?}"
     );
     assert_eq!(choices("devices --json"), measured);
@@ -172,6 +174,31 @@ fn without_any_adapter_there_is_a_way_out() {
         &mut command,
         &["no GPU adapter was found", "VK_DRIVER_FILES", "setup.sh"],
     );
+}
+
+#[test]
+fn a_back_end_that_the_kernels_do_not_run_on_is_refused() {
+    for (names, said) in [
+        ("gl", "WGPU_BACKEND=gl: the kernels run on vulkan"),
+        ("vulkan, cuda", "\"cuda\" is no back end"),
+    ] {
+        refuses(
+            bayeslora().arg("devices").env("WGPU_BACKEND", names),
+            &[said],
+        );
+    }
+    let elsewhere = if cfg!(windows) { "metal" } else { "dx12" };
+    let mut command = bayeslora();
+    refuses(
+        command.arg("devices").env("WGPU_BACKEND", elsewhere),
+        &["no GPU adapter was found", "WGPU_BACKEND"],
+    );
+    // Of several those that can be used are.
+    let mut command = bayeslora();
+    let several = command
+        .arg("devices")
+        .env("WGPU_BACKEND", "gl,Vulkan,metal,dx12");
+    several.assert().success();
 }
 
 #[test]

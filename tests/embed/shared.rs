@@ -19,7 +19,7 @@ use crate::properties::tiny_backbone;
 fn adapter() -> wgpu::Adapter {
     // SAFETY: tests set no variable of their own process, and what their threads read of it is Rust's, behind a lock.
     unsafe { bayeslora::low_level::gpu::prepare_environment() };
-    let all = block_on(Adapters::enumerate());
+    let all = block_on(Adapters::enumerate(GpuOptions::default().backends));
     all.choose(&AdapterChoice::Best).unwrap()
 }
 

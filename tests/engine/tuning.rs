@@ -192,9 +192,9 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     let (shape, subject) = (shape(), format!("convolution {}", shape()));
     let chosen = kernels.conv(&first, &shape);
     assert_eq!(kernels.conv(&first, &shape), chosen, "measured once");
-    // In textures one measurement is for all that are alike.
+    // In textures one measurement is for all that are alike, and none for what hardly counts.
     let measured = match kernels.textured() {
-        true => "convolutions 3x3 to 9 channels, 11 rows".to_owned(),
+        true => "convolutions to few channels, 16 rows".to_owned(),
         false => subject.clone(),
     };
     first.choices().reject(&measured, "a kernel", 0.5);
@@ -206,6 +206,20 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     let steps = [Tuning::Begins(&measured), Tuning::Ends, rejects].map(|step| format!("{step:?}"));
     assert_eq!(*asked.lock().unwrap(), steps);
     assert_eq!(first.choices().measured()[&measured], chosen.to_string());
+    if kernels.textured() {
+        let [taps, stem] = [(1, 7), (3, 3)].map(|(kernel, channels)| ConvShape {
+            kernel,
+            pad: kernel / 2,
+            input: [5, 6, channels],
+            ..shape
+        });
+        for small in [taps, stem] {
+            kernels.conv(&first, &small);
+        }
+        // Rows that fill no taller tile.
+        kernels.conv(&first, &ConvShape { rows: 16, ..shape });
+        assert_eq!(first.choices().measured().len(), 1);
+    }
 
     // Another start finds it, measures nothing, and says what it used.
     let second = gpu(Some(folder.path()));

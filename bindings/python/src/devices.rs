@@ -28,7 +28,7 @@ impl Device {
 /// The devices of this system, the best first.
 #[pyfunction]
 pub fn devices(py: Python) -> Vec<Device> {
-    let found = py.detach(|| pollster::block_on(Adapters::enumerate()));
+    let found = py.detach(|| pollster::block_on(Adapters::enumerate(wgpu::Backends::PRIMARY)));
     let numbered = found.list.iter().enumerate();
     let device = |(index, adapter): (usize, &wgpu::Adapter)| {
         let info = adapter.get_info();
@@ -63,7 +63,8 @@ pub fn open(choice: Option<Choice>, precision: Precision) -> Result<Gpu, GpuErro
         Some(Choice::Index(index)) => AdapterChoice::Index(index),
         Some(Choice::Name(name)) => name.parse().expect("any text names an adapter"),
     };
-    let adapter = pollster::block_on(Adapters::enumerate()).choose(&choice)?;
+    let adapter =
+        pollster::block_on(Adapters::enumerate(wgpu::Backends::PRIMARY)).choose(&choice)?;
     let options = GpuOptions {
         precision,
         // Such an adapter computes within the call that submits.

@@ -66,19 +66,19 @@ impl ProductKernel {
             .map(move |tile| Self::Matrix { size, tile })
     }
 
-    /// On the matrices that a device has: the tiles that fit its workgroup memory. Software adapters, which take
-    /// minutes to compile the others, get the smallest.
+    /// On the matrices that a device has: the tiles that fit its workgroup memory and its subgroups. Software adapters,
+    /// which take minutes to compile the larger ones, get the smaller.
     pub fn matrices_of(gpu: &Gpu) -> Vec<Self> {
         let Some(size) = gpu.cooperative_matrix() else {
             return Vec::new();
         };
         let memory = gpu.limits().max_compute_workgroup_storage_size;
-        let least = if gpu.is_software() {
-            MatrixTile::ALL.len() - 1
-        } else {
-            0
+        let lanes = gpu.info().subgroup_max_size.max(32);
+        let suits = |tile: &MatrixTile| match gpu.is_software() {
+            true => tile.rows <= 64,
+            false => tile.lanes <= lanes,
         };
-        let tiles = MatrixTile::ALL.into_iter().skip(least);
+        let tiles = MatrixTile::ALL.into_iter().filter(suits);
         let fits = tiles.filter(|tile| tile.workgroup_bytes(size) <= memory);
         fits.map(|tile| Self::Matrix { size, tile }).collect()
     }

@@ -33,10 +33,36 @@ impl ConvShape {
         }
     }
 
-    /// What decides which register tile is fastest.
-    pub(in crate::low_level::model) fn alike(&self) -> String {
-        let (kernel, [.., channels], rows) = (self.kernel, self.output, self.rows);
-        format!("convolutions {kernel}x{kernel} to {channels} channels, {rows} rows")
+    /// The shapes for which the same register tile is fastest: products of few or of many columns that fill tiles of the
+    /// same height. `None` for what takes little of a step: the stem and convolutions of one tap.
+    pub fn alike(&self) -> Option<String> {
+        let ([.., inputs], [.., outputs]) = (self.input, self.output);
+        let channels = if outputs > 64 { "many" } else { "few" };
+        let rows = match self.rows {
+            0..=8 => "8",
+            9..=16 => "16",
+            _ => "more",
+        };
+        let counts = self.kernel > 1 && inputs > 4;
+        counts.then(|| format!("convolutions to {channels} channels, {rows} rows"))
+    }
+
+    /// One of each kind of shapes that are [alike](Self::alike): of layer1 and of layer3, for pictures of `size` pixels.
+    pub fn representatives(size: usize, rows: usize) -> [Self; 2] {
+        [(4, 64), (16, 256)].map(|(shrunk, channels)| {
+            let side = size.div_ceil(shrunk);
+            let map = [side, side, channels];
+            Self {
+                backward: false,
+                kernel: 3,
+                stride: 1,
+                pad: 1,
+                input: map,
+                output: map,
+                rows,
+                adapted: false,
+            }
+        })
     }
 
     /// 3x3, stride 1, padding 1: what F(2x2, 3x3) is for.

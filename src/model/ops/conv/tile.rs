@@ -57,18 +57,27 @@ pub struct MatrixTile {
     pub cols: u32,
     pub tall: u32,
     pub wide: u32,
+    /// The subgroup size that it is made for. Smaller ones leave some idle, larger ones take several turns.
+    pub lanes: u32,
 }
 
 impl MatrixTile {
-    /// From the one that reuses its operands most; the last one is within WebGPU's default limits.
-    pub const ALL: [Self; 2] = [Self::new(128, 128, 64, 32), Self::new(64, 64, 32, 32)];
+    /// For larger subgroups first, then from the one that reuses its operands most; the last one is within WebGPU's
+    /// default limits.
+    pub const ALL: [Self; 4] = [
+        Self::new(128, 128, 64, 64, 64),
+        Self::new(64, 64, 64, 32, 64),
+        Self::new(128, 128, 64, 32, 32),
+        Self::new(64, 64, 32, 32, 32),
+    ];
 
-    const fn new(rows: u32, cols: u32, tall: u32, wide: u32) -> Self {
+    const fn new(rows: u32, cols: u32, tall: u32, wide: u32, lanes: u32) -> Self {
         Self {
             rows,
             cols,
             tall,
             wide,
+            lanes,
         }
     }
 
@@ -81,17 +90,19 @@ impl MatrixTile {
     }
 
     /// As the kernels of cooperative matrices name it.
-    pub fn variables(self) -> [(&'static str, u32); 5] {
+    pub fn variables(self) -> [(&'static str, u32); 6] {
         [
             ("rows", self.rows),
             ("cols", self.cols),
             ("tall", self.tall),
             ("wide", self.wide),
+            ("lanes", self.lanes),
             ("depth", MATRIX_DEPTH),
         ]
     }
 }
 
+/// No two have the same parts.
 impl fmt::Display for MatrixTile {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self {
@@ -99,6 +110,7 @@ impl fmt::Display for MatrixTile {
             cols,
             tall,
             wide,
+            ..
         } = self;
         write!(f, "{rows}x{cols}/{tall}x{wide}")
     }
