@@ -128,7 +128,10 @@ fn outside(n: usize, error: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{least_rounds, outside, tail};
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64;
+
+    use super::{ERROR, Rounds, least_rounds, outside, paired, tail};
 
     #[test]
     fn coins_by_hand() {
@@ -148,5 +151,50 @@ mod tests {
         assert_eq!(outside(20, 0.025), 5);
         assert_eq!(outside(6, 0.025), 0);
         assert_eq!(outside(3, 0.025), 0);
+    }
+
+    /// The share of comparisons of so many rounds that fail. They are drawn with replacement from forty of an unchanged
+    /// program (`bench --against` itself --filter train, 2026-11-27, Mesa 22.3.6, two cores that ten other processes
+    /// wanted: the ratios lie between .14 and 7), with the head's speeds multiplied by `factor`. Every other comparison
+    /// calls the head the base.
+    fn failing(rounds: usize, factor: f64) -> f64 {
+        const DRAWS: usize = 2000;
+        let recorded: Vec<Rounds> =
+            serde_json::from_str(include_str!("../../tests/fixtures/busy_rounds.json")).unwrap();
+        let mut rng = Pcg64::seed_from_u64(1);
+        let failing = (0..DRAWS).filter(|draw| {
+            let all = recorded[0].base.len();
+            let drawn: Vec<usize> = (0..rounds).map(|_| rng.random_range(0..all)).collect();
+            let pick = |values: &[f64], factor: f64| -> Vec<f64> {
+                drawn.iter().map(|at| values[*at] * factor).collect()
+            };
+            let rows: Vec<_> = recorded
+                .iter()
+                .map(|row| {
+                    let [base, head] = match draw % 2 {
+                        0 => [&row.base, &row.head],
+                        _ => [&row.head, &row.base],
+                    };
+                    Rounds {
+                        base: pick(base, 1.0),
+                        head: pick(head, factor),
+                        ..row.clone()
+                    }
+                })
+                .collect();
+            paired(&rows, 0.95).iter().any(|row| row.failed)
+        });
+        failing.count() as f64 / DRAWS as f64
+    }
+
+    #[test]
+    fn noise_on_a_busy_machine_fails_no_comparison() {
+        assert!(failing(11, 1.0) < ERROR);
+        assert!(failing(31, 1.0) < ERROR);
+    }
+
+    #[test]
+    fn a_program_that_lost_a_fifth_is_found_out_on_a_busy_machine() {
+        assert!(failing(31, 0.8) > 0.5);
     }
 }

@@ -1,4 +1,4 @@
-//! A cold start: from the start of a process to its answer for one image.
+//! From the start of a process to its answer for one image, with the driver's compiled kernels at hand and without.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -17,8 +17,9 @@ pub(super) fn rows(subject: &Subject, executable: &Path) -> Result<Vec<Row>, Ben
         directory.path().join("image.png"),
     );
     let settings = &subject.settings;
-    let call = |arguments: &[&OsStr]| -> Result<(), BenchError> {
+    let call = |arguments: &[&OsStr], caches: Option<&Path>| -> Result<(), BenchError> {
         let output = Command::new(executable)
+            .envs(caches.map(|caches| ("XDG_CACHE_HOME", caches)))
             .arg("--adapter")
             .arg(subject.gpu.options().adapter.to_string())
             .args(arguments)
@@ -39,7 +40,8 @@ pub(super) fn rows(subject: &Subject, executable: &Path) -> Result<Vec<Row>, Ben
         settings.targets.join(",")
     );
     let train = train.split_whitespace().map(OsStr::new);
-    call(&train.chain([run.as_os_str()]).collect::<Vec<_>>())?;
+    let train: Vec<_> = train.chain([run.as_os_str()]).collect();
+    call(&train, None)?;
 
     let images = subject.images().dataset;
     let side = images.side as u32;
@@ -57,11 +59,17 @@ pub(super) fn rows(subject: &Subject, executable: &Path) -> Result<Vec<Row>, Ben
         seconds: 5.0,
         ..Effort::default()
     };
-    let seconds = effort.sample(|| call(&predict))?;
-    Ok(vec![Row::speed(
-        "start/predict",
-        "s",
-        Better::Lower,
-        &seconds,
-    )])
+    let row = |name, seconds: &[f64]| Row::speed(name, "s", Better::Lower, seconds);
+    let warm = effort.sample(|| call(&predict, None))?;
+    let mut rows = vec![row("start/predict", &warm)];
+    // Elsewhere the caches are not all where this program can name a place for them.
+    if cfg!(target_os = "linux") {
+        let effort = Effort { least: 3, ..effort };
+        let cold = effort.sample(|| {
+            let caches = tempfile::tempdir().map_err(failed)?;
+            call(&predict, Some(caches.path()))
+        })?;
+        rows.push(row("start/predict, no cache", &cold));
+    }
+    Ok(rows)
 }

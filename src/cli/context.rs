@@ -1,5 +1,6 @@
 //! What the commands share: the device, signals, progress bars.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use bayeslora::wgpu;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::live::Live;
 use super::location::Location;
 use super::output;
 #[cfg(unix)]
@@ -177,7 +179,21 @@ impl Context {
 
     /// A progress bar that follows a trainer and stops it when a signal has asked to.
     pub fn observer(&self) -> impl FnMut(Progress) -> ControlFlow<()> {
-        let bar = Bar::default();
+        self.observing(Bar::default(), |_, _, _| String::new())
+    }
+
+    /// The same with a line below: what `live` says.
+    pub fn live_observer(&self, live: &RefCell<Live>) -> impl FnMut(Progress) -> ControlFlow<()> {
+        let line = |epoch, step, steps| live.borrow_mut().line(epoch, step, steps);
+        self.observing(Bar::of_two_lines(), line)
+    }
+
+    /// `below` is given the epoch, the step and the number of steps.
+    fn observing(
+        &self,
+        bar: Bar,
+        mut below: impl FnMut(usize, usize, usize) -> String,
+    ) -> impl FnMut(Progress) -> ControlFlow<()> {
         let stop = self.stop.clone();
         move |progress| {
             match progress {
@@ -191,7 +207,13 @@ impl Context {
                     loss,
                     ..
                 } => {
-                    bar.show(&format!("epoch {epoch}, loss {loss:.3}"), step, steps);
+                    bar.0.set_prefix(below(epoch, step, steps));
+                    // The first losses of an epoch are still on their way from the device.
+                    let loss = match loss.is_nan() {
+                        true => String::new(),
+                        false => format!(", loss {loss:.3}"),
+                    };
+                    bar.show(&format!("epoch {epoch}{loss}"), step, steps);
                 }
                 _ => {}
             }
@@ -245,14 +267,23 @@ pub struct Bar(ProgressBar);
 
 impl Default for Bar {
     fn default() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-        let style = ProgressStyle::with_template("{msg:28} {wide_bar} {pos}/{len} {eta:>5}");
-        bar.set_style(style.expect("a valid template"));
-        Self(bar)
+        Self::with_template("{msg:28} {wide_bar} {pos}/{len} {eta:>5}")
     }
 }
 
 impl Bar {
+    /// With the bar's prefix as a line below, which has a time of its own.
+    fn of_two_lines() -> Self {
+        Self::with_template("{msg:28} {wide_bar} {pos}/{len}\n{prefix}")
+    }
+
+    fn with_template(template: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+        let style = ProgressStyle::with_template(template);
+        bar.set_style(style.expect("a valid template"));
+        Self(bar)
+    }
+
     pub fn show(&self, message: &str, done: usize, total: usize) {
         if self.0.length() != Some(total as u64) || (done as u64) < self.0.position() {
             self.0.reset();

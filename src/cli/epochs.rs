@@ -1,5 +1,6 @@
 //! A run from its start, or from its checkpoint, through its epochs.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,6 +11,7 @@ use serde_json::Value;
 use toml::Table;
 
 use super::context::Context;
+use super::live::Live;
 use super::output::{self, Unkept};
 use super::tensorboard::Events;
 use super::train_options::{Inputs, config_text};
@@ -127,8 +129,11 @@ pub fn run_epochs(
 ) -> Result<()> {
     let _graceful = context.stop_gracefully();
     let mut kept = trainer.epochs_done();
-    let trained = trainer.train_in(run, &mut context.observer(), |trainer, report| {
+    let live = RefCell::new(Live::new(trainer));
+    let mut observe = context.live_observer(&live);
+    let trained = trainer.train_in(run, &mut observe, |trainer, report| {
         kept = report.epoch;
+        live.borrow_mut().epoch(report);
         tell(trainer, report)
     });
     trained.map_err(|error| saved(run, kept, error))?;

@@ -18,6 +18,7 @@ mod failure;
 mod handed_out;
 mod import;
 mod laplace;
+mod live;
 mod location;
 mod near;
 mod ood;

@@ -440,14 +440,25 @@ pub fn everywhere(
     on(&setups(fold, &[]), case, record)
 }
 
+/// Whether to run what an adapter can and would not choose, too; see the top of `main.rs`.
+fn all_variants() -> bool {
+    !std::env::var("OPERATIONS").is_ok_and(|which| which == "defaults")
+}
+
 /// The same with every variant of the convolutions.
 pub fn every_variant(case: &str, fold: u32, record: impl Fn(&mut Bench)) {
-    let variants = KernelChoice::variants(&default_gpu());
+    let variants = match all_variants() {
+        true => KernelChoice::variants(&default_gpu()),
+        false => Vec::new(),
+    };
     on(&setups(fold, &variants), case, record);
 }
 
 /// Every candidate of the tuner on the default device.
 pub fn every_candidate(case: &str, lines: usize, cols: usize, record: impl Fn(&mut Bench)) {
+    if !all_variants() {
+        return;
+    }
     let gpu = default_gpu();
     let setup = |(kernels, kernel): (KernelChoice, ProductKernel)| Setup {
         name: kernel.to_string(),

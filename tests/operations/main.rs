@@ -13,6 +13,9 @@
 //!
 //!     LP_NATIVE_VECTOR_WIDTH=256 cargo test --release --test operations    # 8 lanes
 //!     LP_NATIVE_VECTOR_WIDTH=128 cargo test --release --test operations    # 4 lanes
+//!
+//! Newer drivers take minutes to compile kernels that are not for them: `OPERATIONS=defaults` leaves out all but those
+//! that the adapter chooses and the plain ones. `.ci/drivers` has it so.
 
 mod bench;
 mod chain;

@@ -14,6 +14,7 @@ use super::workshop::Workshop;
 use super::{cuts, laplace};
 use crate::cli::context::Bar;
 use crate::cli::epochs::{Subject, begin, run_epochs};
+use crate::cli::live::time_left;
 use crate::cli::output;
 use crate::cli::run_images::record;
 use crate::cli::shard::Shard;
@@ -269,10 +270,6 @@ fn in_order(specs: &[RunSpec]) -> Vec<(&RunSpec, u64)> {
 
 /// What is left at the pace so far.
 fn remaining(elapsed: Duration, done: usize, all: usize) -> String {
-    if done == 0 {
-        return String::new();
-    }
-    let left = elapsed.as_secs() * (all - done) as u64 / done as u64;
-    let minutes = Duration::from_secs(left / 60 * 60);
-    format!(" (about {} left)", humantime::format_duration(minutes))
+    let left = time_left(elapsed, done as f64 / all.max(1) as f64);
+    left.map_or_else(String::new, |left| format!(" (about {left} left)"))
 }
