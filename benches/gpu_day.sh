@@ -125,7 +125,7 @@ step() { # name, limit in seconds, command...
     timeout --signal INT --kill-after 10 "$limit" "$@" >"$out/$name.txt" 2>"$out/$name.log" || status=$?
     case $status in
         0) ;;
-        124) end="stopped at its limit" ;;
+        124 | 137) end="stopped at its limit" ;;
         *)
             failed=1
             end="FAILED with status $status"
@@ -152,14 +152,17 @@ fence='```'
     printf '%s\n\n| step | | |\n|---|---|---|\n' "$fence"
 } >"$summary"
 
+# Small enough for a software adapter, which compiles tiles slowly: a batch of one has few candidates.
 if [ -n "$dry_run" ]; then
-    large=(--batch 2 --size 96 --samples 2) small=(--batch 4 --size 64 --samples 2) runs=(--runs 5)
-    tuned=(--batch-size 2 --resolution 96)
-    train=(--resolution 64 --limit-train 40 --limit-test 20 --epochs 1 --batch-size 8)
+    large=(--batch 1 --size 32 --samples 2) small=(--batch 2 --size 32 --samples 2) runs=(--runs 5)
+    tuned=(--batch-size 1 --resolution 32)
+    train=(--resolution 32 --limit-train 20 --limit-test 10 --epochs 1 --batch-size 10)
+    golden=golden::features engine=(gradients::)
 else
     large=(--batch 256 --size 224 --samples 16) small=(--batch 32 --size 64 --samples 8) runs=(--runs 5)
     tuned=(--batch-size 256 --resolution 224)
     train=(--resolution 224 --epochs 2 --batch-size 256)
+    golden=golden:: engine=(gradients:: gates:: elbo:: merge:: tuning::)
 fi
 half=(--precision f16)
 torch() { # name, size...
@@ -170,26 +173,37 @@ torch() { # name, size...
 "$python" -c 'import torch' 2>/dev/null || {
     torch() { echo "| $1 | skipped: $python has no PyTorch | |" >>"$summary"; }
 }
+# Whole steps, each with a report of its own, so that a limit takes no other's result.
+whole_steps() { # name, options...
+    local name=$1 part
+    shift
+    for part in forward train predictive; do
+        step "$name-$part" 40 "$bayeslora" bench --filter "$part" --out "$out/$name-$part.json" "$@"
+    done
+}
 
 step devices 20 "$bayeslora" devices
-step test-golden 60 bin/test-engine golden::
 step test-operations 90 bin/test-operations
-step tune-224 90 "$bayeslora" devices --tune "${tuned[@]}"
-step bench-224 70 "$bayeslora" bench --out "$out/bench-224.json" "${large[@]}"
+step test-golden 60 bin/test-engine "$golden"
+step tune-224 80 "$bayeslora" devices --tune "${tuned[@]}"
+whole_steps bench-224 "${large[@]}"
 torch pytorch-224 "${large[@]}"
 step tune-224-f16 90 "$bayeslora" devices --tune "${half[@]}" "${tuned[@]}"
-step bench-224-f16 70 "$bayeslora" bench --out "$out/bench-224-f16.json" "${half[@]}" "${large[@]}"
+whole_steps bench-224-f16 "${half[@]}" "${large[@]}"
 step plan-224 30 "$bayeslora" plan --mode train --time "${tuned[@]}"
 step plan-224-f16 30 "$bayeslora" plan --mode train --time "${half[@]}" "${tuned[@]}"
-step bench-64 60 "$bayeslora" bench --out "$out/bench-64.json" "${small[@]}"
+step peak 30 "$bayeslora" bench --filter peak --out "$out/peak.json" "${large[@]}"
+whole_steps bench-64 "${small[@]}"
 torch pytorch-64 "${small[@]}"
-step bench-64-f16 60 "$bayeslora" bench --out "$out/bench-64-f16.json" "${half[@]}" "${small[@]}"
 step training 60 "$bayeslora" train --json --out "$out/run" --data "$data" "${train[@]}"
+whole_steps bench-64-f16 "${half[@]}" "${small[@]}"
+step kernels-224 40 "$bayeslora" bench --filter kernels --out "$out/kernels-224.json" "${large[@]}"
 step devices-json 20 "$bayeslora" devices --json
-step test-engine 90 bin/test-engine gradients:: gates:: elbo:: merge:: tuning::
+step test-engine 90 bin/test-engine "${engine[@]}"
 step test-memory 60 bin/test-memory
 
-for name in devices bench-224 bench-224-f16 pytorch-224 bench-64 bench-64-f16 pytorch-64; do
+for name in devices "$out"/bench-*.txt pytorch-224 pytorch-64 peak; do
+    name=$(basename "$name" .txt)
     [ -s "$out/$name.txt" ] || continue
     printf '\n## %s\n\n%s\n%s\n%s\n' "$name" "$fence" "$(cat "$out/$name.txt")" "$fence" >>"$summary"
 done

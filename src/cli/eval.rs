@@ -19,7 +19,7 @@ use super::output::{self, Unkept};
 use super::promised::{self, Tested};
 use super::run::{Run, RunArgs};
 use super::test_set::{ScoredOn, TestArgs};
-use super::unfamiliar::{self, Unfamiliar};
+use super::unfamiliar::{self, Look, Unfamiliar};
 use super::{ood, probs_out, tables};
 
 #[derive(Args)]
@@ -131,9 +131,15 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
     match run.members.is_empty() {
         true => {
             let predictor = Predictor::new(&gpu, &run.backbone, &run.adapter)?;
-            let detector = ood::kept(&run)?.filter(|_| test.unknown.is_some());
-            let detector = detector.as_ref().map(|detector| (detector, &predictor));
-            let on = (&predictor, detector);
+            let look = match test.unknown {
+                None => None,
+                Some(_) => Some(Look {
+                    predictor: &predictor,
+                    head: &run.adapter.head,
+                    detector: ood::kept(&run)?,
+                }),
+            };
+            let on = (&predictor, look.as_ref());
             report(args, &run, on, samples, test, held_out, keep)
         }
         false => {
@@ -148,7 +154,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
 fn report(
     args: &EvalArgs,
     run: &Run,
-    (predictor, detector): (&impl Predictive, unfamiliar::Detector),
+    (predictor, look): (&impl Predictive, Option<&Look>),
     samples: Samples,
     test: Test,
     held_out: Option<Dataset>,
@@ -189,7 +195,7 @@ fn report(
             let unknown = Source::images(unknown, run.adapter.resolution);
             let of_unknown = score(&unknown, "evaluating unfamiliar images")?;
             let (test, unknown) = ((&source, &evaluated), (&unknown, &of_unknown));
-            Some(unfamiliar::compare(data, test, unknown, detector, &bar)?)
+            Some(unfamiliar::compare(data, test, unknown, look, &bar)?)
         }
         _ => None,
     };

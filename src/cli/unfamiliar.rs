@@ -3,11 +3,12 @@
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::reuse::Before;
 use bayeslora::low_level::data::{Dataset, OpenOptions, open_test};
+use bayeslora::low_level::formats::Head;
 use bayeslora::low_level::metrics::{
     Bootstrap, Interval, Predictions, PredictionsError, auroc, drawn_scores, fpr95,
     uncertainty_scores,
 };
-use bayeslora::low_level::predict::ood::OodDetector;
+use bayeslora::low_level::predict::ood::{OodDetector, energies};
 use bayeslora::low_level::predict::{Evaluated, Predictor, Source};
 use serde::Serialize;
 
@@ -90,15 +91,20 @@ pub fn open(data: &Location, run: &Run, args: &TestArgs, bar: &Bar) -> Result<Da
     Ok(unknown)
 }
 
-/// The run's detector, if it has one, on a device.
-pub type Detector<'a> = Option<(&'a OodDetector, &'a Predictor)>;
+/// What looks at the inputs of a head; an ensemble has no one head.
+pub struct Look<'a> {
+    pub predictor: &'a Predictor,
+    pub head: &'a Head,
+    /// The run's, if it has one.
+    pub detector: Option<OodDetector>,
+}
 
 /// Compares what was said of a test set with what is said of unfamiliar images.
 pub fn compare(
     data: &Location,
     (test, of_test): (&Source, &Evaluated),
     (unknown, of_unknown): (&Source, &Evaluated),
-    detector: Detector,
+    look: Option<&Look>,
     bar: &Bar,
 ) -> Result<Unfamiliar> {
     let classes = test.dataset.classes.len();
@@ -111,27 +117,33 @@ pub fn compare(
         .map(|(name, (known, unknown))| (name.to_owned(), known, unknown))
         .collect();
     let mut alarms = None;
-    if let Some((detector, predictor)) = detector {
-        let look = |source: &Source| {
+    if let Some(look) = look {
+        let features = |source: &Source| {
             let total = source.dataset.len();
             let mut progress = |done| bar.show("looking at images", done, total);
-            predictor.features(source, &mut progress)
+            look.predictor.features(source, &mut progress)
         };
-        let features = [look(test)?, look(unknown)?];
-        let share = |features: &[f32]| {
-            let found = detector.familiarities(features);
-            found.iter().filter(|one| one.unfamiliar).count() as f64 / found.len() as f64
+        let features = [features(test)?, features(unknown)?];
+        let mut add = |name: &str, score: &dyn Fn(&[f32]) -> Vec<f64>| {
+            let [known, unknown] = features.each_ref().map(|features| score(features));
+            scores.push((name.to_owned(), known, unknown));
         };
-        alarms = Some(Alarms {
-            false_alarms: detector.false_alarms(),
-            of_test: share(&features[0]),
-            of_unfamiliar: share(&features[1]),
-        });
-        let [known, unknown] = features.map(|features| {
-            let scores = detector.scores(&features).into_iter();
-            scores.map(f64::from).collect()
-        });
-        scores.push((detector.score().name().to_owned(), known, unknown));
+        add("energy", &|features| energies(features, look.head));
+        if let Some(detector) = &look.detector {
+            add(detector.score().name(), &|features| {
+                let scores = detector.scores(features).into_iter();
+                scores.map(f64::from).collect()
+            });
+            let share = |features: &[f32]| {
+                let found = detector.familiarities(features);
+                found.iter().filter(|one| one.unfamiliar).count() as f64 / found.len() as f64
+            };
+            alarms = Some(Alarms {
+                false_alarms: detector.false_alarms(),
+                of_test: share(&features[0]),
+                of_unfamiliar: share(&features[1]),
+            });
+        }
     }
     Ok(Unfamiliar {
         data: data.clone(),

@@ -268,10 +268,11 @@ fn unfamiliar_images_are_told() {
             "max probability",
             "entropy",
             "mutual information",
+            "energy",
             "mahalanobis"
         ]
     );
-    assert_eq!(number(&unfamiliar["scores"][3]["auroc"]["estimate"]), 1.0);
+    assert_eq!(number(&unfamiliar["scores"][4]["auroc"]["estimate"]), 1.0);
     assert_eq!(number(&unfamiliar["alarms"]["of_unfamiliar"]), 1.0);
     assert!(number(&unfamiliar["alarms"]["of_test"]) < 0.5);
     scored("")

@@ -25,7 +25,7 @@ const FAIL_BELOW: f64 = 0.8;
 
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Run only scenarios whose name contains TEXT: forward, train, train-cached, predictive, kernels,
+    /// Run only scenarios whose name contains TEXT: forward, train, train-cached, predictive, peak, kernels,
     /// memory, start, session, pruned, merged, host
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
