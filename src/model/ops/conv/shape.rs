@@ -5,6 +5,9 @@ use serde::Serialize;
 use crate::model::ConvSpec;
 use crate::model::graph::Map;
 
+/// What tells weights of 8 bits from others where choices of kernels are kept.
+const INT8: &str = ", int8 weights";
+
 /// A convolution as kernels see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ConvShape {
@@ -21,6 +24,8 @@ pub struct ConvShape {
     pub rows: usize,
     /// Whether an adapter's term is added.
     pub adapted: bool,
+    /// Whether the weights are 8-bit integers.
+    pub int8: bool,
 }
 
 impl ConvShape {
@@ -36,7 +41,8 @@ impl ConvShape {
     /// What decides which register tile is fastest.
     pub(in crate::low_level::model) fn alike(&self) -> String {
         let (kernel, [.., channels], rows) = (self.kernel, self.output, self.rows);
-        format!("convolutions {kernel}x{kernel} to {channels} channels, {rows} rows")
+        let weights = if self.int8 { INT8 } else { "" };
+        format!("convolutions {kernel}x{kernel} to {channels} channels, {rows} rows{weights}")
     }
 
     /// 3x3, stride 1, padding 1: what F(2x2, 3x3) is for.
@@ -75,6 +81,9 @@ impl std::fmt::Display for ConvShape {
         )?;
         if self.adapted {
             f.write_str(", adapted")?;
+        }
+        if self.int8 {
+            f.write_str(INT8)?;
         }
         Ok(())
     }
