@@ -59,7 +59,7 @@ pub use errors::{ErrorKind, in_full};
 
 // The frozen network and the adapter on it, in files.
 pub use formats::{Adapter, Asset, Checkpoint, FormatError, GateDistribution};
-pub use model::Backbone;
+pub use model::{Backbone, BackboneBits};
 
 // Images.
 pub use data::{DataError, Dataset, OpenOptions, Picture, Splits, decode_image};

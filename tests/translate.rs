@@ -38,6 +38,7 @@ const INCLUDES: &[&str] = &[
     "common/taps",
     "common/weights",
     "conv/epilogue",
+    "conv/int8",
     "conv/interface",
     "conv/tiles",
     "pool/window",

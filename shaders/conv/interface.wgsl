@@ -7,7 +7,8 @@
 //                         + sum_tap sum_i scale z[n,i] low[same,n,i] up[i,tap,:]  low = B' x,  up = A
 //
 // Tensors are [position][example][channel quad]. `share` output rows of one example (Monte Carlo
-// samples) read one row of base and low. With `per_position`, each position has its own matrix W.
+// samples) read one row of base and low. With `per_position`, each position has its own matrix W. With `int8`, W is of
+// integers (conv/int8).
 
 //# from "common/map" import reads
 
@@ -46,9 +47,9 @@ struct Params {
 //# if weighted
 {{ reads(1, "x", textured) }}
 //# if textured
-@group(0) @binding(2) var weight: texture_storage_2d<rgba32float, read>;
+@group(0) @binding(2) var weight: texture_storage_2d<rgba32{{ "uint" if int8 else "float" }}, read>;
 //# else
-@group(0) @binding(2) var<storage, read> weight: array<vec4{{ "h" if half else "f" }}>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4{{ "u" if int8 else "h" if half else "f" }}>;
 //# endif
 //# else
 {{ reads(1, "base", textured) }}
@@ -59,6 +60,9 @@ struct Params {
 @group(0) @binding(6) var<storage, read> up: array<vec4f>;
 //# endif
 
+//# if int8
+//# include "conv/int8"
+//# endif
 //# include "conv/epilogue"
 
 // The initial value of a sum.

@@ -38,6 +38,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     var acc{{ r }} = start(position, row_{{ r }}, col);
 //# endfor
 
+//# if int8 and not backward
+    let scales = scales_of(col);
+//# endif
 //# if weighted or backward
     for (var ky = 0; ky < i32(params.kernel); ky++) {
         let iy = tapped(oy, ky, params.in_height);
@@ -56,9 +59,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
             let start{{ r }} = (pixel * params.batch + row_{{ r }}) * params.in_quads;
 //# endfor
             for (var c = 0u; c < params.in_quads; c++) {
+//# if int8
+                let words = words_at(matrix_start() + tap * params.in_quads + c, col);
+                let w = dequantised(words, {{ "scales_of(c)" if backward else "scales" }});
+//# else
                 let k = (tap * params.in_quads + c) * 4u;
                 let w = mat4x4f(weight[k * params.out_quads + col], weight[(k + 1u) * params.out_quads + col],
                                 weight[(k + 2u) * params.out_quads + col], weight[(k + 3u) * params.out_quads + col]);
+//# endif
 //# for r in range(rows)
                 acc{{ r }} += w * x_at(start{{ r }} + c);
 //# endfor

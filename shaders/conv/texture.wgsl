@@ -22,15 +22,28 @@
 //# set loads = (rows + lanes - 1) // lanes
 
 //# macro weighted_term(quad, depth)
-        let k = (tap * params.in_quads + {{ quad }}) * 4u;
 //# for j in range(loads)
         let left{{ j }} = x_at(start{{ j }} + {{ quad }});
 //# endfor
+//# if int8
+        let row = matrix_start() + tap * params.in_quads + {{ quad }};
+//# if backward
+        let scales = scales_of({{ quad }});
+//# endif
+//# for v in range(vecs)
+        let rows{{ v }} = dequantised(words_at(row, texel{{ v }}), scales{{ "" if backward else v }});
+//# for i in range(depth)
+        let w{{ i }}_{{ v }} = rows{{ v }}[{{ i }}];
+//# endfor
+//# endfor
+//# else
+        let k = (tap * params.in_quads + {{ quad }}) * 4u;
 //# for v in range(vecs)
 //# for i in range(depth)
         let w{{ i }}_{{ v }} = textureLoad(weight, vec2u(texel{{ v }}, k + {{ i }}u));
 //# endfor
 //# endfor
+//# endif
         {{ multiply_accumulate(depth) }}
 //# endmacro
 
@@ -68,6 +81,9 @@ fn main(
 //# for v in range(vecs)
     let col{{ v }} = col_tile * {{ lanes * vecs }}u + {{ v * lanes }}u + lane;
     let texel{{ v }} = min(col{{ v }}, params.out_quads - 1u);
+//# if int8 and not backward
+    let scales{{ v }} = scales_of(texel{{ v }});
+//# endif
 //# endfor
 //# for j in range(loads)
     let row_{{ j }} = min(row0 + {{ j * lanes }}u + lane, params.batch - 1u);

@@ -74,7 +74,18 @@ fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
         let k{{ j }} = c * 4u + right_value + {{ j * threads // col_quads }}u;
         right{{ j }} = {{ quad }}();
         if (k{{ j }} < {{ "span" if flat else "params.in_quads" }} * 4u && right_col < params.out_quads) {
+//# if int8
+            let row{{ j }} = matrix_start() + {{ matrix }} * params.in_quads + k{{ j }} / 4u;
+            let words{{ j }} = words_at(row{{ j }}, right_col);
+//# if backward
+            let scales{{ j }} = scales_of(k{{ j }} / 4u);
+            right{{ j }} = {{ quad }}(scales{{ j }}[k{{ j }} % 4u] * integers(words{{ j }}[k{{ j }} % 4u]));
+//# else
+            right{{ j }} = {{ quad }}(scales * integers(words{{ j }}[k{{ j }} % 4u]));
+//# endif
+//# else
             right{{ j }} = weight[({{ matrix }} * params.in_quads * 4u + k{{ j }}) * params.out_quads + right_col];
+//# endif
         }
 //# endfor
 //# endmacro
@@ -128,6 +139,9 @@ fn source_of(tile: Tile, line: u32, tap: u32) -> i32 {
     let left_quad = local % {{ depth }}u;
     let right_value = local / {{ col_quads }}u;
     let right_col = tile.col + local % {{ col_quads }}u;
+//# if int8 and not backward
+    let scales = scales_of(min(right_col, params.out_quads - 1u));
+//# endif
 //# for j in range(left_loads)
     let staged{{ j }} = tile.first + (local + {{ j * threads }}u) / {{ depth }}u;
     var left{{ j }} = vec4f();

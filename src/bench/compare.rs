@@ -131,5 +131,8 @@ fn comparable(baseline: &Report, now: &Report) -> Result<(), Incomparable> {
     same("--size", &|report| report.settings.size.to_string())?;
     same("--rank", &|report| report.settings.rank.to_string())?;
     same("--samples", &|report| report.settings.samples.to_string())?;
+    same("--backbone-bits", &|report| {
+        report.settings.backbone_bits.to_string()
+    })?;
     same("targets", &|report| report.settings.targets.join(","))
 }

@@ -56,6 +56,7 @@ fn product(subject: &Subject) -> Result<Row, BenchError> {
         weight: (0..CHANNELS * CHANNELS).map(value).collect(),
         gain: vec![1.0; CHANNELS],
         bias: vec![0.0; CHANNELS],
+        scales: None,
     };
     let frozen = FrozenConv::new(gpu, &spec, Arc::new(weights));
     let values: Vec<f32> = (0..map.floats() * rows).map(value).collect();

@@ -34,10 +34,11 @@ pub(super) fn rows(subject: &Subject, executable: &Path) -> Result<Vec<Row>, Ben
     };
     let train = format!(
         "train --data sample --limit-train 20 --limit-test 10 --epochs 1 --augment none \
-         --rank {} --resolution {} --targets {} --out",
+         --rank {} --resolution {} --targets {} --backbone-bits {} --out",
         settings.rank,
         settings.size,
-        settings.targets.join(",")
+        settings.targets.join(","),
+        settings.backbone_bits
     );
     let train = train.split_whitespace().map(OsStr::new);
     let train: Vec<_> = train.chain([run.as_os_str()]).collect();

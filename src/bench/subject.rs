@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::BenchError;
 use crate::data::{self, Dataset};
 use crate::gpu::Gpu;
-use crate::model::{AdapterLayout, Backbone, Cut, FrozenNetwork, PLAIN_VIEW, check_fit};
+use crate::model::{
+    AdapterLayout, Backbone, BackboneBits, Cut, FrozenNetwork, PLAIN_VIEW, check_fit,
+};
 use crate::predict::{Budget, Source};
 use crate::train::upload;
 
@@ -27,6 +29,9 @@ pub struct Settings {
     pub samples: usize,
     /// The adapted layers.
     pub targets: Vec<String>,
+    /// Bits of each frozen weight.
+    #[serde(default, skip_serializing_if = "BackboneBits::is_full")]
+    pub backbone_bits: BackboneBits,
 }
 
 impl Default for Settings {
@@ -37,6 +42,7 @@ impl Default for Settings {
             rank: 8,
             samples: 8,
             targets: vec!["layer3".into(), "layer4".into()],
+            backbone_bits: BackboneBits::F32,
         }
     }
 }
@@ -62,7 +68,7 @@ impl Subject {
     /// # Panics
     /// When a target is no layer of the backbone.
     pub fn new(gpu: &Gpu, settings: Settings) -> Result<Self, BenchError> {
-        let backbone = Backbone::embedded()?;
+        let backbone = Backbone::embedded()?.in_bits(settings.backbone_bits);
         let (convs, _) = backbone
             .resnet
             .select(&settings.targets)

@@ -50,7 +50,9 @@ impl Open {
         }
         // Wherever it lies.
         let embedded = Backbone::load("embedded");
-        if !embedded.is_ok_and(|embedded| embedded.sha256 == backbone.sha256) {
+        let is_it =
+            |embedded: Backbone| embedded.in_bits(backbone.bits()).sha256 == backbone.sha256;
+        if !embedded.is_ok_and(is_it) {
             config.resolution = IMAGENET_SIDE;
             self.chosen.push(format!(
                 "{IMAGENET_SIDE} pixels, as the backbone was trained at (--resolution)"

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::reuse::shared;
 use bayeslora::low_level::formats::{Adapter, DataManifest, FormatError, RunDir, printable};
-use bayeslora::low_level::model::Backbone;
+use bayeslora::low_level::model::{Backbone, BackboneBits};
 use bayeslora::low_level::predict::fitted;
 use bayeslora::low_level::train::{TrainConfig, Trainer, initial_head};
 use toml::{Table, Value};
@@ -73,6 +73,10 @@ impl Earlier {
             if let (Some(value), false) = (before.get(key), options.contains_key(key)) {
                 options.insert(key.into(), value.clone());
             }
+        }
+        let bits = BackboneBits::of_hash(&adapter.backbone_sha256);
+        if !bits.is_full() && !options.contains_key("backbone-bits") {
+            options.insert("backbone-bits".into(), Value::try_from(bits)?);
         }
         if adapter.resolution > 0 && !options.contains_key("resolution") {
             options.insert("resolution".into(), (adapter.resolution as i64).into());

@@ -48,7 +48,10 @@ fn names_options(cause: &(dyn Error + 'static)) -> bool {
     cause.is::<ConfigError>()
         || cause.is::<TrainError>()
         || cause.is::<PruneError>()
-        || matches!(cause.downcast_ref(), Some(PredictError::Backbone { .. }))
+        || matches!(
+            cause.downcast_ref(),
+            Some(PredictError::Backbone { .. } | PredictError::BackboneBits { .. })
+        )
         || matches!(cause.downcast_ref(), Some(GpuError::NoSuchAdapter { .. }))
         || matches!(cause.downcast_ref(), Some(DataError::BadImages { .. }))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::formats::{Adapter, FormatError, Head, RunDir, printable, read_regular};
 use bayeslora::low_level::model::Backbone;
-use bayeslora::low_level::predict::fitted;
+use bayeslora::low_level::predict::{as_trained, fitted};
 use bayeslora::low_level::train::{Method, TrainConfig, initial_head};
 use clap::Args;
 
@@ -42,8 +42,8 @@ pub struct ImportArgs {
 pub fn run(args: &ImportArgs) -> Result<()> {
     RunDir::require_new(&args.out).context("--out")?;
     let names = args.classes.as_deref().map(class_names).transpose()?;
-    let backbone = context::backbone(&args.backbone)?;
-    let base = classifier(&backbone, names.as_deref());
+    let loaded = context::backbone(&args.backbone)?;
+    let base = classifier(&loaded, names.as_deref());
     let adapter = Adapter::load_peft_over(&args.peft, base.as_ref());
     let mut adapter = adapter.map_err(|error| {
         let is_headless = matches!(&error, FormatError::Value { item, found, .. }
@@ -64,6 +64,8 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         adapter.classes = names;
     }
     adapter.resolution = resolution(&adapter, args)?;
+    // One of this program may have been trained over weights of 8 bits.
+    let backbone = as_trained(&loaded, &adapter);
     fitted(&backbone, &adapter).context("--peft")?;
     context::warn_of_unknown_backbone(&adapter, &backbone);
     // From now on it is this one.
@@ -84,6 +86,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
             .map(|layer| layer.name.clone())
             .collect(),
         seed: adapter.seed,
+        backbone_bits: backbone.bits(),
         ..TrainConfig::default()
     };
     let text = config_text(&inputs.absolute()?, &config)?;

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bayeslora::low_level::formats::GateDistribution;
 use bayeslora::low_level::gpu::{DispatchInfo, Gpu, Plan, Timing};
 use bayeslora::low_level::model::{
-    AdaptedNetwork, AdapterLayout, AdapterParams, Backbone, Batch, BatchInput, FrozenNetwork,
-    GateMode, KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, check_fit,
+    AdaptedNetwork, AdapterLayout, AdapterParams, Backbone, BackboneBits, Batch, BatchInput,
+    FrozenNetwork, GateMode, KernelChoice, PLAIN_VIEW, Prior, Purpose, StepValues, check_fit,
 };
 use bayeslora::low_level::predict::{ForwardPlan, ForwardSpec, fitted};
 use bayeslora::low_level::train::{
@@ -50,11 +50,15 @@ pub struct PlanArgs {
     #[arg(long)]
     time: bool,
     /// Use adapter, resolution and batch size of a run
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["rank", "targets", "resolution"])]
+    #[arg(long, value_name = "RUN")]
+    #[arg(conflicts_with_all = ["rank", "targets", "resolution", "backbone_bits"])]
     run: Option<PathBuf>,
     /// The frozen backbone: a file of safetensors or PyTorch, or `embedded` [default: the run's, else embedded]
     #[arg(long, value_name = "F")]
     backbone: Option<Location>,
+    /// Bits of each weight of the frozen convolutions in GPU memory [default: 32; with --run, the run's]
+    #[arg(long, value_name = "8|32")]
+    backbone_bits: Option<BackboneBits>,
     /// Ranks of every adapter [default: 8; in forward mode, 0]
     #[arg(long, value_name = "N")]
     rank: Option<usize>,
@@ -132,6 +136,7 @@ impl PlanArgs {
 
     fn of_options(&self, samples: usize) -> Result<Subject> {
         let backbone = context::backbone(self.backbone.as_ref().unwrap_or(&"embedded".into()))?;
+        let backbone = backbone.in_bits(self.backbone_bits.unwrap_or_default());
         let default = ["layer3".to_owned(), "layer4".to_owned()];
         let targets = self.targets.as_deref().unwrap_or(&default);
         let selected = backbone.resnet.select(targets);
@@ -295,6 +300,7 @@ struct Report {
     transient_bytes: u64,
     /// The frozen backbone.
     weight_bytes: u64,
+    backbone_bits: BackboneBits,
     /// Adapters and head; in train mode gradients and both moments too.
     parameter_bytes: u64,
     /// The most expensive first.
@@ -404,6 +410,7 @@ fn report(
         total,
         transient_bytes: plan.transient_bytes(),
         weight_bytes: network.bytes(),
+        backbone_bits: network.bits,
         parameter_bytes: copies * 4 * subject.params.layout.len as u64,
         kernels,
         dispatches,
@@ -477,13 +484,17 @@ fn describe(report: &Report) -> String {
         kernels.add_row(cells(first, cost.flops, cost.bytes, cost.measured()));
     }
     format!(
-        "{}\n{}\n{}\n\n{}\n\nmemory: {} transient at the peak, {} frozen weights, {} parameters{}",
+        "{}\n{}\n{}\n\n{}\n\nmemory: {} transient at the peak, {} frozen weights{}, {} parameters{}",
         title(report),
         report.adapter,
         dispatches.trim_fmt(),
         kernels.trim_fmt(),
         output::bytes(report.transient_bytes),
         output::bytes(report.weight_bytes),
+        match report.backbone_bits.is_full() {
+            true => String::new(),
+            false => format!(" of {} bits", report.backbone_bits),
+        },
         output::bytes(report.parameter_bytes),
         clock(report.clock)
     )

@@ -85,6 +85,7 @@ pub fn open(path: &Path, backbone: Option<&Location>) -> Result<Run> {
             format!("the backbone in {source} (--backbone names another place for it)")
         })?,
     };
+    let backbone = backbone.in_bits(config.backbone_bits);
     let data = dir.read_data().context("--run")?;
     if let Some(data) = &data {
         run_images::check_backbone(data, &backbone)?;

@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{RunDir, printable, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
-use bayeslora::low_level::model::PLAIN_VIEW;
+use bayeslora::low_level::model::{BackboneBits, PLAIN_VIEW};
 use bayeslora::low_level::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
 use bayeslora::low_level::train::{self, ClassWeights, Method, Progress, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
-use toml::Table;
+use toml::{Table, Value};
 
 use super::chosen::{self, Open};
 use super::context::{self, Context};
@@ -83,7 +83,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     // All that can be said before images are read.
     config.check()?;
     let gpu = context.tuned_gpu_at(config.precision)?;
-    let backbone = context::backbone(&inputs.backbone)?;
+    let backbone = context::backbone(&inputs.backbone)?.in_bits(config.backbone_bits);
     open.set_resolution(&mut config, &backbone);
     train::check_fit(&gpu, &backbone, &config)?;
     if let Some(from) = &from {
@@ -277,8 +277,11 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
     let mut table: Table = run.read_config()?.parse().with_context(|| source.clone())?;
     let places = Table::try_from(places(flags)?.absolute()?)?;
     let mut moved = false;
+    // Written down only where they are others.
+    let bits = Value::try_from(BackboneBits::default())?;
     for (key, value) in flags {
         let started = table.get(key);
+        let started = started.or((key == "backbone-bits").then_some(&bits));
         if PLACES.contains(&&**key) {
             let now = places[key].clone();
             moved |= started != Some(&now);
@@ -359,6 +362,9 @@ fn method_line(trainer: &Trainer) -> String {
     let mut method = config.method.title().to_owned();
     if let Some(p) = config.dropout {
         method += &format!(" of ranks with p = {p}");
+    }
+    if !config.backbone_bits.is_full() {
+        method += &format!(" over weights of {} bits", config.backbone_bits);
     }
     let train = trainer.training_set();
     let cached = match (train.is_cached(), train.is_resident()) {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use bayeslora::low_level::data::{self, OpenOptions, Splits};
+use bayeslora::low_level::model::BackboneBits;
 use bayeslora::low_level::ranges;
 use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior};
 use bayeslora::low_level::train::{
@@ -31,6 +32,11 @@ pub struct Options {
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
     backbone: Option<Location>,
+    /// Bits of each weight of the frozen convolutions in GPU memory: 8 rounds them to integers with one scale an output
+    /// channel, in a quarter of the memory; adapters and head are trained on top in f32 [default: 32]
+    #[arg(long, value_name = "8|32")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backbone_bits: Option<BackboneBits>,
     /// What to train: plain adapters (lora), adapters with Gaussian gates (bayeslora), with ranks dropped at random
     /// (mc-dropout), several plain ones whose predictions are averaged (ensemble), or, as an ablation, adapters with noise
     /// on every weight as in the code of the paper's authors (weight-noise) [default: bayeslora]

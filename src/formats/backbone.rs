@@ -148,6 +148,18 @@ impl BackboneFile {
         self.tensors.get(name)
     }
 
+    /// Puts other weights into a convolution, such as those that it was rounded to.
+    ///
+    /// # Panics
+    /// When there is no such convolution, or it has another number of weights.
+    pub fn set_weight(&mut self, conv: &str, weight: &[f32]) {
+        let tensor = self.tensors.get_mut(&format!("{conv}.weight"));
+        tensor
+            .expect("a convolution of it")
+            .data
+            .copy_from_slice(weight);
+    }
+
     pub(super) fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
     }

@@ -376,6 +376,17 @@ impl Gpu {
 
     /// A zeroed `rgba32float` texture that shaders read or write texel by texel.
     pub fn texture(&self, label: &str, width: u32, height: u32) -> wgpu::Texture {
+        self.texture_of(wgpu::TextureFormat::Rgba32Float, label, width, height)
+    }
+
+    /// A zeroed texture of 16 bytes a texel.
+    fn texture_of(
+        &self,
+        format: wgpu::TextureFormat,
+        label: &str,
+        width: u32,
+        height: u32,
+    ) -> wgpu::Texture {
         let bytes = 16 * u64::from(width) * u64::from(height);
         let limits = self.limits();
         let (width, height) = match width.max(height) <= limits.max_texture_dimension_2d {
@@ -403,7 +414,7 @@ impl Gpu {
                     mip_level_count: 1,
                     sample_count: 1,
                     dimension: wgpu::TextureDimension::D2,
-                    format: wgpu::TextureFormat::Rgba32Float,
+                    format,
                     usage: wgpu::TextureUsages::STORAGE_BINDING
                         | wgpu::TextureUsages::COPY_DST
                         | wgpu::TextureUsages::COPY_SRC,
@@ -426,9 +437,26 @@ impl Gpu {
         texture
     }
 
+    /// An `rgba32uint` texture holding words of little-endian `bytes`, row by row, that shaders only read.
+    pub(crate) fn words_with(
+        &self,
+        label: &str,
+        width: u32,
+        height: u32,
+        bytes: &[u8],
+    ) -> wgpu::Texture {
+        let format = wgpu::TextureFormat::Rgba32Uint;
+        let texture = self.texture_of(format, label, width, height);
+        self.fill_texture(&texture, bytes);
+        texture
+    }
+
     /// Overwrites a whole texture, row by row.
     pub fn write_texture(&self, texture: &wgpu::Texture, data: &[f32]) {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
+        self.fill_texture(texture, bytemuck::cast_slice(data));
+    }
+
+    fn fill_texture(&self, texture: &wgpu::Texture, bytes: &[u8]) {
         self.during(
             || "a texture's contents".into(),
             bytes.len() as u64,

@@ -12,6 +12,8 @@ pub enum BindingKind {
     TexelRead,
     /// A write-only one.
     TexelWrite,
+    /// A read-only `rgba32uint` storage texture.
+    WordRead,
 }
 
 impl BindingKind {
@@ -139,15 +141,17 @@ fn reflect(module: &naga::Module) -> (Vec<Binding>, Vec<Member>, u32) {
 
 fn texel_kind(ty: &naga::TypeInner) -> BindingKind {
     let naga::TypeInner::Image {
-        class: naga::ImageClass::Storage { access, .. },
+        class: naga::ImageClass::Storage { access, format },
         ..
     } = ty
     else {
         panic!("shaders bind buffers and storage textures only");
     };
-    match access.contains(naga::StorageAccess::STORE) {
-        true => BindingKind::TexelWrite,
-        false => BindingKind::TexelRead,
+    match (format, access.contains(naga::StorageAccess::STORE)) {
+        (naga::StorageFormat::Rgba32Float, true) => BindingKind::TexelWrite,
+        (naga::StorageFormat::Rgba32Float, false) => BindingKind::TexelRead,
+        (naga::StorageFormat::Rgba32Uint, false) => BindingKind::WordRead,
+        (format, _) => panic!("shaders bind no storage texture of {format:?} like this"),
     }
 }
 
@@ -175,11 +179,12 @@ fn layout_entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
         has_dynamic_offset: false,
         min_binding_size: None,
     };
-    let texels = |access| wgpu::BindingType::StorageTexture {
+    let texture = |format, access| wgpu::BindingType::StorageTexture {
         access,
-        format: wgpu::TextureFormat::Rgba32Float,
+        format,
         view_dimension: wgpu::TextureViewDimension::D2,
     };
+    let texels = |access| texture(wgpu::TextureFormat::Rgba32Float, access);
     wgpu::BindGroupLayoutEntry {
         binding: binding.index,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -189,6 +194,10 @@ fn layout_entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
             BindingKind::ReadWrite => buffer(wgpu::BufferBindingType::Storage { read_only: false }),
             BindingKind::TexelRead => texels(wgpu::StorageTextureAccess::ReadOnly),
             BindingKind::TexelWrite => texels(wgpu::StorageTextureAccess::WriteOnly),
+            BindingKind::WordRead => texture(
+                wgpu::TextureFormat::Rgba32Uint,
+                wgpu::StorageTextureAccess::ReadOnly,
+            ),
         },
         count: None,
     }

@@ -63,6 +63,7 @@ embedded![
     "common/weights",
     "conv/epilogue",
     "conv/gain",
+    "conv/int8",
     "conv/interface",
     "conv/matrix",
     "conv/plain",

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::ResNet;
+use super::{BackboneBits, ResNet};
 use crate::formats::{BackboneFile, EPSILON, FormatError};
 
 /// Why a backbone was refused.
@@ -14,6 +14,9 @@ pub type BackboneError = FormatError;
 pub struct ConvWeights {
     /// `[out, in, k, k]`.
     pub weight: Vec<f32>,
+    /// Where every weight is a whole number from -127 to 127 of steps: the step of each output channel, `[out]`. They lie
+    /// on the GPU as 8-bit integers then.
+    pub scales: Option<Vec<f32>>,
     /// gamma / sqrt(var + eps), `[out]`.
     pub gain: Vec<f32>,
     /// beta - mean * gain, `[out]`.
@@ -31,7 +34,7 @@ pub struct Backbone {
     pub convs: Vec<Arc<ConvWeights>>,
     /// The classifier it came with: `[classes, features]` and `[classes]`.
     pub fc: Option<(Vec<f32>, Vec<f32>)>,
-    /// Of the tensors, in hex.
+    /// Of the file's tensors, in hex, with `int8:` before it where the weights were rounded to 8 bits.
     pub sha256: String,
 }
 
@@ -55,6 +58,28 @@ impl Backbone {
         Ok(Self::from_file("embedded", &BackboneFile::embedded()?))
     }
 
+    /// Bits of each weight.
+    pub fn bits(&self) -> BackboneBits {
+        match self.convs.iter().any(|conv| conv.scales.is_some()) {
+            true => BackboneBits::Int8,
+            false => BackboneBits::F32,
+        }
+    }
+
+    /// The same with weights of so many bits: of 8 each is the nearest whole number from -127 to 127 of steps, of which an
+    /// output channel's largest weight has 127. What has 8 bits keeps them, as nothing brings back what was rounded.
+    pub fn in_bits(&self, bits: BackboneBits) -> Self {
+        if bits.is_full() || self.bits() == bits {
+            return self.clone();
+        }
+        let rounded = |conv: &Arc<ConvWeights>| Arc::new(conv.quantised());
+        Self {
+            convs: self.convs.iter().map(rounded).collect(),
+            sha256: bits.hash_of(&self.sha256),
+            ..self.clone()
+        }
+    }
+
     /// Folds a checked file's BatchNorm into affine maps.
     pub fn from_file(name: &str, file: &BackboneFile) -> Self {
         let data = |name: String| &file.tensor(&name).expect("the file has been checked").data;
@@ -73,6 +98,7 @@ impl Backbone {
                 bias: channels
                     .map(|o| (f64::from(beta[o]) - f64::from(mean[o]) * gain(o)) as f32)
                     .collect(),
+                scales: None,
             })
         });
         let fc = file.classes.map(|_| {

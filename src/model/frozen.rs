@@ -8,8 +8,9 @@ use half::vec::HalfFloatVecExt;
 use rayon::prelude::*;
 
 use super::graph::Graph;
+use super::int8;
 use super::winograd::transformed_filters;
-use super::{Backbone, ConvSpec, ConvWeights, KernelChoice, ResNet};
+use super::{Backbone, BackboneBits, ConvSpec, ConvWeights, KernelChoice, ResNet};
 use crate::gpu::{Gpu, GpuError, Memory, Slot};
 
 /// How a kernel reads a convolution's weights: a matrix `[tap, row, column]` of quads of columns.
@@ -29,19 +30,10 @@ pub(super) enum WeightStorage {
     Half,
     /// A texture of one quad a texel, a row of the matrix a row.
     Texture,
-}
-
-impl WeightStorage {
-    /// A matrix as it is stored.
-    fn encode(self, matrix: &Matrix) -> Cow<'_, [u8]> {
-        match self {
-            Self::Buffer | Self::Texture => bytemuck::cast_slice(&matrix.data).into(),
-            Self::Half => {
-                let halves = Vec::<f16>::from_f32_slice(&matrix.data);
-                bytemuck::cast_slice(&halves).to_vec().into()
-            }
-        }
-    }
+    /// A buffer of 8-bit integers and their scales.
+    Int8,
+    /// The same in a texture, four quads a texel.
+    Int8Texture,
 }
 
 /// Weights of one convolution in one layout.
@@ -51,16 +43,20 @@ struct Weight {
 }
 
 impl Weight {
-    fn upload(gpu: &Gpu, label: &str, layout: WeightLayout, matrix: &Matrix) -> Self {
+    fn upload(gpu: &Gpu, label: &str, layout: WeightLayout, columns: usize, bytes: &[u8]) -> Self {
+        // Texels have 16 bytes.
+        let width = columns / 4;
+        let (width, height) = (width as u32, (bytes.len() / 16 / width) as u32);
         let memory = match layout.storage {
-            WeightStorage::Buffer | WeightStorage::Half => {
-                Memory::Buffer(gpu.storage_with(label, &layout.storage.encode(matrix)))
+            WeightStorage::Buffer | WeightStorage::Half | WeightStorage::Int8 => {
+                Memory::Buffer(gpu.storage_with(label, bytes))
             }
             WeightStorage::Texture => {
-                let width = matrix.columns / 4;
-                let height = matrix.data.len() / matrix.columns;
-                let (width, height) = (width as u32, height as u32);
-                Memory::Texture(gpu.texture_with(label, width, height, &matrix.data))
+                let texels = bytemuck::cast_slice(bytes);
+                Memory::Texture(gpu.texture_with(label, width, height, texels))
+            }
+            WeightStorage::Int8Texture => {
+                Memory::Texture(gpu.words_with(label, width, height, bytes))
             }
         };
         Self { layout, memory }
@@ -89,13 +85,20 @@ impl FrozenConv {
         }
     }
 
+    /// Whether the weights lie on the GPU as 8-bit integers.
+    pub(super) fn is_int8(&self) -> bool {
+        self.weights.scales.is_some()
+    }
+
     /// The weights in a layout, as a plan binds them.
     pub(super) fn weight(&self, graph: &mut Graph, layout: WeightLayout) -> Slot {
         let mut uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
         let known = uploaded.iter().position(|weight| weight.layout == layout);
         let index = known.unwrap_or_else(|| {
             let matrix = self.matrix(layout);
-            uploaded.push(Weight::upload(&self.gpu, &self.spec.name, layout, &matrix));
+            let bytes = self.encode(layout, &matrix);
+            let (label, columns) = (&self.spec.name, matrix.columns);
+            uploaded.push(Weight::upload(&self.gpu, label, layout, columns, &bytes));
             uploaded.len() - 1
         });
         graph
@@ -120,6 +123,29 @@ impl FrozenConv {
         }
     }
 
+    /// A matrix as it is stored.
+    ///
+    /// # Panics
+    /// When weights of 8 bits are asked for in another form, or others as these: a bug in this program.
+    fn encode<'a>(&self, layout: WeightLayout, matrix: &'a Matrix) -> Cow<'a, [u8]> {
+        match (layout.storage, &self.weights.scales) {
+            (WeightStorage::Buffer | WeightStorage::Texture, None) => {
+                bytemuck::cast_slice(&matrix.data).into()
+            }
+            (WeightStorage::Half, None) => {
+                let halves = Vec::<f16>::from_f32_slice(&matrix.data);
+                bytemuck::cast_slice(&halves).to_vec().into()
+            }
+            (WeightStorage::Int8 | WeightStorage::Int8Texture, Some(scales))
+                if !layout.winograd =>
+            {
+                let words = int8::packed(matrix, scales, layout.backward);
+                bytemuck::cast_slice(&words).to_vec().into()
+            }
+            (storage, _) => panic!("{}: no {storage:?} of such weights", self.spec.name),
+        }
+    }
+
     fn bytes(&self) -> u64 {
         let uploaded = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner);
         let weights = uploaded.iter().map(|weight| weight.memory.bytes());
@@ -134,7 +160,7 @@ impl FrozenConv {
         for Weight { layout, memory } in uploaded.iter() {
             let matrix = self.matrix(*layout);
             let found: Vec<u8> = memory.read(&self.gpu, 0, memory.bytes())?;
-            unchanged &= found == *layout.storage.encode(&matrix);
+            unchanged &= found == *self.encode(*layout, &matrix);
         }
         Ok(unchanged)
     }
@@ -150,9 +176,10 @@ fn affine(weights: &ConvWeights) -> Vec<f32> {
 }
 
 /// `[tap, rows, columns]` with rows and columns padded with zeros to multiples of four.
-struct Matrix {
-    columns: usize,
-    data: Vec<f32>,
+pub(super) struct Matrix {
+    pub rows: usize,
+    pub columns: usize,
+    pub data: Vec<f32>,
 }
 
 impl Matrix {
@@ -175,6 +202,7 @@ impl Matrix {
                 }
             });
         Self {
+            rows: tall,
             columns: wide,
             data,
         }
@@ -186,6 +214,8 @@ pub struct FrozenNetwork {
     pub gpu: Gpu,
     pub kernels: KernelChoice,
     pub resnet: ResNet,
+    /// Of each weight.
+    pub bits: BackboneBits,
     /// In the order of [`ResNet::convs`].
     pub convs: Vec<FrozenConv>,
 }
@@ -202,6 +232,7 @@ impl FrozenNetwork {
                 .collect(),
             gpu,
             resnet: backbone.resnet.clone(),
+            bits: backbone.bits(),
         }
     }
 

@@ -312,9 +312,10 @@ impl ConvKernel {
     fn can_run(self, shape: &ConvShape, largest: u64) -> bool {
         match self {
             Self::Direct(_) => true,
-            // Its transforms lose the digits that f16 has not to spare.
+            // Its transforms lose the digits that f16 has not to spare, and transformed filters are no 8-bit integers.
             Self::Winograd(product) => {
                 product.roundoff().is_none()
+                    && !shape.int8
                     && shape.suits_winograd()
                     && shape.winograd_bytes() <= largest
             }

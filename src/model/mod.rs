@@ -5,9 +5,12 @@ mod adapters;
 #[warn(missing_docs)]
 mod backbone;
 mod batch;
+#[warn(missing_docs)]
+mod bits;
 pub mod exchange;
 mod frozen;
 mod graph;
+mod int8;
 mod kernels;
 mod merge;
 #[cfg(feature = "onnx")]
@@ -31,6 +34,7 @@ pub use adapters::{
 };
 pub use backbone::{Backbone, BackboneError, ConvWeights};
 pub use batch::{Batch, BatchInput, FLIPPED_VIEW, PLAIN_VIEW, View};
+pub use bits::BackboneBits;
 pub use frozen::{FrozenConv, FrozenNetwork};
 pub use graph::{Graph, Map, Tensor, u};
 pub use kernels::{ConvKernel, KernelChoice, LowRankKernel};

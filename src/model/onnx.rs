@@ -113,6 +113,16 @@ impl Subject<'_> {
                     .into(),
             ),
         ];
+        let bits = self.backbone.bits();
+        if !bits.is_full() {
+            entries.push((
+                "backbone_bits",
+                format!(
+                    "{bits}: the frozen weights are whole numbers from -127 to 127 times a scale for each output channel, \
+                     written as f32"
+                ),
+            ));
+        }
         if self.samples > 0 {
             let noise = match adapter.gates {
                 GateDistribution::Bernoulli => "uniform in [0, 1)",

@@ -85,6 +85,11 @@ impl<'a> Case<'a> {
             weight: random(in_channels * out_channels * taps),
             gain: vec![1.0; out_channels],
             bias: vec![0.0; out_channels],
+            scales: None,
+        };
+        let weights = match shape.int8 {
+            true => weights.quantised(),
+            false => weights,
         };
         let buffer = |data: Vec<f32>| gpu.storage_with("tuning", &data);
         let low_map = Map {

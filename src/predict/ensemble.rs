@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::predictor::Predictive;
+use super::predictor::{Predictive, as_trained};
 use super::{Budget, PredictError, Prediction, Predictor, Samples, Source};
 use crate::data::Dataset;
 use crate::formats::Adapter;
@@ -19,14 +19,13 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Uploads a backbone once and each adapter that was trained on it.
+    /// Uploads a backbone once, in the bits that the first adapter was trained over, and each adapter that was trained on it.
     ///
     /// # Errors
     /// There is no adapter, or one does not fit the backbone; the GPU fails.
     pub fn new(gpu: &Gpu, backbone: &Backbone, adapters: &[Adapter]) -> Result<Self, PredictError> {
-        if adapters.is_empty() {
-            return Err(PredictError::NoMembers);
-        }
+        let first = adapters.first().ok_or(PredictError::NoMembers)?;
+        let backbone = &as_trained(backbone, first);
         let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
         let network = Arc::new(network);
         let members = adapters

@@ -28,7 +28,7 @@ pub use evaluate::{Evaluated, evaluate};
 pub use forward::{ForwardPlan, ForwardSpec};
 pub use gate_factors::{GateFactors, Labels, LayerFactors};
 pub use predictor::{
-    PredictError, Prediction, Predictive, Predictor, Samples, fitted, require_trained,
+    PredictError, Prediction, Predictive, Predictor, Samples, as_trained, fitted, require_trained,
 };
 pub use run::{Run, RunError};
 pub use session::{Answer, ClassAnswer, Session, SessionOptions};

@@ -12,8 +12,8 @@ use crate::metrics::{
 };
 use crate::model::exchange::{self, Misfit};
 use crate::model::{
-    AdaptedNetwork, AdapterLayout, AdapterParams, Backbone, BatchInput, Cut, FrozenNetwork,
-    GateMode, KernelChoice, StepValues,
+    AdaptedNetwork, AdapterLayout, AdapterParams, Backbone, BackboneBits, BatchInput, Cut,
+    FrozenNetwork, GateMode, KernelChoice, StepValues,
 };
 
 /// Why a prediction failed.
@@ -55,6 +55,14 @@ pub enum PredictError {
     )]
     Backbone { expected: String, found: String },
     #[error(
+        "the adapter was trained over this backbone with weights of {expected} bits, these have {found}; give the run's own \
+         bits by `backbone-bits`"
+    )]
+    BackboneBits {
+        expected: BackboneBits,
+        found: BackboneBits,
+    },
+    #[error(
         "the adapter's head was never trained, so its answers would mean nothing: train it first, from this adapter"
     )]
     UntrainedHead,
@@ -78,6 +86,12 @@ impl PredictError {
     }
 }
 
+/// The backbone in the bits that an adapter was trained over, which the hash that it keeps says; an adapter of another
+/// program, which keeps none, takes it as it is.
+pub fn as_trained(backbone: &Backbone, adapter: &Adapter) -> Backbone {
+    backbone.in_bits(BackboneBits::of_hash(&adapter.backbone_sha256))
+}
+
 /// An adapter on the backbone that it was trained on.
 ///
 /// # Errors
@@ -85,6 +99,13 @@ impl PredictError {
 pub fn fitted(backbone: &Backbone, adapter: &Adapter) -> Result<AdapterParams, PredictError> {
     let (expected, found) = (&adapter.backbone_sha256, &backbone.sha256);
     if !expected.is_empty() && expected != found {
+        let trained = BackboneBits::of_hash(expected);
+        if trained.hash_of(found) == *expected {
+            return Err(PredictError::BackboneBits {
+                expected: trained,
+                found: backbone.bits(),
+            });
+        }
         let (expected, found) = (expected.clone(), found.clone());
         return Err(PredictError::Backbone { expected, found });
     }
@@ -334,19 +355,21 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Uploads a backbone and an adapter that was trained on it.
+    /// Uploads a backbone and an adapter that was trained on it; over weights of 8 bits, if it was trained over such.
     ///
     /// # Errors
     /// The adapter belongs to another backbone or does not fit this one, or its head was never trained; the GPU fails.
     pub fn new(gpu: &Gpu, backbone: &Backbone, adapter: &Adapter) -> Result<Self, PredictError> {
-        let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), backbone);
-        Self::on(network.into(), backbone, adapter)
+        let backbone = as_trained(backbone, adapter);
+        let network = FrozenNetwork::new(gpu, KernelChoice::for_gpu(gpu), &backbone);
+        Self::on(network.into(), &backbone, adapter)
     }
 
     /// Uploads an adapter alone, over its backbone that is on the device.
     ///
     /// # Errors
-    /// The adapter belongs to another backbone or does not fit this one, or its head was never trained.
+    /// The adapter belongs to another backbone or does not fit this one, the network has other bits, or the head was never
+    /// trained.
     pub fn on(
         network: Arc<FrozenNetwork>,
         backbone: &Backbone,
@@ -354,6 +377,12 @@ impl Predictor {
     ) -> Result<Self, PredictError> {
         require_trained(adapter)?;
         let params = fitted(backbone, adapter)?;
+        if network.bits != backbone.bits() {
+            return Err(PredictError::BackboneBits {
+                expected: backbone.bits(),
+                found: network.bits,
+            });
+        }
         let ranks = adapter.layers.iter().map(LayerAdapter::rank).sum();
         Ok(Self {
             stored: (ranks, adapter.scalars()),

@@ -9,7 +9,7 @@ use super::ood::OodDetector;
 use crate::errors::ErrorKind;
 use crate::formats::{Adapter, FormatError, RunDir, Temperature};
 use crate::gpu::Precision;
-use crate::model::{Backbone, BackboneError};
+use crate::model::{Backbone, BackboneBits, BackboneError};
 
 /// Why a run cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ impl RunError {
 pub struct Run {
     /// What was trained.
     pub adapter: Adapter,
-    /// The network that it was trained on.
+    /// The network that it was trained on, in the bits that it was trained with.
     pub backbone: Backbone,
     /// What it was trained with, and its predictions should be made with: see [`GpuOptions`](crate::gpu::GpuOptions).
     pub precision: Precision,
@@ -65,6 +65,8 @@ struct Config {
     resolution: usize,
     #[serde(default)]
     precision: Precision,
+    #[serde(default)]
+    backbone_bits: BackboneBits,
     #[serde(default)]
     method: String,
 }
@@ -106,6 +108,7 @@ impl Run {
             })
         };
         let backbone = backbone.map_or_else(load, Ok)?;
+        let backbone = backbone.in_bits(config.backbone_bits);
         let (fitted, sha256) = (dir.adapter_dir(), adapter.sha256()?);
         let temperatures = Temperature::load_all(&fitted, &sha256)?;
         let calibrations = Calibration::load_all(&fitted, &sha256, adapter.classes.len())?;

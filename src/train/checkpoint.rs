@@ -16,6 +16,7 @@ pub(super) struct Origin {
     batch_size: usize,
     training_images: usize,
     precision: String,
+    backbone_bits: u64,
 }
 
 impl Origin {
@@ -27,6 +28,7 @@ impl Origin {
             batch_size: config.batch_size,
             training_images,
             precision: config.precision.to_string(),
+            backbone_bits: config.backbone_bits.into(),
         }
     }
 

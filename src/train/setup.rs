@@ -29,8 +29,8 @@ pub struct Prepared {
     pub validation: Option<Source>,
 }
 
-/// Uploads a backbone and the sets of a run, caching features where they fit its budget. Runs that
-/// agree in targets, resolution and augmentation can share the result.
+/// Uploads a backbone, in the bits of the run, and its sets, caching features where they fit its budget. Runs that
+/// agree in targets, resolution, augmentation and bits can share the result.
 ///
 /// # Errors
 /// The targets match no layer, or the GPU fails.
@@ -46,7 +46,7 @@ pub fn prepare(
         .resnet
         .select(&config.targets)
         .map_err(TrainError::Targets)?;
-    let network = upload(gpu, backbone);
+    let network = upload(gpu, &backbone.in_bits(config.backbone_bits));
     let (cut, size) = (network.resnet.cut(&convs), config.resolution);
     let mut budget = config.budget();
     let mut open = |dataset: Dataset, views: &[View]| {

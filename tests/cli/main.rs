@@ -12,6 +12,7 @@ mod folders;
 mod handed_out;
 mod headless;
 mod import;
+mod int8;
 mod laplace;
 mod program;
 mod prune;

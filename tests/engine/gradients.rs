@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use bayeslora::low_level::formats::{self, Architecture, GateDistribution};
 use bayeslora::low_level::gpu::{Gpu, GpuOptions};
 use bayeslora::low_level::model::{
-    self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BatchInput, Cut, FrozenNetwork,
-    GateMode, Graph, KernelChoice, Prior, Purpose, StepValues,
+    self, AdapterLayout, AdapterSlots, AdapterState, Backbone, BackboneBits, BatchInput, Cut,
+    FrozenNetwork, GateMode, Graph, KernelChoice, Prior, Purpose, StepValues,
 };
 use bayeslora::low_level::train::kl::KlPrior;
 use bayeslora::low_level::train::{Adam, StepSpec, TrainStep, Trainable, TrainableState};
@@ -16,6 +16,7 @@ use crate::common;
 use crate::common::relative_error;
 use crate::reference::adapter::Adapter;
 use crate::reference::head::cross_entropy;
+use crate::reference::int8::rounded;
 use crate::reference::resize::{self, Augmentation};
 use crate::reference::resnet::{Named, ResNet, Stem};
 use crate::reference::tensor::Tensor as Twin;
@@ -110,7 +111,10 @@ struct Setting {
 
 impl Setting {
     fn new(weights: &Named<Twin>, targets: Targets) -> Self {
-        let backbone = backbone(weights);
+        Self::over(backbone(weights), targets)
+    }
+
+    fn over(backbone: Backbone, targets: Targets) -> Self {
         let resnet = &backbone.resnet;
         let patterns: Vec<String> = targets.patterns.iter().map(|p| (*p).to_owned()).collect();
         let (convs, head) = resnet.select(&patterns).unwrap();
@@ -274,18 +278,39 @@ fn train_step(
 fn gradients_are_the_twins() {
     let kl_weight = 0.01f32;
     let mut failures = Vec::new();
-    for (architecture, stem, targets) in [
-        (Architecture::ResNet18, Stem::Cifar, TARGETS),
-        (Architecture::ResNet18, Stem::ImageNet, TARGETS),
+    let full = BackboneBits::F32;
+    for (architecture, stem, targets, bits) in [
+        (Architecture::ResNet18, Stem::Cifar, TARGETS, full),
+        (Architecture::ResNet18, Stem::ImageNet, TARGETS, full),
         // Every convolution of it.
-        (Architecture::ResNet34, Stem::ImageNet, &TARGETS[..1]),
+        (Architecture::ResNet34, Stem::ImageNet, &TARGETS[..1], full),
+        // And over weights of 8 bits.
+        (
+            Architecture::ResNet18,
+            Stem::Cifar,
+            &TARGETS[..2],
+            BackboneBits::Int8,
+        ),
+        (
+            Architecture::ResNet18,
+            Stem::ImageNet,
+            &TARGETS[..4],
+            BackboneBits::Int8,
+        ),
     ] {
         let mut weights = weights(architecture, stem);
+        let frozen = backbone(&weights).in_bits(bits);
+        if !bits.is_full() {
+            let convs = weights
+                .values_mut()
+                .filter(|weight| weight.shape.len() == 4);
+            convs.for_each(|weight| *weight = rounded(weight));
+        }
         let batch = Batch::new(stem);
         let images = batch.twin();
         for targets in targets {
             weights.retain(|name, _| !name.starts_with("fc."));
-            let setting = Setting::new(&weights, *targets);
+            let setting = Setting::over(frozen.clone(), *targets);
             assert_eq!(setting.stem(), stem);
             let Setting { layout, state, .. } = &setting;
             let z = setting.gates(batch.rows, 50);
@@ -332,7 +357,10 @@ fn gradients_are_the_twins() {
                     let twin = Twin::new(&[expected.len()], expected.to_vec());
                     let error = twin.relative_error(found);
                     if error > GRADIENTS {
-                        failures.push(format!("{}: {name}: {error:.1e}", targets.name));
+                        failures.push(format!(
+                            "{}, {bits} bits: {name}: {error:.1e}",
+                            targets.name
+                        ));
                     }
                     if error > worst.0 {
                         worst = (error, name);
@@ -363,7 +391,7 @@ fn gradients_are_the_twins() {
                     check(name("log alpha"), &dt, &found.log_alpha);
                 }
                 println!(
-                    "{stem:?}, {}, {:?}: {:.1e} at {}",
+                    "{stem:?}, {bits} bits, {}, {:?}: {:.1e} at {}",
                     targets.name, kernels.conv, worst.0, worst.1
                 );
             }

@@ -9,6 +9,7 @@ mod gauge;
 mod golden;
 mod gradients;
 mod input;
+mod int8;
 mod laplace;
 mod merge;
 mod pruning;

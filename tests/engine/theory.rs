@@ -329,6 +329,7 @@ impl Layer {
             weight: self.weight.clone(),
             gain: vec![1.0; self.outputs()],
             bias: vec![0.0; self.outputs()],
+            scales: None,
         }
     }
 

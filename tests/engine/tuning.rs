@@ -28,6 +28,7 @@ fn shape() -> ConvShape {
         output: [5, 6, 9],
         rows: 11,
         adapted: true,
+        int8: false,
     }
 }
 
@@ -58,6 +59,7 @@ fn convolution(
         weight: weight.into(),
         gain: vec![1.0; 4],
         bias: vec![0.0; 4],
+        scales: None,
     };
     let frozen = FrozenConv::new(gpu, &spec, Arc::new(weights));
     let mut graph = Graph::new(gpu, kernels);
@@ -135,9 +137,10 @@ fn candidates_of_both_memories_agree_with_the_plain_kernel() {
         },
     ];
     for kernels in choices {
-        for backward in [false, true] {
+        for (backward, int8) in [(false, false), (true, false), (false, true), (true, true)] {
             let shape = ConvShape {
                 backward,
+                int8,
                 ..shape()
             };
             let ranking = rank_kernels(&gpu, kernels, &shape).unwrap();
@@ -145,8 +148,8 @@ fn candidates_of_both_memories_agree_with_the_plain_kernel() {
             let ranking = ranking.sound;
             let winograd =
                 |(kernel, _): &(ConvKernel, f64)| matches!(kernel, ConvKernel::Winograd(_));
-            // In textures it has hardly ever won, and is not measured.
-            assert_eq!(ranking.iter().any(winograd), !kernels.textured());
+            // In textures it has hardly ever won, and is not measured; weights of 8 bits are not for it.
+            assert_eq!(ranking.iter().any(winograd), !kernels.textured() && !int8);
             assert!(!ranking.iter().all(winograd), "{ranking:?}");
         }
     }
@@ -190,6 +193,11 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
     }));
     let kernels = KernelChoice::for_gpu(&first);
     let (shape, subject) = (shape(), format!("convolution {}", shape()));
+    let rounded = ConvShape {
+        int8: true,
+        ..shape
+    };
+    assert_eq!(rounded.to_string(), format!("{shape}, int8 weights"));
     let chosen = kernels.conv(&first, &shape);
     assert_eq!(kernels.conv(&first, &shape), chosen, "measured once");
     // In textures one measurement is for all that are alike, and none for what hardly counts.

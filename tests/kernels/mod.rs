@@ -97,14 +97,21 @@ fn products() -> Vec<Vec<(&'static str, u32)>> {
     let mut all = Vec::new();
     for (backward, epilogues) in (0..).zip(epilogues()) {
         for epilogue in epilogues {
-            for (adapter, weighted, per_position) in
-                [(0, 1, 0), (1, 1, 0), (0, 1, 1), (0, 0, 0), (1, 0, 0)]
-            {
+            for (adapter, weighted, per_position, int8) in [
+                (0, 1, 0, 0),
+                (1, 1, 0, 0),
+                (0, 1, 1, 0),
+                (0, 0, 0, 0),
+                (1, 0, 0, 0),
+                (0, 1, 0, 1),
+                (1, 1, 0, 1),
+            ] {
                 let own = [
                     ("backward", backward),
                     ("adapter", adapter),
                     ("weighted", weighted),
                     ("per_position", per_position),
+                    ("int8", int8),
                 ];
                 all.push([&epilogue[..], &own].concat());
             }

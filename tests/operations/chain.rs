@@ -30,6 +30,7 @@ fn run(kernels: KernelChoice, keep: bool) -> (Vec<Vec<u32>>, u64) {
                 weight: narrow(&[channels, channels, 3, 3], layer),
                 gain: narrow(&[channels], 10 + layer),
                 bias: narrow(&[channels], 20 + layer),
+                scales: None,
             };
             FrozenConv::new(&gpu, &spec, Arc::new(weights))
         })

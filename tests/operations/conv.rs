@@ -11,12 +11,13 @@ use bayeslora::low_level::model::{
 use crate::bench::{self, Bench, ROUNDING, a_lanes, b_lanes, every_variant, everywhere};
 use crate::reference::affine::Affine;
 use crate::reference::conv::{Geometry, conv2d, conv2d_input_gradient};
+use crate::reference::int8::rounded;
 use crate::reference::tensor::Tensor;
 
 const SCALE: f32 = 1.75;
 
 /// Channels in and out, kernel, stride, input height and width, output rows, rows that share one
-/// input row, rank (0: no adapter).
+/// input row, rank (0: no adapter); whether the weights have 8 bits.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     channels: [usize; 2],
@@ -26,6 +27,7 @@ struct Shape {
     rows: usize,
     share: usize,
     rank: usize,
+    int8: bool,
 }
 
 const fn shape(
@@ -45,7 +47,13 @@ const fn shape(
         rows,
         share,
         rank,
+        int8: false,
     }
+}
+
+/// The same with weights of 8 bits.
+const fn int8(case: Shape) -> Shape {
+    Shape { int8: true, ..case }
 }
 
 impl Shape {
@@ -70,9 +78,18 @@ impl Shape {
             .map(|side| self.geometry().output_size(side, self.kernel))
     }
 
-    fn weight(&self) -> Tensor {
+    /// As a file has it.
+    fn stored(&self) -> Tensor {
         let [inputs, outputs] = self.channels;
         Tensor::random(&[outputs, inputs, self.kernel, self.kernel], 1)
+    }
+
+    /// As it is multiplied.
+    fn weight(&self) -> Tensor {
+        match self.int8 {
+            true => rounded(&self.stored()),
+            false => self.stored(),
+        }
     }
 
     fn affine(&self) -> Affine {
@@ -85,19 +102,23 @@ impl Shape {
 
     fn upload(&self, bench: &Bench) -> FrozenConv {
         let affine = self.affine();
-        upload(bench, &self.spec(), &self.weight(), &affine)
+        let weights = weights(&self.stored(), &affine);
+        let weights = match self.int8 {
+            true => weights.quantised(),
+            false => weights,
+        };
+        FrozenConv::new(&bench.setup.gpu, &self.spec(), Arc::new(weights))
     }
 }
 
-fn upload(bench: &Bench, spec: &ConvSpec, weight: &Tensor, affine: &Affine) -> FrozenConv {
+fn weights(weight: &Tensor, affine: &Affine) -> ConvWeights {
     let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
-    let weights = ConvWeights {
+    ConvWeights {
         weight: weight.to_f32(),
         gain: narrow(&affine.g),
         bias: narrow(&affine.b),
-    };
-    let setup = &bench.setup;
-    FrozenConv::new(&setup.gpu, spec, Arc::new(weights))
+        scales: None,
+    }
 }
 
 /// Row `n` of the result is row `n / share`.
@@ -195,6 +216,47 @@ fn forward_shares_rows_between_samples() {
     forward(shape([4, 6], 1, 2, [3, 3], 34, 2, 5), false, false);
 }
 
+/// Weights of 8 bits, by every kernel; Winograd's, which take none, give way to direct ones.
+#[test]
+fn forward_of_8_bits() {
+    // Three channels of input and five of output, and all taps of the stem's kernel.
+    forward(int8(shape([3, 5], 7, 2, [9, 9], 3, 1, 0)), true, false);
+    forward(int8(shape([5, 6], 3, 2, [5, 7], 9, 1, 5)), true, true);
+    forward(int8(shape([6, 10], 1, 2, [7, 5], 17, 1, 1)), false, false);
+    forward(int8(shape([13, 3], 3, 1, [4, 6], 33, 1, 3)), true, true);
+    // More columns than lanes, more channels than are staged at once, a second tile of rows.
+    forward(int8(shape([70, 70], 3, 2, [3, 3], 40, 1, 12)), true, false);
+    // Samples share W * x.
+    forward(int8(shape([5, 13], 3, 1, [3, 3], 40, 8, 3)), true, false);
+}
+
+#[test]
+fn backward_of_8_bits() {
+    // More scales than fill a row of the matrix, and fewer.
+    backward(
+        int8(shape([3, 70], 3, 1, [3, 5], 9, 1, 0)),
+        Fused::MaskAndGain,
+    );
+    backward(
+        int8(shape([70, 6], 3, 2, [3, 3], 40, 1, 8)),
+        Fused::ResidualAndMask,
+    );
+    backward(
+        int8(shape([5, 6], 3, 1, [5, 7], 9, 1, 5)),
+        Fused::MaskAndGain,
+    );
+    backward(int8(shape([6, 10], 1, 2, [7, 5], 17, 1, 1)), Fused::Nothing);
+    backward(
+        int8(shape([13, 3], 3, 2, [7, 5], 33, 1, 3)),
+        Fused::ResidualAndMask,
+    );
+    backward_of(
+        int8(shape([5, 6], 3, 1, [3, 2], 64, 1, 3)),
+        Fused::Nothing,
+        1e-6,
+    );
+}
+
 /// What the engine fuses into an input gradient: all of a block's first convolution, of its second,
 /// or nothing of it (downsample).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -252,12 +314,8 @@ fn backward_of(case: Shape, fused: Fused, size: f64) {
             pad: 0,
             ..case.spec()
         };
-        let below = upload(
-            bench,
-            &below_spec,
-            &Tensor::zeros(&[inputs, 3, 1, 1]),
-            &below,
-        );
+        let below = weights(&Tensor::zeros(&[inputs, 3, 1, 1]), &below);
+        let below = FrozenConv::new(&bench.setup.gpu, &below_spec, Arc::new(below));
         let adapter = (rank > 0).then(|| LowRank {
             low: bench.buffer_input(&q).slot,
             gates: bench.buffer_input(&z).slot,
@@ -348,6 +406,7 @@ fn unmeasured_choices() {
             output: [side, side, channels[1]],
             rows,
             adapted: false,
+            int8: false,
         };
         KernelChoice::TILED.conv(&gpu, &shape)
     };
@@ -362,11 +421,19 @@ fn unmeasured_choices() {
 /// All that the tuner may try, on several tiles of lines and columns.
 #[test]
 fn every_candidate_computes_the_same() {
-    let case = shape([18, 140], 3, 2, [5, 5], 40, 1, 0);
+    for case in [CANDIDATES, int8(CANDIDATES)] {
+        every_candidate_computes(case);
+    }
+}
+
+const CANDIDATES: Shape = shape([18, 140], 3, 2, [5, 5], 40, 1, 0);
+
+fn every_candidate_computes(case: Shape) {
     let x = Tensor::random(&[case.rows, 18, 5, 5], 4);
     let sum = conv2d(&x, &case.weight(), case.geometry());
     let expected = case.affine().forward(&sum, None, true);
-    bench::every_candidate("candidates", 9 * case.rows, 35, |bench| {
+    let name = format!("candidates, 8 bits {}", case.int8);
+    bench::every_candidate(&name, 9 * case.rows, 35, |bench| {
         let frozen = case.upload(bench);
         let input = bench.input(&x);
         let out = bench.graph.conv_forward(ConvForward {

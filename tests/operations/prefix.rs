@@ -27,6 +27,7 @@ fn backbone(stem: Stem) -> Backbone {
             weight: random(&[out, spec.in_channels, kernel, kernel], 0),
             gain: random(&[out], 1),
             bias: random(&[out], 2),
+            scales: None,
         }
     });
     Backbone {

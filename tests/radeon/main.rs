@@ -58,6 +58,7 @@ fn described(case: &Case) -> String {
         }
         let parts = [
             ("half", "f16"),
+            ("int8", "int8 weights"),
             ("flat", "flat"),
             ("backward", "input gradient"),
         ];

@@ -14,6 +14,7 @@ pub mod conv;
 pub mod corruption;
 pub mod gates;
 pub mod head;
+pub mod int8;
 pub mod philox;
 pub mod pool;
 pub mod resize;

@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 use std::path::Path;
 
+use bayeslora::low_level::predict::as_trained;
 use bayeslora::low_level::train::gauge::{Order, Posterior, Ranks};
 use bayeslora::low_level::train::weakest;
 use bayeslora::{Adapter, Backbone, PruneGauge, TrainConfig};
@@ -28,6 +29,7 @@ pub extern "C" fn bl_prune(
         }
         let backbone = Backbone::load(Path::new(text::required(backbone, "backbone")?))?;
         let adapter = Adapter::load_peft(text::path(adapter_dir, "adapter_dir")?)?;
+        let backbone = as_trained(&backbone, &adapter);
         let out_dir = text::path(out_dir, "out_dir")?;
         let gated = adapter.draws();
         let ways = (PruneGauge::Svd, gated.then_some(Posterior::Mixed));

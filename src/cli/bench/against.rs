@@ -111,6 +111,10 @@ fn measure(context: &Context, args: &BenchArgs, program: &Path) -> Result<Report
     ] {
         command.args([flag, &value.to_string()]);
     }
+    // Earlier builds have no such option.
+    if !args.backbone_bits.is_full() {
+        command.args(["--backbone-bits", &args.backbone_bits.to_string()]);
+    }
     if let Some(filter) = &args.filter {
         command.args(["--filter", filter]);
     }

@@ -12,6 +12,7 @@ use bayeslora::low_level::bench::{
     Subject, Suite, Target, Verdict, targets,
 };
 use bayeslora::low_level::gpu::Gpu;
+use bayeslora::low_level::model::BackboneBits;
 use clap::Args;
 use comfy_table::Table;
 use serde::Serialize;
@@ -41,6 +42,9 @@ pub struct BenchArgs {
     /// Gate samples per image in the predictive
     #[arg(long, value_name = "S", default_value_t = 8)]
     samples: usize,
+    /// Bits of each weight of the frozen convolutions in GPU memory
+    #[arg(long, value_name = "8|32", default_value_t = BackboneBits::F32)]
+    backbone_bits: BackboneBits,
     /// Compare with an earlier report (from --out or --json); status 1 if a speed has fallen too far
     #[arg(long, value_name = "BASELINE.json")]
     compare: Option<PathBuf>,
@@ -94,6 +98,7 @@ pub fn run(context: &Context, args: &BenchArgs) -> Result<()> {
         size: args.size,
         rank: args.rank,
         samples: args.samples,
+        backbone_bits: args.backbone_bits,
         ..Settings::default()
     };
     let gpu = context.tuned_gpu()?;
@@ -195,7 +200,7 @@ fn describe(document: &Document) -> String {
     let report = document.report;
     let settings = &report.settings;
     let mut text = format!(
-        "{} ({}, {}), bayeslora {}, {}\nResNet-18 at {size}x{size}, batch {}, rank {} on {}, \
+        "{} ({}, {}), bayeslora {}, {}\nResNet-18 {}at {size}x{size}, batch {}, rank {} on {}, \
          {} samples\n{}\n\nspread: quartiles of the runs; of percentages, a 95 % bootstrap interval \
          over paired runs",
         report.environment("adapter"),
@@ -203,6 +208,10 @@ fn describe(document: &Document) -> String {
         report.environment("driver_info"),
         report.environment("bayeslora"),
         report.date,
+        match settings.backbone_bits.is_full() {
+            true => String::new(),
+            false => format!("with weights of {} bits ", settings.backbone_bits),
+        },
         settings.batch,
         settings.rank,
         settings.targets.join(" and "),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bayeslora::low_level::formats::{Adapter, Stem, printable};
-use bayeslora::low_level::model::{Backbone, PIXEL_DEVIATION, PIXEL_MEAN};
+use bayeslora::low_level::model::{Backbone, BackboneBits, PIXEL_DEVIATION, PIXEL_MEAN};
 use serde_json::Value;
 
 use super::super::run::Run;
@@ -40,6 +40,21 @@ fn header(run: &Run, format: Format) -> String {
     )
 }
 
+/// What a backbone of 8 bits is.
+const ROUNDED: &str = ". **Its frozen convolutions have 8 bits**: every weight is rounded to a whole number from -127 to 127 \
+                       times a scale, the output channel's largest weight / 127; the adapter was trained over these weights \
+                       and is for them";
+
+/// What a merged one is.
+const MERGED: &str = " They are f32: rounded weights, and the adapter added to those that it adapts. Only the answers are those \
+                      of 8 bits, not the memory.";
+
+/// Python that rounds the weights of `base` so.
+const ROUND: &str = "for m in base.modules():  # to 8 bits, as the adapter was trained over\n    \
+                     if isinstance(m, torch.nn.Conv2d):\n        w = m.weight.data\n        \
+                     scale = (w.abs().amax((1, 2, 3), keepdim=True) / 127).clamp_min(torch.finfo(w.dtype).tiny)\n        \
+                     m.weight.data = (w / scale).round() * scale\n";
+
 fn subject(run: &Run) -> String {
     let adapter = &run.adapter;
     // The file's name alone: where it lies on one machine says nothing on another.
@@ -49,7 +64,7 @@ fn subject(run: &Run) -> String {
     let list = |channels: [f32; 3]| channels.map(|value| value.to_string()).join(", ");
     format!(
         "| | |\n|---|---|\n\
-         | base model | {}, a {}; SHA-256 of its tensors {} |\n\
+         | base model | {}, a {}; SHA-256 of its tensors {}{} |\n\
          | input | RGB, {side} x {side}: the middle square of a picture, resized with an antialiasing bilinear filter; \
          (v/255 - mean)/deviation with mean {} and deviation {} |\n\
          | {} classes | {} |\n\
@@ -57,7 +72,11 @@ fn subject(run: &Run) -> String {
          | scale | {} = lora_alpha {} / initial rank {} |",
         code(&base),
         run.backbone.resnet.architecture.name(),
-        code(&run.backbone.sha256),
+        code(&BackboneBits::F32.hash_of(&run.backbone.sha256)),
+        match run.backbone.bits() {
+            BackboneBits::F32 => "",
+            BackboneBits::Int8 => ROUNDED,
+        },
         list(PIXEL_MEAN),
         list(PIXEL_DEVIATION),
         classes.len(),
@@ -115,11 +134,16 @@ fn loading(run: &Run, format: Format, samples: usize) -> String {
         Format::Peft => format!(
             "```python\nimport peft, torch, torchvision\nfrom safetensors.torch import load_file\n\n{}\
              weights = load_file(\"backbone.safetensors\")  # the base model\n\
-             base.load_state_dict({{n: t for n, t in weights.items() if not n.startswith(\"fc.\")}}, strict=False)\n\
+             base.load_state_dict({{n: t for n, t in weights.items() if not n.startswith(\"fc.\")}}, strict=False)\n{}\
              model = peft.PeftModel.from_pretrained(base, \"this folder\").eval()\n```\n\n\
              PEFT computes the mean weights (z = 1). The gates stand in `bayeslora.safetensors`, ranks and classes in \
              `bayeslora.json`; bayeslora itself reads all of it with `Adapter::load_peft`.",
-            network(&run.backbone, adapter)
+            network(&run.backbone, adapter),
+            if run.backbone.bits().is_full() {
+                ""
+            } else {
+                ROUND
+            }
         ),
         Format::Safetensors => format!(
             "`adapter.safetensors` holds, by the layers' names in torchvision, `.lora_A.weight` `[rank, in, k, k]`, \
@@ -132,8 +156,13 @@ fn loading(run: &Run, format: Format, samples: usize) -> String {
         Format::Merged => format!(
             "```python\nimport torch, torchvision\nfrom safetensors.torch import load_file\n\n{}\
              base.load_state_dict(load_file(\"model.safetensors\"))\nmodel = base.eval()\n```\n\n\
-             The weights are the mean ones (z = 1). bayeslora takes the file as `--backbone`.",
-            network(&run.backbone, adapter)
+             The weights are the mean ones (z = 1). bayeslora takes the file as `--backbone`.{}",
+            network(&run.backbone, adapter),
+            if run.backbone.bits().is_full() {
+                ""
+            } else {
+                MERGED
+            }
         ),
         Format::Onnx => graph(adapter, samples),
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::formats::{BackboneFile, Bundle, TensorFile};
-use bayeslora::low_level::model::{HEAD, onnx};
+use bayeslora::low_level::model::{BackboneBits, HEAD, onnx};
 use bayeslora::low_level::predict::fitted;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -86,7 +86,17 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             )?;
         }
         Format::Merged => {
-            let backbone = BackboneFile::read(args.run.backbone(&run)).context("--backbone")?;
+            let mut backbone = BackboneFile::read(args.run.backbone(&run)).context("--backbone")?;
+            let whole = BackboneBits::F32.hash_of(&run.backbone.sha256);
+            ensure!(
+                backbone.sha256() == whole,
+                "--backbone {}: it was changed in the meantime; export again",
+                run.backbone.name
+            );
+            // Those that the run has: of 8 bits they are rounded.
+            for (spec, conv) in run.backbone.resnet.convs.iter().zip(&run.backbone.convs) {
+                backbone.set_weight(&spec.name, &conv.weight);
+            }
             let merged = backbone.merged(adapter).context("--run")?;
             bundle.put_tensors("model.safetensors", &described(merged, &origin))?;
         }
@@ -127,6 +137,10 @@ fn origin(run: &Run, args: &ExportArgs) -> Result<Value> {
         "adapter_sha256": adapter.sha256()?,
         "backbone_sha256": run.backbone.sha256,
     });
+    let bits = run.backbone.bits();
+    if !bits.is_full() {
+        origin["backbone_bits"] = json!(bits);
+    }
     if let Some(samples) = args.samples {
         origin["samples"] = samples.into();
     }

@@ -196,7 +196,14 @@ fn about(run: &Run, gpu: &Gpu, scored: usize) -> Result<Study> {
         },
         environments: machine.into_iter().chain([here]).collect(),
         date: environment::today(),
-        backbone: format!("backbone {}", run.inputs.backbone.seen_from_here()),
+        backbone: format!(
+            "backbone {}{}",
+            run.inputs.backbone.seen_from_here(),
+            match run.config.backbone_bits.is_full() {
+                true => String::new(),
+                false => format!(" with weights of {} bits", run.config.backbone_bits),
+            }
+        ),
         data: run.inputs.data.seen_from_here(),
         classes: run.adapter.classes.clone(),
         train_images: images(|data| &data.train),

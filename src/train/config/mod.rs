@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ClassWeights;
 use super::kl::{KlMultiplicity, KlPrior};
 use crate::gpu::Precision;
+use crate::model::BackboneBits;
 use crate::predict::Budget;
 
 pub use check::ConfigError;
@@ -98,6 +99,10 @@ pub struct TrainConfig {
     pub seed: u64,
     /// What convolutions multiply. A trainer takes it from its device.
     pub precision: Precision,
+    /// Bits of the frozen weights on the device. A trainer rounds the weights of a backbone that has more; one that was
+    /// rounded before stays so, and the trainer takes over what it has.
+    #[serde(skip_serializing_if = "BackboneBits::is_full")]
+    pub backbone_bits: BackboneBits,
 }
 
 /// Ranks of every adapter by default.
@@ -162,6 +167,7 @@ impl Default for TrainConfig {
             resident_images: 2 << 30,
             seed: 1,
             precision: Precision::F32,
+            backbone_bits: BackboneBits::F32,
         }
     }
 }

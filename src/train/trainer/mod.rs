@@ -18,10 +18,13 @@ use super::prune::HeldOut;
 use super::report::{EpochOutcome, EpochReport, Observer, TrainError};
 use super::sets::{SetError, check_set};
 use super::setup::{Prepared, build_step, prepare};
-use super::{Method, ResolvedConfig, Schedule, TrainConfig, TrainStep, Trainable, TrainableState};
+use super::{
+    ConfigError, Method, ResolvedConfig, Schedule, TrainConfig, TrainStep, Trainable,
+    TrainableState,
+};
 use crate::data::Dataset;
 use crate::gpu::Gpu;
-use crate::model::{AdapterLayout, AdapterState, Backbone, FrozenNetwork};
+use crate::model::{AdapterLayout, AdapterState, Backbone, BackboneBits, FrozenNetwork};
 use crate::predict::{Evaluated, Source};
 
 /// Trains the adapters of one backbone on one data set.
@@ -43,7 +46,7 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Sets up a run: uploads the backbone, caches features where they fit the budget, builds the
+    /// Sets up a run: uploads the backbone in the configuration's bits, caches features where they fit the budget, builds the
     /// plan of a step.
     ///
     /// # Errors
@@ -79,8 +82,19 @@ impl Trainer {
             train,
             validation,
         } = prepared;
+        // Features and answers are those of the network on the device, so that is what the run says of itself.
+        let backbone = backbone.in_bits(network.bits);
+        let asked = [config.backbone_bits, backbone.bits()];
+        if network.bits.is_full() && asked.iter().any(|bits| !bits.is_full()) {
+            return Err(TrainError::Config(ConfigError {
+                option: "backbone-bits",
+                found: BackboneBits::Int8.to_string(),
+                expected: format!("{}, which what was prepared has", network.bits),
+            }));
+        }
         let config = TrainConfig {
             precision: network.gpu.options().precision,
+            backbone_bits: network.bits,
             ..config
         };
         let config = config.resolve(train.dataset.len())?;

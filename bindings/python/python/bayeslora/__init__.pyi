@@ -279,6 +279,7 @@ class _Options(TypedDict, total=False):
     resident_images: int
     seed: int
     precision: Literal["f32", "f16"]
+    backbone_bits: Literal[8, 32]
 
 def train(
     images: _Images,

@@ -8,15 +8,17 @@ use crate::model::graph::{Graph, Tensor};
 
 impl Graph {
     pub(super) fn direct(&mut self, conv: Conv, kernel: ProductKernel) {
+        let int8 = conv.frozen.is_int8();
         let layout = WeightLayout {
             backward: conv.backward,
             winograd: false,
-            storage: kernel.storage(),
+            storage: kernel.storage(int8),
         };
         let start = Start::Weighted {
             input: conv.input,
             weight: conv.frozen.weight(self, layout),
             per_position: false,
+            int8,
         };
         self.over_taps(conv, start, kernel);
     }

@@ -165,10 +165,13 @@ impl ProductKernel {
         }
     }
 
-    pub(super) fn storage(self) -> WeightStorage {
+    /// Where it reads weights, or 8-bit integers in their place.
+    pub(super) fn storage(self, int8: bool) -> WeightStorage {
         match self {
-            Self::Plain | Self::Tiled(_) => WeightStorage::Buffer,
+            Self::Texture { .. } if int8 => WeightStorage::Int8Texture,
             Self::Texture { .. } => WeightStorage::Texture,
+            _ if int8 => WeightStorage::Int8,
+            Self::Plain | Self::Tiled(_) => WeightStorage::Buffer,
             Self::Half(_) | Self::Matrix { .. } => WeightStorage::Half,
         }
     }

@@ -160,6 +160,7 @@ impl Conv<'_> {
             output: sides(self.out.map),
             rows: self.out.rows,
             adapted: self.adapter.is_some(),
+            int8: self.frozen.is_int8(),
         }
     }
 

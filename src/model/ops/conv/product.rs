@@ -67,6 +67,8 @@ pub(super) enum Start {
         weight: Slot,
         /// Each output position has a matrix of its own, and there are no taps.
         per_position: bool,
+        /// Whether the weights are 8-bit integers.
+        int8: bool,
     },
     /// That product, computed before; its rows may be shared by samples.
     Base(Tensor),
@@ -132,15 +134,20 @@ impl Graph {
                 input,
                 weight,
                 per_position,
+                int8,
             } => {
                 bind.extend([("x", input.slot), ("weight", weight)]);
                 params.push(("in_quads", u(input.map.quads())));
-                variables.extend([("weighted", 1), ("per_position", u32::from(per_position))]);
+                variables.extend([
+                    ("weighted", 1),
+                    ("per_position", u32::from(per_position)),
+                    ("int8", u32::from(int8)),
+                ]);
                 taps * input.map.quads() * 4
             }
             Start::Base(base) => {
                 bind.push(("base", base.slot));
-                variables.push(("weighted", 0));
+                variables.extend([("weighted", 0), ("int8", 0)]);
                 0
             }
         };

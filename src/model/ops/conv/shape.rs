@@ -5,6 +5,9 @@ use serde::Serialize;
 use crate::model::ConvSpec;
 use crate::model::graph::Map;
 
+/// What tells weights of 8 bits from others where choices of kernels are kept.
+const INT8: &str = ", int8 weights";
+
 /// A convolution as kernels see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ConvShape {
@@ -21,6 +24,8 @@ pub struct ConvShape {
     pub rows: usize,
     /// Whether an adapter's term is added.
     pub adapted: bool,
+    /// Whether the weights are 8-bit integers.
+    pub int8: bool,
 }
 
 impl ConvShape {
@@ -44,7 +49,8 @@ impl ConvShape {
             _ => "more",
         };
         let counts = self.kernel > 1 && inputs > 4;
-        counts.then(|| format!("convolutions to {channels} channels, {rows} rows"))
+        let weights = if self.int8 { INT8 } else { "" };
+        counts.then(|| format!("convolutions to {channels} channels, {rows} rows{weights}"))
     }
 
     /// One of each kind of shapes that are [alike](Self::alike): of layer1 and of layer3, for pictures of `size` pixels.
@@ -61,6 +67,7 @@ impl ConvShape {
                 output: map,
                 rows,
                 adapted: false,
+                int8: false,
             }
         })
     }
@@ -101,6 +108,9 @@ impl std::fmt::Display for ConvShape {
         )?;
         if self.adapted {
             f.write_str(", adapted")?;
+        }
+        if self.int8 {
+            f.write_str(INT8)?;
         }
         Ok(())
     }

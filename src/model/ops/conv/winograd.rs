@@ -17,7 +17,7 @@ impl Graph {
         let layout = WeightLayout {
             backward: conv.backward,
             winograd: true,
-            storage: kernel.storage(),
+            storage: kernel.storage(false),
         };
         let input = self.winograd_input(&conv, tiles);
         let map = Map::square(SIDE, conv.out.map.channels);
@@ -26,6 +26,7 @@ impl Graph {
             input,
             weight: conv.frozen.weight(self, layout),
             per_position: true,
+            int8: false,
         };
         self.product(
             Product {
