@@ -5,14 +5,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::formats::{DataManifest, RunDir};
 use bayeslora::low_level::predict::Evaluated;
-use bayeslora::low_level::train::{EpochReport, Trainer};
+use bayeslora::low_level::train::{EpochReport, TrainConfig, Trainer};
 use serde_json::Value;
 use toml::Table;
 
 use super::context::Context;
 use super::output::{self, Unkept};
 use super::tensorboard::Events;
-use super::train_options::{Inputs, config_text};
+use super::train_options::{Inputs, config_text, parse_config};
 use super::{environment, failure, run_images};
 
 /// Keys of what a run recognises by content and not by name.
@@ -92,11 +92,11 @@ pub fn begin(place: &Path, subject: Subject, trainer: &mut Trainer) -> Result<Ru
     Ok(run)
 }
 
-/// A configuration without the places of images and backbone.
-fn beside_places(text: &str) -> Result<Table> {
+/// A configuration without the places of images and backbone; what an earlier version did not know has its default.
+fn beside_places(text: &str) -> Result<(Inputs, TrainConfig)> {
     let mut table: Table = text.parse()?;
     table.retain(|key, _| !PLACES.contains(&key));
-    Ok(table)
+    parse_config(table, "config.toml")
 }
 
 /// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object, and adds it to the events.

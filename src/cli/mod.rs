@@ -3,6 +3,8 @@
 mod bench;
 mod calibrate;
 mod chosen;
+mod class_balance;
+mod class_prior;
 mod context;
 mod corruption;
 mod demo;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::{RunDir, printable, read_regular};
+use bayeslora::low_level::formats::{RunDir, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::model::PLAIN_VIEW;
 use bayeslora::low_level::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
-use bayeslora::low_level::train::{self, ClassWeights, Method, Progress, TrainConfig, Trainer};
+use bayeslora::low_level::train::{self, Method, Progress, Sampler, TrainConfig, Trainer};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
@@ -24,7 +24,7 @@ use super::output::{self, Unkept};
 use super::run_images::{self, RunImages};
 use super::tensorboard::Events;
 use super::train_options::{Inputs, Options, config_text, parse_config, parse_table};
-use super::{ensemble, environment, report};
+use super::{class_balance, ensemble, environment, report};
 
 /// Gate samples of the closing evaluation.
 const SAMPLES: usize = 8;
@@ -123,10 +123,13 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         if let Some(note) = &images.note {
             output::text(&format!("          {note}"))?;
         }
+        if config.sampler == Sampler::Balanced {
+            output::text(&class_balance::sampler_line(&images.train))?;
+        }
         if let Some(chosen) = open.in_words() {
             output::text(&chosen)?;
         }
-        if let Some(note) = few_note(&images.train, &config) {
+        if let Some(note) = class_balance::few_note(&images.train, &config) {
             output::note(&note);
         }
     }
@@ -322,36 +325,6 @@ fn data_line(images: &RunImages) -> String {
         images.train.len(),
         images.test.len()
     )
-}
-
-/// Training images that a class needs for its answers to be worth much.
-const FEW: usize = 10;
-
-/// Names classes with few training images.
-fn few_note(train: &Dataset, config: &TrainConfig) -> Option<String> {
-    const SHOWN: usize = 5;
-    let counts = train.class_counts();
-    let few = counts
-        .iter()
-        .zip(&*train.classes)
-        .filter(|(n, _)| **n < FEW);
-    let few: Vec<String> = few
-        .map(|(n, class)| format!("{} {n}", printable(class)))
-        .collect();
-    let more = match few.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more classes"),
-    };
-    let shown = few[..few.len().min(SHOWN)].join(", ");
-    (!few.is_empty()).then(|| {
-        let hint = match config.class_weights {
-            ClassWeights::None => " (--class-weights balanced lets classes count alike)",
-            _ => "",
-        };
-        format!(
-            "warning: fewer than {FEW} training images: {shown}{more}; more of them help most{hint}"
-        )
-    })
 }
 
 fn method_line(trainer: &Trainer) -> String {

@@ -4,6 +4,7 @@
 mod adamw;
 mod auto_rank;
 mod checkpoint;
+mod class_prior;
 mod class_weights;
 mod config;
 #[allow(missing_docs)]
@@ -14,6 +15,7 @@ pub mod kl;
 mod prune;
 mod pruning;
 mod report;
+mod sampler;
 #[allow(missing_docs)]
 mod schedule;
 mod sets;
@@ -41,6 +43,7 @@ pub use pruning::{
     ScoredRank, Way,
 };
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
+pub use sampler::{Sampler, effective_images};
 pub use schedule::{Rates, Schedule};
 pub use sets::SetError;
 pub use setup::{Prepared, check_fit, prepare, upload};

@@ -150,7 +150,7 @@ pub struct EpochReport {
     pub beta: f64,
     /// At the end of the epoch, of A, B and the head.
     pub learning_rate: f64,
-    /// Over the epoch, with drawn gates, 0 to 1.
+    /// Over the images that the epoch drew, with drawn gates, 0 to 1.
     pub train_accuracy: f64,
     /// On the validation split, with the mean weights, after any prune.
     pub accuracy: Option<f64>,

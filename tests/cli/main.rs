@@ -1,6 +1,7 @@
 //! The program as users and scripts meet it.
 
 mod backbones;
+mod balance;
 mod bench;
 mod calibrate;
 mod commands;
