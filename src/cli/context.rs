@@ -158,6 +158,9 @@ impl Context {
                 Progress::Caching { done, total } => bar.show("caching", done, total),
                 Progress::Evaluating { done, total } => bar.show("evaluating", done, total),
                 Progress::Weighing { done, total } => bar.show("weighing ranks", done, total),
+                Progress::FindingLr { done, total, loss } => {
+                    bar.show(&format!("learning rates, loss {loss:.3}"), done, total);
+                }
                 Progress::Training {
                     epoch,
                     step,

@@ -21,6 +21,7 @@ mod handed_out;
 mod import;
 mod laplace;
 mod location;
+mod lr_range;
 mod near;
 mod ood;
 mod output;

@@ -9,7 +9,9 @@ use bayeslora::low_level::formats::{RunDir, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::model::PLAIN_VIEW;
 use bayeslora::low_level::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
-use bayeslora::low_level::train::{self, Method, Progress, Sampler, TrainConfig, Trainer};
+use bayeslora::low_level::train::{
+    self, Method, Progress, Sampler, TrainConfig, Trainer, prepare,
+};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
@@ -24,7 +26,7 @@ use super::output::{self, Unkept};
 use super::run_images::{self, RunImages};
 use super::tensorboard::Events;
 use super::train_options::{Inputs, Options, config_text, parse_config, parse_table};
-use super::{class_balance, ensemble, environment, report};
+use super::{class_balance, ensemble, environment, lr_range, report};
 
 /// Gate samples of the closing evaluation.
 const SAMPLES: usize = 8;
@@ -51,10 +53,14 @@ pub struct TrainArgs {
     /// that are still there
     #[arg(long, requires = "resume")]
     with_changed_data: bool,
+    /// Find the learning rate of A, B and the head first, by a short range test that leaves no trace in the training: up to 100
+    /// steps with rates from 1e-5 to 1, of which the one is taken where the loss falls fastest
+    #[arg(long, conflicts_with = "resume")]
+    find_lr: bool,
     /// Also write the epochs to RUN/tensorboard for TensorBoard (`tensorboard --logdir runs`)
     #[arg(long)]
     tensorboard: bool,
-    /// Print one JSON object per epoch, then one for the test set
+    /// Print one JSON object per epoch, then one for the test set; with --find-lr, one for its test first
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -133,18 +139,6 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             output::note(&note);
         }
     }
-    if config.method == Method::Ensemble {
-        let config = config.resolve(images.train.len())?;
-        let task = ensemble::Task {
-            gpu: &gpu,
-            backbone: &backbone,
-            subject,
-            config: &config,
-            json: args.json,
-            tensorboard: args.tensorboard,
-        };
-        return ensemble::train(context, &task, run, &place, images);
-    }
     let mut observe = context.observer();
     let RunImages {
         train,
@@ -152,7 +146,35 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         test,
         ..
     } = images;
-    let mut trainer = Trainer::new(&gpu, &backbone, config, train, validation, &mut observe)?;
+    let images = train.len();
+    let prepared = prepare(&gpu, &backbone, &config, train, validation, &mut observe)?;
+    let found = match args.find_lr {
+        false => None,
+        true => {
+            let from = from.as_ref();
+            match lr_range::find(context, &prepared, &backbone, &config, from, args.json)? {
+                None => return Ok(()),
+                found => found,
+            }
+        }
+    };
+    if let Some(found) = &found {
+        config.lr = found.lr;
+    }
+    if config.method == Method::Ensemble {
+        let config = config.resolve(images)?;
+        let task = ensemble::Task {
+            gpu: &gpu,
+            backbone: &backbone,
+            subject,
+            config: &config,
+            found: found.as_ref(),
+            json: args.json,
+            tensorboard: args.tensorboard,
+        };
+        return ensemble::train(context, &task, run, &place, &prepared, test);
+    }
+    let mut trainer = Trainer::over(prepared, &backbone, config)?;
     let run = match run {
         Some(run) => {
             restore(&run, subject, &mut trainer)?;
@@ -168,7 +190,11 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             if let Some(from) = &from {
                 from.give(&mut trainer)?;
             }
-            start(&place, subject, &trainer)?
+            let run = start(&place, subject, &trainer)?;
+            if let Some(found) = &found {
+                found.keep(&run)?;
+            }
+            run
         }
     };
     if !args.json {
@@ -239,6 +265,10 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
         None => None,
         Some(path) => Some(Earlier::open(path, &mut table)?),
     };
+    ensure!(
+        !(args.find_lr && table.contains_key("lr")),
+        "--find-lr is to find what --lr gives already; leave out one of them"
+    );
     let mut open = Open::of(&table);
     let (inputs, config) = parse_config(table, &source)?;
     ensure!(

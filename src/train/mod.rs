@@ -12,6 +12,7 @@ pub mod gauge;
 mod init;
 mod kept;
 pub mod kl;
+mod lr_range;
 mod prune;
 mod pruning;
 mod report;
@@ -34,6 +35,7 @@ pub use config::{
     PruneGauge, ResolvedConfig, Span, TrainConfig, default_kappa,
 };
 pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_head, initial_state};
+pub use lr_range::{LrPoint, LrRangeTest};
 pub use prune::{
     HeldOut, NllChange, PruneEvent, farthest, kept_ranks, kept_without, magnitudes, noisiest,
     weakest,

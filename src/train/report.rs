@@ -121,6 +121,13 @@ pub enum Progress {
         images: usize,
         loss: f32,
     },
+    /// Steps of a [learning rate range test](super::Trainer::find_lr) are done, of how many at most, and the last loss.
+    #[expect(missing_docs)]
+    FindingLr {
+        done: usize,
+        total: usize,
+        loss: f32,
+    },
     /// Held-out images are done, of how many.
     #[expect(missing_docs)]
     Evaluating { done: usize, total: usize },

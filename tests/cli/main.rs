@@ -14,6 +14,7 @@ mod handed_out;
 mod headless;
 mod import;
 mod laplace;
+mod lr_range;
 mod program;
 mod prune;
 mod report;

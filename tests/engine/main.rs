@@ -10,6 +10,7 @@ mod golden;
 mod gradients;
 mod input;
 mod laplace;
+mod lr_range;
 mod merge;
 mod pruning;
 mod state;

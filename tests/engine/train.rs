@@ -36,7 +36,7 @@ fn dataset(images: usize, side: usize, seed: u64) -> Dataset {
     Dataset::new(side, pixels.collect(), labels.clone(), classes)
 }
 
-fn config() -> TrainConfig {
+pub fn config() -> TrainConfig {
     TrainConfig {
         resolution: 32,
         epochs: 3,
@@ -72,11 +72,11 @@ fn automatic(method: Method) -> TrainConfig {
     }
 }
 
-fn go_on(_: Progress) -> ControlFlow<()> {
+pub fn go_on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn trainer(gpu: &Gpu, config: TrainConfig) -> Result<Trainer, TrainError> {
+pub fn trainer(gpu: &Gpu, config: TrainConfig) -> Result<Trainer, TrainError> {
     let (train, validation) = (dataset(43, 16, 1), dataset(12, 16, 2));
     Trainer::new(
         gpu,

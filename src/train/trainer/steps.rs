@@ -108,7 +108,7 @@ impl Trainer {
         })
     }
 
-    fn view(&self, random: &mut Pcg64) -> View {
+    pub(super) fn view(&self, random: &mut Pcg64) -> View {
         if self.config.augment == Augment::None {
             return PLAIN_VIEW;
         }
@@ -121,7 +121,7 @@ impl Trainer {
         [shift(), shift(), flip, 0]
     }
 
-    fn step_values(&self, step: usize, slot: usize, count: usize) -> StepValues {
+    pub(super) fn step_values(&self, step: usize, slot: usize, count: usize) -> StepValues {
         let rates = self.schedule.at(step);
         let gated = self.config.method.gates().is_some();
         let learnt = self.config.method.learns_noise();
