@@ -1,7 +1,5 @@
 //! Trains the members of an ensemble over one backbone, whose frozen layers are computed once for all.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{Adapter, RunDir};
@@ -11,6 +9,7 @@ use bayeslora::low_level::predict::{Ensemble, Samples, Source, evaluate};
 use bayeslora::low_level::train::{Prepared, TrainConfig, Trainer};
 use serde_json::json;
 
+use super::chosen::Place;
 use super::context::{Bar, Context};
 use super::environment;
 use super::epochs::{Subject, begin, print_kept, print_test_rows, run_epochs, tell};
@@ -37,8 +36,7 @@ pub struct Task<'a> {
 pub fn train(
     context: &Context,
     task: &Task,
-    run: Option<RunDir>,
-    out: &Path,
+    place: Place,
     prepared: &Prepared,
     test: Dataset,
 ) -> Result<()> {
@@ -53,14 +51,14 @@ pub fn train(
     } = *task;
     let describe =
         |run: &RunDir| run.write_environment(&environment::describe(&prepared.network.gpu));
-    let run = match run {
-        Some(run) => {
+    let run = match place {
+        Place::Run(run) => {
             describe(&run)?;
             run
         }
-        None => {
+        Place::New(claim) => {
             let text = config_text(subject.inputs, config)?;
-            let run = RunDir::create(out, &text, |run| {
+            let run = RunDir::create_in(claim, &text, |run| {
                 run.write_data(subject.data)?;
                 describe(run)
             })?;

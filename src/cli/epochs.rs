@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::low_level::formats::{DataManifest, RunDir};
+use bayeslora::low_level::formats::{Claim, DataManifest, RunDir};
 use bayeslora::low_level::predict::Evaluated;
 use bayeslora::low_level::train::{EpochReport, TrainConfig, Trainer};
 use serde_json::Value;
@@ -28,9 +28,9 @@ pub struct Subject<'a> {
 }
 
 /// A new run. It has a checkpoint from its start on, so that one without has lost it.
-pub fn start(place: &Path, subject: Subject, trainer: &Trainer) -> Result<RunDir> {
+pub fn start(claim: Claim, subject: Subject, trainer: &Trainer) -> Result<RunDir> {
     let text = config_text(subject.inputs, trainer.config())?;
-    RunDir::create(place, &text, |run| {
+    RunDir::create_in(claim, &text, |run| {
         let checkpoint = trainer.checkpoint()?;
         run.write_data(subject.data)
             .and_then(|()| run.write_environment(&describe(trainer)))
@@ -66,7 +66,8 @@ fn describe(trainer: &Trainer) -> Value {
 /// A new run in `place`, or what is there of the same one; `trainer` is new.
 pub fn begin(place: &Path, subject: Subject, trainer: &mut Trainer) -> Result<RunDir> {
     if !place.join("config.toml").exists() {
-        return start(place, subject, trainer).context("--out");
+        let claim = Claim::take(place).context("--out")?;
+        return start(claim, subject, trainer).context("--out");
     }
     let run = RunDir::open(place)
         .and_then(RunDir::lock)

@@ -5,18 +5,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::{RunDir, read_regular};
+use bayeslora::low_level::formats::{Claim, RunDir, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::model::PLAIN_VIEW;
 use bayeslora::low_level::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
-use bayeslora::low_level::train::{
-    self, Method, Progress, Sampler, TrainConfig, Trainer, prepare,
-};
+use bayeslora::low_level::train::{self, Method, Progress, Sampler, TrainConfig, Trainer, prepare};
 use clap::Args;
 use serde::Serialize;
 use toml::Table;
 
-use super::chosen::{self, Open};
+use super::chosen::{self, Open, Place};
 use super::context::{self, Context};
 use super::earlier::Earlier;
 use super::epochs::{
@@ -70,20 +68,22 @@ pub struct TrainArgs {
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let flags = Table::try_from(&args.options)?;
     let Started {
-        run,
+        place,
         inputs,
         mut config,
         moved,
         from,
-        place,
         mut open,
     } = match args.resume {
         true => resumed(args, &flags)?,
         false => fresh(args, flags)?,
     };
-    let recorded = match &run {
-        Some(run) => run.read_data()?,
-        None => None,
+    if let Place::New(claim) = &place {
+        context.on_stop(Some(claim.undo()));
+    }
+    let recorded = match &place {
+        Place::Run(run) => run.read_data()?,
+        Place::New(_) => None,
     };
     config.precision = precision(context, args, &config)?;
     // All that can be said before images are read.
@@ -96,8 +96,8 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         from.check(&backbone)?;
     }
     let bar = context::Bar::default();
-    let (images, data) = match &run {
-        None => {
+    let (images, data) = match &place {
+        Place::New(_) => {
             let before = from.as_ref().and_then(Earlier::record_of);
             let images = RunImages::draw(&inputs, &config, before, &bar)?;
             open.set_epochs(&mut config, images.train.len());
@@ -107,7 +107,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             }
             (images, data)
         }
-        Some(run) => {
+        Place::Run(run) => {
             let data = run_images::required(recorded.as_ref(), run.path()).context("--resume")?;
             run_images::check_backbone(data, &backbone)?;
             let changed = args.with_changed_data.into();
@@ -161,6 +161,8 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     if let Some(found) = &found {
         config.lr = found.lr;
     }
+    // From here on there is a run, or the start of one.
+    context.on_stop(None);
     if config.method == Method::Ensemble {
         let config = config.resolve(images)?;
         let task = ensemble::Task {
@@ -172,11 +174,11 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             json: args.json,
             tensorboard: args.tensorboard,
         };
-        return ensemble::train(context, &task, run, &place, &prepared, test);
+        return ensemble::train(context, &task, place, &prepared, test);
     }
     let mut trainer = Trainer::over(prepared, &backbone, config)?;
-    let run = match run {
-        Some(run) => {
+    let run = match place {
+        Place::Run(run) => {
             restore(&run, subject, &mut trainer)?;
             if trainer.is_finished() {
                 let (done, epochs) = (trainer.epochs_done(), trainer.config().epochs);
@@ -186,11 +188,11 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             }
             run
         }
-        None => {
+        Place::New(claim) => {
             if let Some(from) = &from {
                 from.give(&mut trainer)?;
             }
-            let run = start(&place, subject, &trainer)?;
+            let run = start(claim, subject, &trainer)?;
             if let Some(found) = &found {
                 found.keep(&run)?;
             }
@@ -235,16 +237,13 @@ fn precision(context: &Context, args: &TrainArgs, config: &TrainConfig) -> Resul
 
 /// What the options and the files say of a run.
 struct Started {
-    /// Where there is one to go on with.
-    run: Option<RunDir>,
+    place: Place,
     inputs: Inputs,
     config: TrainConfig,
     /// The images or the backbone are not where the run found them.
     moved: bool,
     /// What a new one begins with.
     from: Option<Earlier>,
-    /// Its directory.
-    place: PathBuf,
     /// What was not said of a new one.
     open: Open,
 }
@@ -275,23 +274,21 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
         !inputs.data.is_empty(),
         "--data is missing: `sample`, a CIFAR or MNIST directory, or a folder of class folders"
     );
-    // Before anything long starts; the directory itself is made when everything else is sound.
-    let place = match &args.out {
-        Some(place) => place.clone(),
+    // Before anything long starts, and before another process chooses the same.
+    let claim = match &args.out {
+        Some(place) => Claim::take(place).context("--out")?,
         None => {
-            let place = chosen::place(&inputs.data)?;
-            open.set_place(&place);
-            place
+            let claim = chosen::place(&inputs.data)?;
+            open.set_place(claim.path());
+            claim
         }
     };
-    RunDir::require_new(&place).context("--out")?;
     Ok(Started {
-        run: None,
+        place: Place::New(claim),
         inputs: inputs.absolute()?,
         config,
         moved: false,
         from,
-        place,
         open,
     })
 }
@@ -327,12 +324,11 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
         run.read_checkpoint()?;
     }
     Ok(Started {
-        run: Some(run),
+        place: Place::Run(run),
         inputs,
         config,
         moved,
         from: None,
-        place,
         open: Open::nothing(),
     })
 }
