@@ -68,9 +68,9 @@ pub use data::{open as open_images, open_test as open_test_images};
 // Training.
 pub use train::kl::{KlMultiplicity, KlPrior};
 pub use train::{
-    Augment, ClassWeights, ConfigError, EpochOutcome, EpochReport, Gates, LrSchedule, Method,
-    Observer, Progress, PruneEvent, PruneGauge, ResolvedConfig, SetError, Span, TrainConfig,
-    TrainError, Trainer,
+    Augment, ClassWeights, ConfigError, EpochOutcome, EpochReport, Gates, LrPoint, LrRangeTest,
+    LrSchedule, Method, Observer, Progress, PruneEvent, PruneGauge, ResolvedConfig, Sampler,
+    SetError, Span, TrainConfig, TrainError, Trainer,
 };
 
 // Cutting ranks of what was trained.

@@ -1,9 +1,9 @@
 //! What `train` decides where nothing was said, and says.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
-use bayeslora::low_level::formats::{RunDir, Stem, printable};
+use bayeslora::low_level::formats::{Claim, FormatError, RunDir, Stem, printable};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::train::TrainConfig;
 use toml::Table;
@@ -86,11 +86,19 @@ impl Open {
     }
 }
 
-/// `runs/NAME` after the images, with a number where there is one already.
+/// Where the run of a command is.
+pub enum Place {
+    /// It is there, and this process is its only writer.
+    Run(RunDir),
+    /// It is to be made there, and by no other process.
+    New(Claim),
+}
+
+/// `runs/NAME` after the images, with a number where there is one already or another process begins one.
 ///
 /// # Errors
-/// That would be among the images.
-pub fn place(data: &Location) -> Result<PathBuf> {
+/// That would be among the images, or cannot be made.
+pub fn place(data: &Location) -> Result<Claim> {
     let data: &Path = data.as_ref();
     if let (Ok(data), Ok(here)) = (data.canonicalize(), Path::new(".").canonicalize()) {
         ensure!(
@@ -110,19 +118,28 @@ pub fn place(data: &Location) -> Result<PathBuf> {
         Path::new("runs").join(name)
     };
     let mut number = 1;
-    while numbered(number).exists() {
-        number += 1;
+    loop {
+        match Claim::take(numbered(number)) {
+            Ok(claim) => {
+                if number > 1 {
+                    tell_of_unfinished(&numbered(number - 1), claim.path());
+                }
+                return Ok(claim);
+            }
+            Err(
+                FormatError::NotEmpty { .. }
+                | FormatError::NotADirectory { .. }
+                | FormatError::Locked { .. },
+            ) => number += 1,
+            Err(error) => return Err(error.into()),
+        }
     }
-    let place = numbered(number);
-    if number > 1 {
-        tell_of_unfinished(&numbered(number - 1), &place);
-    }
-    Ok(place)
 }
 
 /// That the run before may be what is wanted.
 fn tell_of_unfinished(before: &Path, place: &Path) {
-    let Ok(run) = RunDir::open(before) else {
+    // One that is being written has not stopped.
+    let Ok(run) = RunDir::open(before).and_then(RunDir::lock) else {
         return;
     };
     // An imported run has no checkpoint.

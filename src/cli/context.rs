@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::{Adapter, Head, printable};
+use bayeslora::low_level::formats::{Adapter, Head, Undo, printable};
 use bayeslora::low_level::gpu::{self, AdapterChoice, Gpu, GpuOptions, Tuning};
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::train::Progress;
@@ -70,6 +70,7 @@ pub struct Context {
     tune: bool,
     stop: Arc<AtomicBool>,
     graceful: Arc<AtomicBool>,
+    undo: Arc<Mutex<Option<Undo>>>,
 }
 
 /// See [`Context::stop_gracefully`].
@@ -90,6 +91,7 @@ impl Context {
             tune,
             stop: Arc::default(),
             graceful: Arc::default(),
+            undo: Arc::default(),
         }
     }
 
@@ -150,8 +152,12 @@ impl Context {
     /// any time, or where it [looks](Self::stop_gracefully) for them, at the second one.
     pub fn catch_signals(&self) -> Result<()> {
         let (stop, graceful) = (self.stop.clone(), self.graceful.clone());
+        let undo = self.undo.clone();
         let handler = move || {
             if stop.swap(true, Ordering::Relaxed) || !graceful.load(Ordering::Relaxed) {
+                if let Some(undo) = undo.lock().ok().and_then(|mut undo| undo.take()) {
+                    undo.run();
+                }
                 output::note("\nstopped");
                 #[cfg(unix)]
                 signals::exit_at_once(super::INTERRUPTED);
@@ -165,6 +171,13 @@ impl Context {
         return signals::unless_ignored(catch);
         #[cfg(not(unix))]
         catch()
+    }
+
+    /// What is to be taken back when a signal stops the program at once.
+    pub fn on_stop(&self, undo: Option<Undo>) {
+        if let Ok(mut kept) = self.undo.lock() {
+            *kept = undo;
+        }
     }
 
     /// Until what is returned goes, the first signal only asks to stop.
@@ -200,6 +213,9 @@ impl Context {
                 Progress::Caching { done, total } => bar.show("caching", done, total),
                 Progress::Evaluating { done, total } => bar.show("evaluating", done, total),
                 Progress::Weighing { done, total } => bar.show("weighing ranks", done, total),
+                Progress::FindingLr { done, total, loss } => {
+                    bar.show(&format!("learning rates, loss {loss:.3}"), done, total);
+                }
                 Progress::Training {
                     epoch,
                     step,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::RunDir;
+use bayeslora::low_level::formats::{Claim, RunDir};
 use bayeslora::low_level::metrics::entropy;
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::Evaluated;
@@ -90,7 +90,8 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
             ..config.clone()
         };
         let mut trainer = Trainer::over(prepared.clone(), &backbone, config)?;
-        let run = start(&out.join(method.name()), subject, &trainer)?;
+        let place = Claim::take(out.join(method.name()))?;
+        let run = start(place, subject, &trainer)?;
         run_epochs(context, &run, &mut trainer, tell(args.json, None)?)?;
         if context.interrupted() {
             output::note(&format!(

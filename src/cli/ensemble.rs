@@ -1,20 +1,20 @@
 //! Trains the members of an ensemble over one backbone, whose frozen layers are computed once for all.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
+use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{Adapter, RunDir};
 use bayeslora::low_level::gpu::Gpu;
 use bayeslora::low_level::model::Backbone;
 use bayeslora::low_level::predict::{Ensemble, Samples, Source, evaluate};
-use bayeslora::low_level::train::{TrainConfig, Trainer, prepare};
+use bayeslora::low_level::train::{Prepared, TrainConfig, Trainer};
 use serde_json::json;
 
+use super::chosen::Place;
 use super::context::{Bar, Context};
 use super::environment;
 use super::epochs::{Subject, begin, print_kept, print_test_rows, run_epochs, tell};
+use super::lr_range::Found;
 use super::output::{self, Unkept};
-use super::run_images::RunImages;
 use super::tensorboard::Events;
 use super::train_options::config_text;
 
@@ -25,6 +25,8 @@ pub struct Task<'a> {
     pub subject: Subject<'a>,
     /// Of the ensemble, resolved.
     pub config: &'a TrainConfig,
+    /// Where its learning rate comes from.
+    pub found: Option<&'a Found>,
     pub json: bool,
     /// Whether each member keeps its epochs for TensorBoard.
     pub tensorboard: bool,
@@ -34,37 +36,37 @@ pub struct Task<'a> {
 pub fn train(
     context: &Context,
     task: &Task,
-    run: Option<RunDir>,
-    out: &Path,
-    images: RunImages,
+    place: Place,
+    prepared: &Prepared,
+    test: Dataset,
 ) -> Result<()> {
     let Task {
         gpu,
         backbone,
         subject,
         config,
+        found,
         json,
         tensorboard,
     } = *task;
-    let mut observe = context.observer();
-    let RunImages {
-        train,
-        validation,
-        test,
-        ..
-    } = images;
-    let prepared = prepare(gpu, backbone, config, train, validation, &mut observe)?;
     let describe =
         |run: &RunDir| run.write_environment(&environment::describe(&prepared.network.gpu));
-    let run = match run {
-        Some(run) => {
+    let run = match place {
+        Place::Run(run) => {
             describe(&run)?;
             run
         }
-        None => RunDir::create(out, &config_text(subject.inputs, config)?, |run| {
-            run.write_data(subject.data)?;
-            describe(run)
-        })?,
+        Place::New(claim) => {
+            let text = config_text(subject.inputs, config)?;
+            let run = RunDir::create_in(claim, &text, |run| {
+                run.write_data(subject.data)?;
+                describe(run)
+            })?;
+            if let Some(found) = found {
+                found.keep(&run)?;
+            }
+            run
+        }
     };
     let members = config.members();
     for (number, member) in members.iter().enumerate() {

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::low_level::formats::{DataManifest, RunDir};
+use bayeslora::low_level::formats::{Claim, DataManifest, RunDir};
 use bayeslora::low_level::predict::Evaluated;
-use bayeslora::low_level::train::{EpochReport, Trainer};
+use bayeslora::low_level::train::{EpochReport, TrainConfig, Trainer};
 use serde_json::Value;
 use toml::Table;
 
@@ -14,7 +14,7 @@ use super::context::Context;
 use super::live::Live;
 use super::output::{self, Unkept};
 use super::tensorboard::Events;
-use super::train_options::{Inputs, config_text};
+use super::train_options::{Inputs, config_text, parse_config};
 use super::{environment, failure, run_images};
 
 /// Keys of what a run recognises by content and not by name.
@@ -30,9 +30,9 @@ pub struct Subject<'a> {
 }
 
 /// A new run. It has a checkpoint from its start on, so that one without has lost it.
-pub fn start(place: &Path, subject: Subject, trainer: &Trainer) -> Result<RunDir> {
+pub fn start(claim: Claim, subject: Subject, trainer: &Trainer) -> Result<RunDir> {
     let text = config_text(subject.inputs, trainer.config())?;
-    RunDir::create(place, &text, |run| {
+    RunDir::create_in(claim, &text, |run| {
         let checkpoint = trainer.checkpoint()?;
         run.write_data(subject.data)
             .and_then(|()| run.write_environment(&describe(trainer)))
@@ -68,7 +68,8 @@ fn describe(trainer: &Trainer) -> Value {
 /// A new run in `place`, or what is there of the same one; `trainer` is new.
 pub fn begin(place: &Path, subject: Subject, trainer: &mut Trainer) -> Result<RunDir> {
     if !place.join("config.toml").exists() {
-        return start(place, subject, trainer).context("--out");
+        let claim = Claim::take(place).context("--out")?;
+        return start(claim, subject, trainer).context("--out");
     }
     let run = RunDir::open(place)
         .and_then(RunDir::lock)
@@ -94,11 +95,11 @@ pub fn begin(place: &Path, subject: Subject, trainer: &mut Trainer) -> Result<Ru
     Ok(run)
 }
 
-/// A configuration without the places of images and backbone.
-fn beside_places(text: &str) -> Result<Table> {
+/// A configuration without the places of images and backbone; what an earlier version did not know has its default.
+fn beside_places(text: &str) -> Result<(Inputs, TrainConfig)> {
     let mut table: Table = text.parse()?;
     table.retain(|key, _| !PLACES.contains(&key));
-    Ok(table)
+    parse_config(table, "config.toml")
 }
 
 /// Prints each epoch as a line of a table, whose head is printed now, or as a JSON object, and adds it to the events.

@@ -7,11 +7,12 @@ use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::formats::{Temperature, printable};
 use bayeslora::low_level::metrics::{Confusion, Evaluation, Predictions, TEMPERATURE_RANGE};
 use bayeslora::low_level::predict::{
-    Ensemble, Evaluated, Predictive, Predictor, Samples, Source, evaluate, ties,
+    Ensemble, Evaluated, Predictive, Predictor, Samples, Source, evaluate, evaluate_under, ties,
 };
 use clap::Args;
 use serde::Serialize;
 
+use super::class_prior::{ClassPrior, PriorArgs};
 use super::context::{Bar, Context};
 use super::corruption::{Corrupted, CorruptionArgs};
 use super::location::Location;
@@ -36,6 +37,8 @@ pub struct EvalArgs {
     seed: u64,
     #[command(flatten)]
     corruption: CorruptionArgs,
+    #[command(flatten)]
+    prior: PriorArgs,
     /// Fit a temperature to the run's validation split, also score with it, and keep it for `predict
     /// --temperature`
     #[arg(long)]
@@ -47,9 +50,9 @@ pub struct EvalArgs {
     /// know
     #[arg(long, value_name = "D", conflicts_with = "corruption")]
     unfamiliar: Option<Location>,
-    /// Also write the class probabilities, without temperature, as a NumPy array [images, classes] of f32: a row for each
-    /// image that is scored in the order of the set (a folder's classes by name, their files by name), a column for each
-    /// class in the order of the run's classes
+    /// Also write the class probabilities, without temperature and --class-prior, as a NumPy array [images, classes] of f32: a row
+    /// for each image that is scored in the order of the set (a folder's classes by name, their files by name), a column for
+    /// each class in the order of the run's classes
     #[arg(long, value_name = "P.npy")]
     probs_out: Option<PathBuf>,
     /// Print one JSON object and nothing else
@@ -64,6 +67,8 @@ struct Report {
     evaluated: Evaluated,
     #[serde(flatten)]
     tempered: Option<Tempered>,
+    #[serde(flatten)]
+    adjusted: Option<Adjusted>,
     #[serde(flatten)]
     corrupted: Option<Corrupted>,
     #[serde(flatten)]
@@ -80,6 +85,8 @@ struct Test {
     unknown: Option<Dataset>,
     scored_on: ScoredOn,
     corrupted: Option<Corrupted>,
+    /// Beside that of training.
+    prior: Option<ClassPrior>,
 }
 
 #[derive(Serialize)]
@@ -93,7 +100,17 @@ struct Tempered {
     log_probs: Vec<f32>,
 }
 
+/// The same scores under another prior.
+#[derive(Serialize)]
+struct Adjusted {
+    class_prior: ClassPrior,
+    adjusted: Evaluation,
+    #[serde(skip)]
+    log_probs: Vec<f32>,
+}
+
 pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
+    args.prior.refuse_temperature(args.temperature)?;
     probs_out::check(args.probs_out.as_deref())?;
     if !args.temperature {
         args.test.refuse_run_data("--temperature")?;
@@ -104,6 +121,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
         false => None,
     };
     let bar = Bar::default();
+    let prior = args.prior.of(&run, &bar)?;
     let (test, scored_on) = args.test.open(&run, &bar)?;
     let held_out = match args.temperature {
         true => {
@@ -122,6 +140,7 @@ pub fn run(context: &Context, args: &EvalArgs) -> Result<()> {
         unknown,
         scored_on,
         corrupted,
+        prior,
     };
     let samples = run.samples(Samples::new(args.samples, args.seed));
     let keep = |fitted: &Temperature| {
@@ -189,7 +208,22 @@ fn report(
         }
     };
     let source = Source::images(test.images, run.adapter.resolution);
-    let evaluated = score(&source, "evaluating")?;
+    let (evaluated, adjusted) = match test.prior {
+        None => (score(&source, "evaluating")?, None),
+        Some(class_prior) => {
+            let total = source.dataset.len();
+            let mut progress = |done| bar.show("evaluating", done, total);
+            let (rank, shift) = (run.effective_rank(), &class_prior.shift);
+            let [plain, adjusted] =
+                evaluate_under(predictor, &source, samples, rank, shift, &mut progress)?;
+            let adjusted = Adjusted {
+                class_prior,
+                adjusted: adjusted.scores,
+                log_probs: adjusted.log_probs,
+            };
+            (plain, Some(adjusted))
+        }
+    };
     let unfamiliar = match (&args.unfamiliar, test.unknown) {
         (Some(data), Some(unknown)) => {
             let unknown = Source::images(unknown, run.adapter.resolution);
@@ -230,6 +264,7 @@ fn report(
         promised,
         evaluated,
         tempered,
+        adjusted,
         corrupted: test.corrupted,
         scored_on: test.scored_on,
         unfamiliar,
@@ -280,24 +315,34 @@ fn describe(
     let Report {
         evaluated,
         tempered,
+        adjusted,
         corrupted,
         promised,
         scored_on,
         unfamiliar,
     } = report;
-    let predictions = Predictions::from_log_probs(&evaluated.log_probs, &test.labels, classes)?;
-    let at_temperature = match tempered {
-        None => None,
-        Some(Tempered { log_probs, .. }) => Some(Predictions::from_log_probs(
-            log_probs,
-            &test.labels,
-            classes,
-        )?),
+    let read = |log_probs| Predictions::from_log_probs(log_probs, &test.labels, classes);
+    let predictions = read(&evaluated.log_probs)?;
+    let other: Option<([String; 2], &Evaluation, &[f32])> = match (tempered, adjusted) {
+        (Some(at), _) => {
+            let Temperature { temperature, .. } = at.temperature;
+            let titles = ["T = 1".into(), format!("T = {temperature:.3}")];
+            Some((titles, &at.tempered, &at.log_probs))
+        }
+        (None, Some(under)) => {
+            let titles = ["as trained", "class prior"].map(str::to_owned);
+            Some((titles, &under.adjusted, &under.log_probs))
+        }
+        (None, None) => None,
     };
-    let beside = tempered.as_ref().zip(at_temperature.as_ref());
-    let beside = beside.map(|(tempered, predictions)| {
-        let scored = (predictions, &tempered.tempered);
-        (tempered.temperature.temperature, scored)
+    let of_other = match &other {
+        None => None,
+        Some((_, _, log_probs)) => Some(read(log_probs)?),
+    };
+    let beside = other.zip(of_other.as_ref());
+    let beside = beside.map(|((titles, scores, _), predictions)| tables::Beside {
+        titles,
+        scored: (predictions, scores),
     });
     let samples = match (members, samples.count) {
         (0, 0) if args.samples > 0 => "mean weights (the run has nothing to draw)".into(),
@@ -322,11 +367,15 @@ fn describe(
             }
         )
     });
+    let prior = adjusted.as_ref().map_or(String::new(), |adjusted| {
+        let counts = test.class_counts();
+        format!("\n{}", adjusted.class_prior.in_words(Some(&counts)))
+    });
     let corrupted = corrupted.as_ref();
     let corrupted = corrupted.map_or(String::new(), |corrupted| format!(", {corrupted}"));
     Ok(format!(
         "{}\n{} images{corrupted}, {classes} classes, {samples}, {:.1} s\n{} ranks, effective rank {:.1}, {} \
-         adapter parameters{fitted}{}\n{}\n\n{}{}",
+         adapter parameters{fitted}{prior}{}\n{}\n\n{}{}",
         scored_on.line(),
         evaluated.scores.n,
         evaluated.seconds,

@@ -3,6 +3,8 @@
 mod bench;
 mod calibrate;
 mod chosen;
+mod class_balance;
+mod class_prior;
 mod context;
 mod corruption;
 mod demo;
@@ -20,6 +22,7 @@ mod import;
 mod laplace;
 mod live;
 mod location;
+mod lr_range;
 mod near;
 mod ood;
 mod output;

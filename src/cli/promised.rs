@@ -26,6 +26,23 @@ pub fn load(run: &Run, predictive: (usize, u64)) -> Result<Result<Option<Calibra
     }))
 }
 
+/// Says what does not hold of answers under another prior than that of the validation images: sets and thresholds, and how often
+/// familiar images are called unfamiliar.
+pub fn doubt_under_prior(has_promises: bool, has_detector: bool) {
+    if has_promises {
+        output::note(
+            "warning: what `calibrate` has promised holds of answers for the balance of classes that the run was trained for; \
+             under --class-prior nothing is promised, and no answer is held back",
+        );
+    }
+    if has_detector {
+        output::note(
+            "warning: the false alarms of `calibrate` were counted where classes are as frequent as in training; where they are not \
+             (--class-prior), there may be more or fewer",
+        );
+    }
+}
+
 /// What is said of one answer, whatever the temperature.
 #[derive(Default, Serialize)]
 pub struct Promised {

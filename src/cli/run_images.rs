@@ -116,6 +116,9 @@ pub fn record(
     record.held_out_classes = inputs.hold_out_classes.clone().unwrap_or_default();
     record.is_limited = inputs.limit_train.is_some() || inputs.limit_test.is_some();
     record.train = train.listed();
+    if let ManifestImages::Indexed { .. } = record.train {
+        record.train_counts = train.class_counts();
+    }
     if let Some(validation) = validation {
         record.validation = validation.listed();
     }

@@ -25,18 +25,23 @@ pub fn new(header: &[&str], right: &[usize]) -> Table {
 /// Predictions and their scores.
 pub type Scored<'a> = (&'a Predictions<'a>, &'a Evaluation);
 
-/// Every score with its meaning, or beside those at a temperature; the reliability diagram (without
-/// temperature) below.
-pub fn scores(scored: Scored, tempered: Option<(f64, Scored)>) -> String {
+/// The same images answered otherwise: what both ways are called, and the other one's scores.
+pub struct Beside<'a> {
+    pub titles: [String; 2],
+    pub scored: Scored<'a>,
+}
+
+/// Every score with its meaning, or beside those of other answers; the reliability diagram (without these) below.
+pub fn scores(scored: Scored, beside: Option<Beside>) -> String {
     let (predictions, _) = scored;
     let bins = reliability_bins(
         &predictions.confidence(),
         &predictions.correct(),
         DEFAULT_BINS,
     );
-    let table = match tempered {
+    let table = match beside {
         None => metrics_table(scored),
-        Some((temperature, tempered)) => tempered_table(scored, temperature, tempered),
+        Some(beside) => table_of_two(scored, beside),
     };
     let diagram = reliability_diagram(&bins);
     format!("{}\n\n{}", table.trim_fmt(), diagram.trim_fmt())
@@ -183,14 +188,14 @@ fn metrics_table((predictions, scores): Scored) -> Table {
     table
 }
 
-fn tempered_table(plain: Scored, temperature: f64, tempered: Scored) -> Table {
-    let title = format!("T = {temperature:.3}");
-    let header = ["metric", "T = 1", "95 % interval", &title, "95 % interval"];
+fn table_of_two(plain: Scored, beside: Beside) -> Table {
+    let [title, other] = &beside.titles;
+    let header = ["metric", title, "95 % interval", other, "95 % interval"];
     let mut table = new(&header, &[1, 2, 3, 4]);
-    let intervals = [plain, tempered].map(|(predictions, _)| Intervals::of(predictions));
+    let intervals = [plain, beside.scored].map(|(predictions, _)| Intervals::of(predictions));
     for score in &SCORES {
         let [value, interval] = score.cells(plain.1, &intervals[0]);
-        let [at, at_interval] = score.cells(tempered.1, &intervals[1]);
+        let [at, at_interval] = score.cells(beside.scored.1, &intervals[1]);
         table.add_row([score.name.into(), value, interval, at, at_interval]);
     }
     table

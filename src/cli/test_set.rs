@@ -188,6 +188,10 @@ pub struct ScoredOn {
     near_copies: usize,
     /// Left out because the run was trained without their classes or does not know them.
     of_other_classes: usize,
+    /// Of the test images that the run has recorded, those that are not there any more, if this is its own set.
+    gone: usize,
+    /// Of those that it was trained on or chosen by, if this is the folder that all of them were in.
+    gone_seen: usize,
     held_out_classes: Vec<String>,
     unknown_classes: Vec<String>,
     /// `name` or `number`.
@@ -208,6 +212,8 @@ impl ScoredOn {
             seen: scored.seen,
             near_copies,
             of_other_classes: scored.of_other_classes,
+            gone: scored.gone,
+            gone_seen: scored.gone_seen,
             held_out_classes: scored.classes.held_out.clone(),
             unknown_classes: scored.classes.unknown.clone(),
             classes_by: match scored.classes.by_number {
@@ -222,6 +228,9 @@ impl ScoredOn {
         let mut line = format!("scoring {}", self.images(&printable(&self.data)));
         for left_out in self.left_out() {
             line += &format!("; left out: {left_out}");
+        }
+        if let Some(gone) = self.gone() {
+            line += &format!("; {gone}");
         }
         if self.classes_by == "number" {
             line += "; classes are matched by their number";
@@ -243,6 +252,24 @@ impl ScoredOn {
             _ if images == of => format!("all {images} images in {data}"),
             _ => format!("{images} of the {of} images in {data}"),
         }
+    }
+
+    /// Which images of the run's record are not there any more, or have another content.
+    fn gone(&self) -> Option<String> {
+        let kinds = [
+            (self.gone, "of its test images"),
+            (self.gone_seen, "that it was trained on or chosen by"),
+        ];
+        let kinds = kinds.into_iter().filter(|(count, _)| *count > 0);
+        let said: Vec<String> = kinds
+            .map(|(count, kind)| format!("{count} {kind}"))
+            .collect();
+        (!said.is_empty()).then(|| {
+            format!(
+                "removed or changed since the run was made: {}",
+                said.join(" and ")
+            )
+        })
     }
 
     /// Why the scores are too good, where they are.

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bayeslora::low_level::data::Dataset;
-use bayeslora::low_level::formats::{RunDir, printable, read_regular};
+use bayeslora::low_level::formats::{Claim, RunDir, read_regular};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::model::{BackboneBits, PLAIN_VIEW};
 use bayeslora::low_level::predict::{Budget, Evaluated, Predictive as _, Samples, Source};
-use bayeslora::low_level::train::{self, ClassWeights, Method, Progress, TrainConfig, Trainer};
+use bayeslora::low_level::train::{self, Method, Progress, Sampler, TrainConfig, Trainer, prepare};
 use clap::Args;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::chosen::{self, Open};
+use super::chosen::{self, Open, Place};
 use super::context::{self, Context};
 use super::earlier::Earlier;
 use super::epochs::{
@@ -24,7 +24,7 @@ use super::output::{self, Unkept};
 use super::run_images::{self, RunImages};
 use super::tensorboard::Events;
 use super::train_options::{Inputs, Options, config_text, parse_config, parse_table};
-use super::{ensemble, environment, report};
+use super::{class_balance, ensemble, environment, lr_range, report};
 
 /// Gate samples of the closing evaluation.
 const SAMPLES: usize = 8;
@@ -51,10 +51,14 @@ pub struct TrainArgs {
     /// that are still there
     #[arg(long, requires = "resume")]
     with_changed_data: bool,
+    /// Find the learning rate of A, B and the head first, by a short range test that leaves no trace in the training: up to 100
+    /// steps with rates from 1e-5 to 1, of which the one is taken where the loss falls fastest
+    #[arg(long, conflicts_with = "resume")]
+    find_lr: bool,
     /// Also write the epochs to RUN/tensorboard for TensorBoard (`tensorboard --logdir runs`)
     #[arg(long)]
     tensorboard: bool,
-    /// Print one JSON object per epoch, then one for the test set
+    /// Print one JSON object per epoch, then one for the test set; with --find-lr, one for its test first
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -64,20 +68,22 @@ pub struct TrainArgs {
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let flags = Table::try_from(&args.options)?;
     let Started {
-        run,
+        place,
         inputs,
         mut config,
         moved,
         from,
-        place,
         mut open,
     } = match args.resume {
         true => resumed(args, &flags)?,
         false => fresh(args, flags)?,
     };
-    let recorded = match &run {
-        Some(run) => run.read_data()?,
-        None => None,
+    if let Place::New(claim) = &place {
+        context.on_stop(Some(claim.undo()));
+    }
+    let recorded = match &place {
+        Place::Run(run) => run.read_data()?,
+        Place::New(_) => None,
     };
     config.precision = precision(context, args, &config)?;
     // All that can be said before images are read.
@@ -90,8 +96,8 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         from.check(&backbone)?;
     }
     let bar = context::Bar::default();
-    let (images, data) = match &run {
-        None => {
+    let (images, data) = match &place {
+        Place::New(_) => {
             let before = from.as_ref().and_then(Earlier::record_of);
             let images = RunImages::draw(&inputs, &config, before, &bar)?;
             open.set_epochs(&mut config, images.train.len());
@@ -101,7 +107,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             }
             (images, data)
         }
-        Some(run) => {
+        Place::Run(run) => {
             let data = run_images::required(recorded.as_ref(), run.path()).context("--resume")?;
             run_images::check_backbone(data, &backbone)?;
             let changed = args.with_changed_data.into();
@@ -123,24 +129,15 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         if let Some(note) = &images.note {
             output::text(&format!("          {note}"))?;
         }
+        if config.sampler == Sampler::Balanced {
+            output::text(&class_balance::sampler_line(&images.train))?;
+        }
         if let Some(chosen) = open.in_words() {
             output::text(&chosen)?;
         }
-        if let Some(note) = few_note(&images.train, &config) {
+        if let Some(note) = class_balance::few_note(&images.train, &config) {
             output::note(&note);
         }
-    }
-    if config.method == Method::Ensemble {
-        let config = config.resolve(images.train.len())?;
-        let task = ensemble::Task {
-            gpu: &gpu,
-            backbone: &backbone,
-            subject,
-            config: &config,
-            json: args.json,
-            tensorboard: args.tensorboard,
-        };
-        return ensemble::train(context, &task, run, &place, images);
     }
     let mut observe = context.observer();
     let RunImages {
@@ -149,9 +146,39 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         test,
         ..
     } = images;
-    let mut trainer = Trainer::new(&gpu, &backbone, config, train, validation, &mut observe)?;
-    let run = match run {
-        Some(run) => {
+    let images = train.len();
+    let prepared = prepare(&gpu, &backbone, &config, train, validation, &mut observe)?;
+    let found = match args.find_lr {
+        false => None,
+        true => {
+            let from = from.as_ref();
+            match lr_range::find(context, &prepared, &backbone, &config, from, args.json)? {
+                None => return Ok(()),
+                found => found,
+            }
+        }
+    };
+    if let Some(found) = &found {
+        config.lr = found.lr;
+    }
+    // From here on there is a run, or the start of one.
+    context.on_stop(None);
+    if config.method == Method::Ensemble {
+        let config = config.resolve(images)?;
+        let task = ensemble::Task {
+            gpu: &gpu,
+            backbone: &backbone,
+            subject,
+            config: &config,
+            found: found.as_ref(),
+            json: args.json,
+            tensorboard: args.tensorboard,
+        };
+        return ensemble::train(context, &task, place, &prepared, test);
+    }
+    let mut trainer = Trainer::over(prepared, &backbone, config)?;
+    let run = match place {
+        Place::Run(run) => {
             restore(&run, subject, &mut trainer)?;
             if trainer.is_finished() {
                 let (done, epochs) = (trainer.epochs_done(), trainer.config().epochs);
@@ -161,11 +188,15 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
             }
             run
         }
-        None => {
+        Place::New(claim) => {
             if let Some(from) = &from {
                 from.give(&mut trainer)?;
             }
-            start(&place, subject, &trainer)?
+            let run = start(claim, subject, &trainer)?;
+            if let Some(found) = &found {
+                found.keep(&run)?;
+            }
+            run
         }
     };
     if !args.json {
@@ -206,16 +237,13 @@ fn precision(context: &Context, args: &TrainArgs, config: &TrainConfig) -> Resul
 
 /// What the options and the files say of a run.
 struct Started {
-    /// Where there is one to go on with.
-    run: Option<RunDir>,
+    place: Place,
     inputs: Inputs,
     config: TrainConfig,
     /// The images or the backbone are not where the run found them.
     moved: bool,
     /// What a new one begins with.
     from: Option<Earlier>,
-    /// Its directory.
-    place: PathBuf,
     /// What was not said of a new one.
     open: Open,
 }
@@ -236,29 +264,31 @@ fn fresh(args: &TrainArgs, flags: Table) -> Result<Started> {
         None => None,
         Some(path) => Some(Earlier::open(path, &mut table)?),
     };
+    ensure!(
+        !(args.find_lr && table.contains_key("lr")),
+        "--find-lr is to find what --lr gives already; leave out one of them"
+    );
     let mut open = Open::of(&table);
     let (inputs, config) = parse_config(table, &source)?;
     ensure!(
         !inputs.data.is_empty(),
         "--data is missing: `sample`, a CIFAR or MNIST directory, or a folder of class folders"
     );
-    // Before anything long starts; the directory itself is made when everything else is sound.
-    let place = match &args.out {
-        Some(place) => place.clone(),
+    // Before anything long starts, and before another process chooses the same.
+    let claim = match &args.out {
+        Some(place) => Claim::take(place).context("--out")?,
         None => {
-            let place = chosen::place(&inputs.data)?;
-            open.set_place(&place);
-            place
+            let claim = chosen::place(&inputs.data)?;
+            open.set_place(claim.path());
+            claim
         }
     };
-    RunDir::require_new(&place).context("--out")?;
     Ok(Started {
-        run: None,
+        place: Place::New(claim),
         inputs: inputs.absolute()?,
         config,
         moved: false,
         from,
-        place,
         open,
     })
 }
@@ -297,12 +327,11 @@ fn resumed(args: &TrainArgs, flags: &Table) -> Result<Started> {
         run.read_checkpoint()?;
     }
     Ok(Started {
-        run: Some(run),
+        place: Place::Run(run),
         inputs,
         config,
         moved,
         from: None,
-        place,
         open: Open::nothing(),
     })
 }
@@ -325,36 +354,6 @@ fn data_line(images: &RunImages) -> String {
         images.train.len(),
         images.test.len()
     )
-}
-
-/// Training images that a class needs for its answers to be worth much.
-const FEW: usize = 10;
-
-/// Names classes with few training images.
-fn few_note(train: &Dataset, config: &TrainConfig) -> Option<String> {
-    const SHOWN: usize = 5;
-    let counts = train.class_counts();
-    let few = counts
-        .iter()
-        .zip(&*train.classes)
-        .filter(|(n, _)| **n < FEW);
-    let few: Vec<String> = few
-        .map(|(n, class)| format!("{} {n}", printable(class)))
-        .collect();
-    let more = match few.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more classes"),
-    };
-    let shown = few[..few.len().min(SHOWN)].join(", ");
-    (!few.is_empty()).then(|| {
-        let hint = match config.class_weights {
-            ClassWeights::None => " (--class-weights balanced lets classes count alike)",
-            _ => "",
-        };
-        format!(
-            "warning: fewer than {FEW} training images: {shown}{more}; more of them help most{hint}"
-        )
-    })
 }
 
 fn method_line(trainer: &Trainer) -> String {

@@ -8,7 +8,8 @@ use bayeslora::low_level::model::BackboneBits;
 use bayeslora::low_level::ranges;
 use bayeslora::low_level::train::kl::{KlMultiplicity, KlPrior};
 use bayeslora::low_level::train::{
-    AUTO_RANK, Augment, ClassWeights, Gates, LrSchedule, Method, PruneGauge, Span, TrainConfig,
+    AUTO_RANK, Augment, ClassWeights, Gates, LrSchedule, Method, PruneGauge, Sampler, Span,
+    TrainConfig,
 };
 use clap::{Args, Command};
 use serde::de::IntoDeserializer;
@@ -179,6 +180,12 @@ pub struct Options {
     #[arg(long, value_parser = name::<ClassWeights>, value_name = "none|balanced|effective")]
     #[serde(skip_serializing_if = "Option::is_none")]
     class_weights: Option<ClassWeights>,
+    /// Which images an epoch has: every image once (shuffled), or as many of each class as of any other, those of classes with
+    /// few several times (balanced, instead of --class-weights); it has as many as there are training images, whichever way
+    /// [default: shuffled]
+    #[arg(long, value_parser = name::<Sampler>, value_name = "shuffled|balanced")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampler: Option<Sampler>,
     /// Host memory for the frozen layers' features that do not fit on the GPU, such as 500MB or 2GiB; 0 turns
     /// the cache off, on the GPU too [default: 2GiB]
     #[arg(long, value_parser = bytes, value_name = "BYTES")]

@@ -33,6 +33,9 @@ pub struct DataManifest {
     /// Whether the number of images was limited: then there were others that it does not name.
     pub is_limited: bool,
     pub train: ManifestImages,
+    /// Training images of each class, where `train` does not say what its images are; earlier versions have not kept them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub train_counts: Vec<usize>,
     pub validation: ManifestImages,
     pub test: ManifestImages,
     /// Files that could not be decoded and were left out.
@@ -84,6 +87,7 @@ impl DataManifest {
             held_out_classes: Vec::new(),
             is_limited: false,
             train: none(),
+            train_counts: Vec::new(),
             validation: none(),
             test: none(),
             skipped: Vec::new(),
@@ -124,6 +128,22 @@ impl DataManifest {
         Ok(manifest)
     }
 
+    /// Training images of each class; `None` where that is not recorded.
+    pub fn train_class_counts(&self) -> Option<Vec<usize>> {
+        match &self.train {
+            ManifestImages::Files(files) => {
+                let mut counts = vec![0; self.classes.len()];
+                for file in files {
+                    counts[file.label as usize] += 1;
+                }
+                Some(counts)
+            }
+            ManifestImages::Indexed { .. } => {
+                (!self.train_counts.is_empty()).then(|| self.train_counts.clone())
+            }
+        }
+    }
+
     /// The parts that the run's own choices were made on: training and validation.
     pub fn own(&self) -> [&ManifestImages; 2] {
         [&self.train, &self.validation]
@@ -156,6 +176,24 @@ impl DataManifest {
                 let expected = format!("a rising one that ends at {MOST_IMAGES} at most");
                 return value("a range", format!("{first} to {end}"), expected);
             }
+        }
+        let counts = &self.train_counts;
+        let all = counts.iter().try_fold(0usize, |all, n| all.checked_add(*n));
+        let fits = counts.len() == self.classes.len() && all == Some(self.train.len());
+        if !(counts.is_empty() || fits) {
+            return value(
+                "train_counts",
+                format!(
+                    "{} classes with {} images",
+                    counts.len(),
+                    all.unwrap_or_default()
+                ),
+                format!(
+                    "{} classes with {} images",
+                    self.classes.len(),
+                    self.train.len()
+                ),
+            );
         }
         // Labels of another run count its own classes.
         let parts = self.own().into_iter().chain([&self.test]);

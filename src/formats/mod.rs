@@ -7,6 +7,7 @@ mod backbone;
 mod bundle;
 mod checkpoint;
 pub(crate) mod checksum;
+mod claim;
 #[allow(missing_docs)]
 mod digest;
 mod error;
@@ -40,6 +41,7 @@ pub(crate) use backbone::EPSILON;
 pub use backbone::{BackboneFile, Stem};
 pub use bundle::Bundle;
 pub use checkpoint::Checkpoint;
+pub use claim::{Claim, Undo};
 pub use digest::Digest;
 pub use error::FormatError;
 pub use files::write_atomic;

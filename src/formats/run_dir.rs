@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::files::{self, io_error};
 use super::publish::{self, beside};
-use super::{Adapter, Checkpoint, DataManifest, FormatError, LOCK, Lock, checksum};
+use super::{Adapter, Checkpoint, Claim, DataManifest, FormatError, LOCK, Lock, checksum};
 
 const CONFIG: &str = "config.toml";
 const DATA: &str = "data.json.gz";
@@ -65,13 +65,21 @@ impl RunDir {
         config: &str,
         fill: impl FnOnce(&Self) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let path = path.into();
-        Self::require_new(&path)?;
-        files::create_dir(&path)?;
-        let lock = Some(Arc::new(Lock::take(&path)?));
+        Self::create_in(Claim::take(path)?, config, fill)
+    }
+
+    /// The same in a directory that was claimed before.
+    ///
+    /// # Errors
+    /// It cannot be written, and what `fill` says.
+    pub fn create_in<E: From<FormatError>>(
+        claim: Claim,
+        config: &str,
+        fill: impl FnOnce(&Self) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let (path, lock) = claim.into_parts();
+        let lock = Some(Arc::new(lock));
         let run = Self { path, lock };
-        // Another start may have been finished until now.
-        Self::require_new(&run.path)?;
         run.clear_start()?;
         let (starting, config_path) = (run.path.join(STARTING), run.path.join(CONFIG));
         files::write_synced(&starting, checksum::text(config).as_bytes())?;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{PredictError, Predictive, Samples, Source};
+use super::{PredictError, Predictive, PriorShift, Samples, Source};
 use crate::formats::Temperature;
 use crate::metrics::{
     self, Evaluation, Predictions, SampledProbabilities, fit_temperature, log_mean_exp,
@@ -93,13 +93,52 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluated, PredictError> {
     let start = Instant::now();
+    let all = predictor.log_probs(source, samples, progress)?;
+    let evaluated = scored(predictor, &all, source, samples, effective_rank)?;
+    Ok(Evaluated {
+        seconds: start.elapsed().as_secs_f64(),
+        ..evaluated
+    })
+}
+
+/// The same, and beside it the scores of the same samples under another prior of the classes.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_under(
+    predictor: &impl Predictive,
+    source: &Source,
+    samples: Samples,
+    effective_rank: f64,
+    shift: &PriorShift,
+    progress: &mut dyn FnMut(usize),
+) -> Result<[Evaluated; 2], PredictError> {
+    let start = Instant::now();
+    let mut all = predictor.log_probs(source, samples, progress)?;
+    let evaluated = scored(predictor, &all, source, samples, effective_rank)?;
+    shift.adjust(&mut all);
+    let adjusted = scored(predictor, &all, source, samples, effective_rank)?;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok([evaluated, adjusted].map(|evaluated| Evaluated {
+        seconds,
+        ..evaluated
+    }))
+}
+
+/// Scores log probabilities `[draws, n, classes]`.
+fn scored(
+    predictor: &impl Predictive,
+    all: &[f32],
+    source: &Source,
+    samples: Samples,
+    effective_rank: f64,
+) -> Result<Evaluated, PredictError> {
     let (n, classes, count) = (
         source.dataset.len(),
         predictor.classes(),
         predictor.draws(samples),
     );
-    let all = predictor.log_probs(source, samples, progress)?;
-    let log_probs = log_mean_exp(&all, count);
+    let log_probs = log_mean_exp(all, count);
     let probs: Vec<f32> = all.iter().map(|value| value.exp()).collect();
     let mutual_information =
         SampledProbabilities::new(&probs, count, n, classes)?.mutual_information();
@@ -110,7 +149,7 @@ pub fn evaluate(
         effective_rank,
         rank_count: predictor.rank_count(),
         adapter_parameters: predictor.adapter_parameters(),
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: 0.0,
         log_probs,
         mutual_information,
     })

@@ -3,6 +3,7 @@
 
 mod calibration;
 mod class_map;
+mod class_prior;
 mod ensemble;
 #[allow(missing_docs)]
 mod evaluate;
@@ -23,8 +24,9 @@ mod source;
 
 pub use calibration::{Calibration, Held, Promise, ties};
 pub use class_map::ClassMap;
+pub use class_prior::{Adjusted, PriorShift};
 pub use ensemble::Ensemble;
-pub use evaluate::{Evaluated, evaluate};
+pub use evaluate::{Evaluated, evaluate, evaluate_under};
 pub use forward::{ForwardPlan, ForwardSpec};
 pub use gate_factors::{GateFactors, Labels, LayerFactors};
 pub use predictor::{

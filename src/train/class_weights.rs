@@ -21,6 +21,15 @@ pub enum ClassWeights {
 const BETA: f64 = 0.999;
 
 impl ClassWeights {
+    /// As the option takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Balanced => "balanced",
+            Self::Effective => "effective",
+        }
+    }
+
     /// The weight of each class by its number of images; that of a class without, which nothing asks for, is 0.
     pub fn of(self, counts: &[usize]) -> Vec<f32> {
         let weight = |n: usize| match self {

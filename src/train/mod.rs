@@ -4,6 +4,7 @@
 mod adamw;
 mod auto_rank;
 mod checkpoint;
+mod class_prior;
 mod class_weights;
 mod config;
 #[allow(missing_docs)]
@@ -11,9 +12,11 @@ pub mod gauge;
 mod init;
 mod kept;
 pub mod kl;
+mod lr_range;
 mod prune;
 mod pruning;
 mod report;
+mod sampler;
 #[allow(missing_docs)]
 mod schedule;
 mod sets;
@@ -32,6 +35,7 @@ pub use config::{
     PruneGauge, ResolvedConfig, Span, TrainConfig, default_kappa,
 };
 pub use init::{INITIAL_LOG_ALPHA, INITIAL_LOG_VARIANCE, initial_head, initial_state};
+pub use lr_range::{LrPoint, LrRangeTest};
 pub use prune::{
     HeldOut, NllChange, PruneEvent, farthest, kept_ranks, kept_without, magnitudes, noisiest,
     weakest,
@@ -41,6 +45,7 @@ pub use pruning::{
     ScoredRank, Way,
 };
 pub use report::{EpochOutcome, EpochReport, Observer, Progress, TrainError};
+pub use sampler::{Sampler, effective_images};
 pub use schedule::{Rates, Schedule};
 pub use sets::SetError;
 pub use setup::{Prepared, check_fit, prepare, upload};

@@ -121,6 +121,13 @@ pub enum Progress {
         images: usize,
         loss: f32,
     },
+    /// Steps of a [learning rate range test](super::Trainer::find_lr) are done, of how many at most, and the last loss.
+    #[expect(missing_docs)]
+    FindingLr {
+        done: usize,
+        total: usize,
+        loss: f32,
+    },
     /// Held-out images are done, of how many.
     #[expect(missing_docs)]
     Evaluating { done: usize, total: usize },
@@ -150,7 +157,7 @@ pub struct EpochReport {
     pub beta: f64,
     /// At the end of the epoch, of A, B and the head.
     pub learning_rate: f64,
-    /// Over the epoch, with drawn gates, 0 to 1.
+    /// Over the images that the epoch drew, with drawn gates, 0 to 1.
     pub train_accuracy: f64,
     /// On the validation split, with the mean weights, after any prune.
     pub accuracy: Option<f64>,

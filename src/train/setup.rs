@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::kl::KlPrior;
 use super::report::{Observer, Progress, TrainError};
+use super::sets::check_set;
 use super::{
     Adam, LOG_VARIANCE_RANGE, Method, ResolvedConfig, StepSpec, TrainConfig, TrainStep, Trainable,
 };
@@ -33,7 +34,7 @@ pub struct Prepared {
 /// agree in targets, resolution, augmentation and bits can share the result.
 ///
 /// # Errors
-/// The targets match no layer, or the GPU fails.
+/// A set has no images or labels of no class, the targets match no layer, or the GPU fails.
 pub fn prepare(
     gpu: &Gpu,
     backbone: &Backbone,
@@ -42,6 +43,11 @@ pub fn prepare(
     validation: Option<Dataset>,
     observe: Observer,
 ) -> Result<Prepared, TrainError> {
+    let classes = train.classes.len();
+    check_set("training", &train, classes)?;
+    if let Some(validation) = &validation {
+        check_set("validation", validation, classes)?;
+    }
     let (convs, _) = backbone
         .resnet
         .select(&config.targets)

@@ -214,7 +214,7 @@ fn eval_prints_the_agreed_keys() {
     );
     assert_keys(
         &mean["scored_on"],
-        "data part images of seen near_copies of_other_classes held_out_classes unknown_classes classes_by",
+        "data part images of seen near_copies of_other_classes gone gone_seen held_out_classes unknown_classes classes_by",
     );
     assert_eq!((&mean["n"], &mean["rank_count"]), (&40.into(), &4.into()));
     assert_eq!(mean["mean_mutual_information"], 0.0);

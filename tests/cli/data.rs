@@ -230,6 +230,19 @@ fn trained_images_are_never_scored_whatever_comes_and_goes() {
     let report = json(&mut run.at_data("eval --samples 0"));
     assert_eq!(report["scored_on"]["part"], "held-out");
     assert_eq!(report["n"], tested - 1);
+    let gone = seen.len() / 3;
+    let said = &report["scored_on"];
+    assert_eq!(
+        (&said["gone"], &said["gone_seen"]),
+        (&1.into(), &gone.into())
+    );
+    let line = first_line(&mut run.at_data("eval --samples 0"));
+    assert!(
+        line.ends_with(&format!(
+            "removed or changed since the run was made: 1 of its test images and {gone} that it was trained on or chosen by"
+        )),
+        "{line}"
+    );
     // The same copies in a folder of their own.
     let other = run.data.with_file_name("other");
     for (i, path) in seen.iter().rev().take(9).enumerate() {

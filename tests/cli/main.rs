@@ -1,6 +1,7 @@
 //! The program as users and scripts meet it.
 
 mod backbones;
+mod balance;
 mod bench;
 mod calibrate;
 mod commands;
@@ -14,6 +15,7 @@ mod headless;
 mod import;
 mod int8;
 mod laplace;
+mod lr_range;
 mod program;
 mod prune;
 mod report;

@@ -201,6 +201,7 @@ fn signals_before_training_leave_nothing() {
     std::thread::sleep(Duration::from_millis(300));
     signal(&child, "TERM");
     ends(child, 130, &["stopped"]);
+    assert!(!run.exists());
     bayeslora("train --out", &run, TINY).assert().success();
     is_as_trained(&run);
 }
@@ -501,4 +502,73 @@ fn a_temperature_speaks_for_its_own_weights_alone() {
         .assert()
         .code(2)
         .stderr(contains("temperature.json").and(contains("another adapter")));
+}
+
+/// Both begin before either has made its run.
+#[test]
+fn two_that_start_at_once_take_a_directory_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = format!("train {TINY} --seed");
+    let begin = |seed: &str| {
+        let mut command = prepare(&line, Path::new(seed), "");
+        command.current_dir(dir.path()).spawn().unwrap()
+    };
+    for child in ["1", "2"].map(begin) {
+        ends(child, 0, &[]);
+    }
+    for run in ["runs/sample", "runs/sample-2"] {
+        assert_eq!(epochs(&dir.path().join(run)), 3, "{run}");
+    }
+}
+
+/// Images that are not there: of the directory that was meant for the run nothing is left.
+#[test]
+fn a_start_that_fails_leaves_no_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("runs/deep/run");
+    bayeslora("train --data nowhere --out", &place, "")
+        .assert()
+        .code(2)
+        .stderr(contains("--data nowhere"));
+    assert!(!dir.path().join("runs").exists());
+}
+
+#[test]
+fn a_page_says_what_is_missing_of_its_training_curves() {
+    let (_dir, run) = run();
+    let metrics = run.join("metrics.jsonl");
+    let whole = fs::read_to_string(&metrics).unwrap();
+    let report = || bayeslora("report --samples 0 --run", &run, "");
+    report()
+        .assert()
+        .success()
+        .stderr(contains("metrics.jsonl").not());
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let without_second = [lines[0], lines[2]].concat();
+    let changed = whole.replacen("\"epoch\":2", "\"epoch\":9", 1);
+    for (text, said) in [
+        (
+            &whole[..lines[0].len() / 2],
+            "has 0 of the 3 epochs that were trained",
+        ),
+        (
+            &whole[..whole.len() - 9],
+            "has 2 of the 3 epochs that were trained",
+        ),
+        (&without_second, "the lines of some epochs are not there"),
+        (&changed, "metrics.jsonl:2` was damaged"),
+    ] {
+        fs::write(&metrics, text).unwrap();
+        report()
+            .assert()
+            .success()
+            .stderr(contains("warning: ").and(contains(said)));
+        let page = fs::read_to_string(run.join("report.html")).unwrap();
+        assert!(page.contains("metrics.jsonl"), "{said}");
+    }
+    fs::remove_file(&metrics).unwrap();
+    report()
+        .assert()
+        .success()
+        .stderr(contains("has 0 of the 3 epochs"));
 }

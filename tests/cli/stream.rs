@@ -66,6 +66,16 @@ fn what_was_stopped_is_gone_on_with() {
         assert_eq!(lines(&file).len(), lines_of(&whole) + 1);
         fs::remove_file(more).unwrap();
 
+        // Without what says which answers they are.
+        let beside = dir.path().join(format!("{name}.json"));
+        let kept = fs::read(&beside).unwrap();
+        fs::remove_file(&beside).unwrap();
+        refuses(
+            &mut to(&file, good),
+            &["does not; put that back", "to answer all images again"],
+        );
+        fs::write(&beside, kept).unwrap();
+
         // Other answers do not go into it, nor do these into another file.
         refuses(
             &mut to(&file, "--skip-bad-images --seed 2"),

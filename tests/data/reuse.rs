@@ -282,6 +282,15 @@ fn a_test_part_is_scored_without_what_the_run_was_trained_on() {
     }
     let scored = score(dir.path(), &manifest, None).unwrap();
     assert_eq!((scored.images.len(), scored.of, scored.seen), (6, 16, 10));
+    // Of another set nothing is missed; of its own two test images are.
+    assert_eq!((scored.gone, scored.gone_seen), (0, 0));
+    fs::remove_file(dir.path().join("test/ant/0.png")).unwrap();
+    plain(&dir.path().join("test/bee/0.png"), 9, 9, [77; 3]);
+    let scored = score(dir.path(), &manifest, None).unwrap();
+    assert_eq!((scored.gone, scored.gone_seen), (2, 0));
+    let elsewhere = flat();
+    let scored = score(elsewhere.path(), &manifest, None).unwrap();
+    assert_eq!((scored.gone, scored.gone_seen), (0, 0));
     // The limit is of what is scored.
     assert_eq!(
         score(dir.path(), &manifest, Some(5)).unwrap().images.len(),

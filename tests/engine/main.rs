@@ -11,6 +11,7 @@ mod gradients;
 mod input;
 mod int8;
 mod laplace;
+mod lr_range;
 mod merge;
 mod pruning;
 mod state;

@@ -10,8 +10,8 @@ use bayeslora::low_level::model::PLAIN_VIEW;
 use bayeslora::low_level::predict::{Predictor, Samples, Source};
 use bayeslora::low_level::train::kl::KlMultiplicity;
 use bayeslora::low_level::train::{
-    Augment, EpochOutcome, EpochReport, Method, Progress, PruneGauge, SetError, Span, TrainConfig,
-    TrainError, Trainer,
+    Augment, ClassWeights, EpochOutcome, EpochReport, Method, Progress, PruneGauge, Sampler,
+    SetError, Span, TrainConfig, TrainError, Trainer,
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -36,7 +36,7 @@ fn dataset(images: usize, side: usize, seed: u64) -> Dataset {
     Dataset::new(side, pixels.collect(), labels.clone(), classes)
 }
 
-fn config() -> TrainConfig {
+pub fn config() -> TrainConfig {
     TrainConfig {
         resolution: 32,
         epochs: 3,
@@ -72,11 +72,11 @@ fn automatic(method: Method) -> TrainConfig {
     }
 }
 
-fn go_on(_: Progress) -> ControlFlow<()> {
+pub fn go_on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-fn trainer(gpu: &Gpu, config: TrainConfig) -> Result<Trainer, TrainError> {
+pub fn trainer(gpu: &Gpu, config: TrainConfig) -> Result<Trainer, TrainError> {
     let (train, validation) = (dataset(43, 16, 1), dataset(12, 16, 2));
     Trainer::new(
         gpu,
@@ -154,6 +154,10 @@ fn a_resumed_run_is_the_run() {
             ..config()
         },
         automatic(Method::Lora),
+        TrainConfig {
+            sampler: Sampler::Balanced,
+            ..config()
+        },
     ] {
         let mut whole = trainer(&GPU, config.clone()).unwrap();
         let expected = epochs(&mut whole, 3);
@@ -732,6 +736,14 @@ fn options_out_of_range_are_named() {
                 ..base()
             },
             "prune-every",
+        ),
+        (
+            TrainConfig {
+                sampler: Sampler::Balanced,
+                class_weights: ClassWeights::Effective,
+                ..base()
+            },
+            "class-weights",
         ),
     ] {
         assert_eq!(config.resolve(100).unwrap_err().option, option);

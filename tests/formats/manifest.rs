@@ -102,4 +102,15 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     };
     wrong.write(&path).unwrap();
     assert_says(DataManifest::read(&path), &["a range is 3 to "]);
+    let mut wrong = manifest(3);
+    wrong.train = ManifestImages::Indexed {
+        set: Digest::of(b"train"),
+        ranges: vec![[0, 5]],
+    };
+    wrong.train_counts = vec![3, 3];
+    wrong.write(&path).unwrap();
+    assert_says(
+        DataManifest::read(&path),
+        &["train_counts is 2 classes with 6 images", "with 5 images"],
+    );
 }

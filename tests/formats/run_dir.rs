@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bayeslora::low_level::formats::{
-    Adapter, Checkpoint, FormatError, RunDir, Temperature, TensorFile,
+    Adapter, Checkpoint, Claim, FormatError, RunDir, Temperature, TensorFile,
 };
 use serde_json::json;
 
@@ -422,4 +422,42 @@ fn a_flipped_bit_is_found_in_every_file_that_is_read() {
             fs::write(&path, &before).unwrap();
         }
     }
+}
+
+#[test]
+fn a_claim_keeps_others_out_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("runs/photos");
+    let claim = Claim::take(&path).unwrap();
+    assert_says(
+        Claim::take(&path).map(drop),
+        &["runs/photos", "being written by"],
+    );
+    drop(claim);
+    assert!(
+        !dir.path().join("runs").exists(),
+        "what was made for it goes with it"
+    );
+
+    // What was there stays, as does what somebody has put there.
+    fs::create_dir_all(&path).unwrap();
+    drop(Claim::take(&path).unwrap());
+    assert!(path.exists());
+    let deeper = path.join("deeper");
+    let claim = Claim::take(&deeper).unwrap();
+    fs::write(deeper.join("notes.md"), "mine").unwrap();
+    drop(claim);
+    assert_eq!(fs::read_to_string(deeper.join("notes.md")).unwrap(), "mine");
+
+    // A run stays locked by who has claimed its place.
+    let other = dir.path().join("other/run");
+    let claim = Claim::take(&other).unwrap();
+    let run = RunDir::create_in(claim, "seed = 1", |_| Ok::<_, FormatError>(())).unwrap();
+    assert_says(
+        RunDir::open(&other).and_then(RunDir::lock),
+        &["being written by"],
+    );
+    assert_says(Claim::take(&other).map(drop), &["config.toml"]);
+    drop(run);
+    assert!(RunDir::open(&other).and_then(RunDir::lock).is_ok());
 }

@@ -1,5 +1,6 @@
 //! What a run says of images.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -9,10 +10,12 @@ use bayeslora::low_level::formats::{Digest, Temperature};
 use bayeslora::low_level::gpu::{Gpu, Precision};
 use bayeslora::low_level::predict::ood::{Familiarity, OodDetector, OodScore};
 use bayeslora::low_level::predict::{
-    Calibration, Ensemble, Prediction, Predictor, Samples, Source, ties,
+    Adjusted, Calibration, Ensemble, Prediction, Predictive, Predictor, PriorShift, Samples,
+    Source, ties,
 };
 use serde::Serialize;
 
+use crate::cli::class_prior::ClassPrior;
 use crate::cli::location::Location;
 use crate::cli::ood;
 use crate::cli::promised::{self, Promised};
@@ -55,6 +58,9 @@ pub struct Way {
     pub seed: u64,
     /// Applied to the predictive and its entropy; standard deviations and mutual information are those of the samples.
     pub temperature: Option<f64>,
+    /// Another balance of the classes than that of training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_prior: Option<ClassPrior>,
     /// What `calibrate` has kept for these samples.
     pub calibration: Option<Calibration>,
     /// What tells unfamiliar images.
@@ -84,7 +90,7 @@ impl<'a> Answering<'a> {
         gpu: &Gpu,
         run: &'a Run,
         asked: Samples,
-        is_tempered: bool,
+        (is_tempered, class_prior): (bool, Option<ClassPrior>),
         wants_trace: bool,
     ) -> Result<Self> {
         let samples = run.samples(asked);
@@ -92,25 +98,44 @@ impl<'a> Answering<'a> {
             true => Some(fitted_temperature(run, samples.count)?),
             false => None,
         };
+        // A prior that changes nothing leaves every bit and every promise as it is.
+        let shift = class_prior.as_ref().map(|prior| prior.shift.clone());
+        let shift = shift.filter(|shift| !shift.is_none());
         let mut detector = None;
+        let side = run.adapter.resolution;
         let predict: Box<dyn Fn(Dataset) -> _> = match run.members.is_empty() {
             true => {
                 let predictor = Rc::new(Predictor::new(gpu, &run.backbone, &run.adapter)?);
                 detector = ood::kept(run)?.map(|detector| (detector, predictor.clone()));
-                Box::new(move |images| Ok(predictor.predict(images, samples, wants_trace)?))
+                match shift.clone() {
+                    Some(shift) => under(shift, predictor, side, samples, wants_trace),
+                    None => Box::new(move |images| {
+                        Ok(predictor.predict(images, samples, wants_trace)?)
+                    }),
+                }
             }
             false => {
                 let ensemble = Ensemble::new(gpu, &run.backbone, &run.members)?;
-                Box::new(move |images| Ok(ensemble.predict(images, samples, wants_trace)?))
+                match shift.clone() {
+                    Some(shift) => under(shift, Box::new(ensemble), side, samples, wants_trace),
+                    None => Box::new(move |images| {
+                        Ok(ensemble.predict(images, samples, wants_trace)?)
+                    }),
+                }
             }
         };
+        let mut calibration = promised::kept(run, (samples.count, asked.seed))?;
+        if shift.is_some() {
+            promised::doubt_under_prior(calibration.take().is_some(), detector.is_some());
+        }
         Ok(Self {
             way: Way {
                 adapter_sha256: run.sha256()?,
                 samples: samples.count,
                 seed: asked.seed,
                 temperature,
-                calibration: promised::kept(run, (samples.count, asked.seed))?,
+                class_prior,
+                calibration,
                 ood: detector.as_ref().map(|(detector, _)| Ood {
                     score: detector.score(),
                     false_alarms: detector.false_alarms(),
@@ -165,6 +190,24 @@ impl<'a> Answering<'a> {
         });
         Ok((answers.collect(), prediction.mean))
     }
+}
+
+/// Answers under another prior.
+fn under<'a, P: Predictive>(
+    shift: PriorShift,
+    predictive: impl Deref<Target = P> + 'a,
+    side: usize,
+    samples: Samples,
+    trace: bool,
+) -> Box<dyn Fn(Dataset) -> Result<Prediction> + 'a> {
+    Box::new(move |images| {
+        let adjusted = Adjusted {
+            predictive: &*predictive,
+            shift: &shift,
+        };
+        let source = Source::images(images, side);
+        Ok(adjusted.predict(&source, samples, trace)?)
+    })
 }
 
 /// The temperature of the predictive with this number of samples.

@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use self::answers::{Answer, Answering, Way};
 use self::stream::Streaming;
-use super::context::{self, Context};
+use super::class_prior::{ClassPrior, PriorArgs};
+use super::context::{self, Bar, Context};
 use super::location::Location;
 use super::pictures::Pictures;
 use super::run::RunArgs;
@@ -34,6 +35,8 @@ pub struct PredictArgs {
     /// Divide the logits by the temperature that `eval --temperature` has fitted for this number of samples
     #[arg(long)]
     temperature: bool,
+    #[command(flatten)]
+    prior: PriorArgs,
     /// Show the K most probable classes [default: 3; with --json, all]
     #[arg(long, value_name = "K")]
     top: Option<u32>,
@@ -72,6 +75,9 @@ struct Report {
     /// those of the samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
+    /// Another balance of the classes than that of training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_prior: Option<ClassPrior>,
     /// What `calibrate` has kept for these samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     calibration: Option<Calibration>,
@@ -97,6 +103,7 @@ impl From<(PathBuf, String)> for Skipped {
 }
 
 pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
+    args.prior.refuse_temperature(args.temperature)?;
     let probs_out = args.probs_out.as_deref();
     probs_out::check(probs_out)?;
     if let Some(out) = &args.out {
@@ -104,6 +111,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
     }
     let run = args.run.open()?;
     let side = run.adapter.resolution;
+    let prior = args.prior.of(&run, &Bar::default())?;
     let answering = |wants_trace| {
         // Shared gates: what is said of an image does not depend on the images beside it.
         let samples = Samples {
@@ -114,7 +122,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
             &context.gpu()?,
             &run,
             samples,
-            args.temperature,
+            (args.temperature, prior),
             wants_trace,
         )
     };
@@ -148,6 +156,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         samples,
         seed,
         temperature,
+        class_prior,
         calibration,
         ..
     } = answering.way;
@@ -160,6 +169,7 @@ pub fn run(context: &Context, args: &PredictArgs) -> Result<()> {
         },
         seed,
         temperature,
+        class_prior,
         calibration,
         skipped: skipped.into_iter().map(Skipped::from).collect(),
         images: answers,

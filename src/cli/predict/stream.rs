@@ -340,6 +340,12 @@ impl Answers {
                     .with_context(unkept)?;
             }
         } else {
+            ensure!(
+                beside.exists(),
+                "--out {shown}: it exists, and {}, which says of which adapter and options its answers are, does not; put that back, \
+                 remove {shown} to answer all images again, or name another file",
+                beside.display()
+            );
             let found = fs::read(&beside).ok();
             let same = found.is_some_and(|found| found == wanted);
             ensure!(

@@ -19,11 +19,15 @@ pub fn describe(report: &Report, classes: usize) -> String {
         .collect();
     let temperature = report.temperature;
     let temperature = temperature.map_or(String::new(), |t| format!("\n\ntemperature {t:.3}"));
+    let prior = report.class_prior.as_ref();
+    let prior = prior.map_or(String::new(), |prior| {
+        format!("\n\n{}", prior.in_words(None))
+    });
     let promises = report
         .calibration
         .as_ref()
         .map_or(String::new(), promised::in_words);
-    blocks.join("\n\n") + &temperature + &promises
+    blocks.join("\n\n") + &temperature + &prior + &promises
 }
 
 fn block(answer: &Answer, width: usize, classes: usize, (samples, drawn): (usize, &str)) -> String {

@@ -16,6 +16,7 @@ use bayeslora::low_level::study::is_trained;
 use bayeslora::low_level::study::measure::epoch_point;
 use bayeslora::low_level::train::kl::soft_effective_rank;
 use clap::Args;
+use serde_json::Value;
 
 use crate::cli::context::{Bar, Context};
 use crate::cli::location::Location;
@@ -96,12 +97,8 @@ fn results(
     scored_on: &ScoredOn,
     evaluated: Evaluated,
 ) -> Result<RunResults> {
-    let mut missing = Vec::new();
-    let records = run.dir.read_metrics()?;
-    if !records.is_empty() && !is_trained(&run.config, &records) {
-        let (done, of) = (records.len(), run.config.epochs);
-        missing.push(format!("Training has done {done} of {of} epochs."));
-    }
+    let (records, doubt) = training(run);
+    let mut missing: Vec<String> = doubt.into_iter().collect();
     let temperature = match Temperature::load_all(run.fitted_dir(), &run.sha256()?) {
         Ok(all) => all.into_iter().find(|one| one.samples == samples.count),
         Err(error) => {
@@ -159,6 +156,35 @@ fn results(
         left_out: left_out(run, images, scored_on),
         missing,
     })
+}
+
+/// The epochs of a run, and what is to be said of them.
+fn training(run: &Run) -> (Vec<Value>, Option<String>) {
+    const WITHOUT: &str = "the page has no training curves";
+    let records = match run.dir.read_metrics() {
+        Ok(records) => records,
+        Err(error) => return (Vec::new(), Some(format!("{error}; {WITHOUT}."))),
+    };
+    let is_next = |(place, record): (usize, &Value)| record["epoch"] == place + 1;
+    if !records.iter().enumerate().all(is_next) {
+        let doubt = format!("metrics.jsonl: the lines of some epochs are not there; {WITHOUT}.");
+        return (Vec::new(), Some(doubt));
+    }
+    // A run that was pruned or imported has no checkpoint.
+    let trained = run.dir.read_checkpoint();
+    let trained = trained.map_or(0, |(checkpoint, _)| checkpoint.epoch);
+    let (told, of) = (records.len(), run.config.epochs);
+    let doubt = if told < trained {
+        Some(format!(
+            "metrics.jsonl has {told} of the {trained} epochs that were trained: it was cut or removed; put back a copy of it to see \
+             the others."
+        ))
+    } else if told > 0 && !is_trained(&run.config, &records) {
+        Some(format!("Training has done {told} of {of} epochs."))
+    } else {
+        None
+    };
+    (records, doubt)
 }
 
 /// That of its directory, however it was named.

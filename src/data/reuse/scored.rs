@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::unopened::Unopened;
-use super::{ClassMatch, ReuseError, identities, match_classes, shown, together};
+use super::{ClassMatch, ReuseError, match_classes, shown, together};
 use crate::data::source::Source;
 use crate::data::{Dataset, Identity, OpenOptions, folder, idx, sample};
 use crate::formats::DataManifest;
@@ -58,6 +58,10 @@ pub struct Scored {
     pub seen: usize,
     /// Images of classes that the run does not know or was trained without.
     pub of_other_classes: usize,
+    /// If the set is the run's own: recorded test images that are not there any more, by their content.
+    pub gone: usize,
+    /// If the whole folder was looked at: the same of images that the run was trained on or chosen by.
+    pub gone_seen: usize,
     pub classes: ClassMatch,
 }
 
@@ -104,18 +108,24 @@ pub fn open_scored(
         None => ScoredPart::Test,
         Some(_) => ScoredPart::All,
     };
-    let mut left_out = 0;
+    let (mut left_out, mut gone, mut gone_seen) = (0, 0, 0);
     if let Some(manifest) = run.images {
         let is_in = |i: usize, set: &HashSet<Identity>| {
             all.identity(i)
                 .is_some_and(|identity| set.contains(&identity))
         };
         let seen = together(manifest.seen());
-        if let Some(is_test) = is_test
-            && share(&all, &together(manifest.own())) >= OWN
-        {
+        let (tested, own) = (together([&manifest.test]), together(manifest.own()));
+        let here: HashSet<Identity> = (0..all.len()).filter_map(|i| all.identity(i)).collect();
+        let is_own = is_test.is_some() && share(&here, &own) >= OWN;
+        if is_own {
+            gone_seen = own.difference(&here).count();
+        }
+        if is_own || share(&here, &tested) >= OWN {
+            gone = tested.difference(&here).count();
+        }
+        if let Some(is_test) = is_test.filter(|_| is_own) {
             part = ScoredPart::HeldOut;
-            let tested = identities(&manifest.test).into_iter().collect();
             let near = manifest.near_copies.iter().copied();
             let near = near.map(Identity::Content).collect();
             chosen.retain(|i| is_in(*i, &tested) || is_test[*i] && !is_in(*i, &near));
@@ -143,12 +153,13 @@ pub fn open_scored(
         of: all.len(),
         seen: left_out,
         of_other_classes,
+        gone,
+        gone_seen,
         classes,
     })
 }
 
-/// Of the images that the run itself was trained on or chosen by, the share that is here.
-fn share(all: &Unopened, own: &HashSet<Identity>) -> f64 {
-    let here: HashSet<Identity> = (0..all.len()).filter_map(|i| all.identity(i)).collect();
-    here.intersection(own).count() as f64 / own.len().max(1) as f64
+/// Of recorded images, the share that is here.
+fn share(here: &HashSet<Identity>, recorded: &HashSet<Identity>) -> f64 {
+    here.intersection(recorded).count() as f64 / recorded.len().max(1) as f64
 }

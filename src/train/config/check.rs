@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{KlMultiplicity, KlPrior, Method, PruneGauge, TrainConfig};
+use super::{ClassWeights, KlMultiplicity, KlPrior, Method, PruneGauge, Sampler, TrainConfig};
 use crate::ranges;
 
 /// An option that cannot be used.
@@ -120,6 +120,11 @@ impl TrainConfig {
         if self.min_rank > self.rank {
             let expected = format!("at most `rank` ({})", self.rank);
             return wrong("min-rank", &self.min_rank, &expected);
+        }
+        if self.sampler == Sampler::Balanced && self.class_weights != ClassWeights::None {
+            let expected = "none with `sampler balanced`, which lets classes count alike already: both together would correct \
+                            for their sizes twice";
+            return wrong("class-weights", &self.class_weights.name(), expected);
         }
         self.check_gauge()?;
         self.check_patience()?;

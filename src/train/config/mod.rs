@@ -7,8 +7,8 @@ mod span;
 
 use serde::{Deserialize, Serialize};
 
-use super::ClassWeights;
 use super::kl::{KlMultiplicity, KlPrior};
+use super::{ClassWeights, Sampler};
 use crate::gpu::Precision;
 use crate::model::BackboneBits;
 use crate::predict::Budget;
@@ -91,6 +91,8 @@ pub struct TrainConfig {
     pub augment: Augment,
     /// How much images count, by class.
     pub class_weights: ClassWeights,
+    /// Which images an epoch has.
+    pub sampler: Sampler,
     /// Bytes of host memory for cached features; where it is zero none are cached, on the GPU neither.
     pub prefix_cache: u64,
     /// Bytes of GPU memory for images, as cached features or as they are.
@@ -163,6 +165,7 @@ impl Default for TrainConfig {
             split_seed: None,
             augment: Augment::Flip,
             class_weights: ClassWeights::None,
+            sampler: Sampler::Shuffled,
             prefix_cache: 2 << 30,
             resident_images: 2 << 30,
             seed: 1,

@@ -4,6 +4,7 @@ mod answers;
 mod checkpoints;
 mod epochs;
 mod from;
+mod lr_range;
 mod prunes;
 mod steps;
 
@@ -60,10 +61,6 @@ impl Trainer {
         observe: Observer,
     ) -> Result<Self, TrainError> {
         let config = config.resolve(train.len())?;
-        check_set("training", &train, train.classes.len())?;
-        if let Some(validation) = &validation {
-            check_set("validation", validation, train.classes.len())?;
-        }
         let prepared = prepare(gpu, backbone, &config, train, validation, observe)?;
         Self::over(prepared, backbone, config.into())
     }

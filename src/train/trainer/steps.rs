@@ -6,10 +6,11 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 
 use super::Trainer;
-use crate::data::{EpochOrder, prefetch};
+use crate::data::prefetch;
 use crate::gpu::IdleMeter;
 use crate::model::{GateMode, PLAIN_VIEW, Purpose, StepValues, View};
 use crate::predict::PredictError;
+use crate::train::sampler::gate_keys;
 use crate::train::{Adam, Augment, Look, Observer, Progress, TrainError, Unsound};
 
 /// Mean cross-entropy in nats that no run comes back from.
@@ -37,7 +38,8 @@ impl Trainer {
         let rows = config.batch_size;
         let steps = self.schedule.steps_per_epoch;
         let mut meter = IdleMeter::new(&self.gpu);
-        let order = EpochOrder::new(self.train.dataset.len(), config.seed, epoch as u64);
+        let labels = &self.train.dataset.labels;
+        let order = config.sampler.order(labels, config.seed, epoch as u64);
         let mut random = Pcg64::new(u128::from(config.seed), epoch as u128);
         let mut view = |_: &usize| self.view(&mut random);
         let batches: Vec<(&[usize], Vec<View>)> = order
@@ -77,7 +79,7 @@ impl Trainer {
                     .iter()
                     .map(|index| source.dataset.labels[*index])
                     .collect();
-                let examples: Vec<u32> = indices.iter().map(|index| *index as u32).collect();
+                let examples = gate_keys(indices, source.dataset.len());
                 let values = self.step_values(epoch * steps + number, number, indices.len());
                 meter.submitting();
                 let submission = self.step.run(&labels, &examples, &values);
@@ -106,7 +108,7 @@ impl Trainer {
         })
     }
 
-    fn view(&self, random: &mut Pcg64) -> View {
+    pub(super) fn view(&self, random: &mut Pcg64) -> View {
         if self.config.augment == Augment::None {
             return PLAIN_VIEW;
         }
@@ -119,7 +121,7 @@ impl Trainer {
         [shift(), shift(), flip, 0]
     }
 
-    fn step_values(&self, step: usize, slot: usize, count: usize) -> StepValues {
+    pub(super) fn step_values(&self, step: usize, slot: usize, count: usize) -> StepValues {
         let rates = self.schedule.at(step);
         let gated = self.config.method.gates().is_some();
         let learnt = self.config.method.learns_noise();

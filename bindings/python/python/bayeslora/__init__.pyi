@@ -275,6 +275,7 @@ class _Options(TypedDict, total=False):
     split_seed: int | None
     augment: Literal["none", "flip", "standard"]
     class_weights: Literal["none", "balanced", "effective"]
+    sampler: Literal["shuffled", "balanced"]
     prefix_cache: int
     resident_images: int
     seed: int
