@@ -43,13 +43,13 @@ const fn measured(mesa: RangeInclusive<u32>, lanes: u32, tile: RegisterTile) -> 
 const DEFAULTS: [Measured; 4] = [
     // Mesa 22.3.6, AVX-512, 2026-11-24, `bayeslora devices --tune`: fastest for 23 of 27 shapes.
     measured(0..=22, 16, RegisterTile::new(32, 2)),
-    // AVX2, 2026-11-26, `rank_kernels` for the 15 shapes of a training step at 64x64, batch 32, one thread:
-    // Mesa 22.3.6,
-    measured(0..=22, 8, RegisterTile::new(16, 2)),
+    // AVX2, 2026-11-28, `bayeslora devices --tune` on two quiet threads at 64x64, batch 32, and whole steps against the
+    // smaller tile of before: Mesa 22.3.6,
+    measured(0..=22, 8, RegisterTile::new(32, 2)),
     // Mesa 25.0.7,
-    measured(23..=25, 8, RegisterTile::new(16, 2)),
+    measured(23..=25, 8, RegisterTile::new(32, 2)),
     // and Mesa 26.2.6.
-    measured(26..=u32::MAX, 8, RegisterTile::new(16, 1)),
+    measured(26..=u32::MAX, 8, RegisterTile::new(32, 2)),
 ];
 
 /// Where nothing was measured: other subgroup sizes, SwiftShader, WARP.

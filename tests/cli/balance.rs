@@ -120,8 +120,9 @@ fn a_balanced_sampler_says_what_an_epoch_has_and_goes_on_with_the_same_bits() {
 fn answers_under_another_prior_are_those_of_the_formula() {
     let photos = photos();
     let (_out, run) = train(photos.path(), "--validation 0");
-    let (run, test) = (run.display(), photos.path().join("test"));
-    let test = test.display();
+    let run = run.display();
+    let [cats_of, dogs_of] = ["cat", "dog"].map(|class| photos.path().join("test").join(class));
+    let test = format!("{} {}", cats_of.display(), dogs_of.display());
     let predict = |options: &str| {
         json(&format!(
             "predict --run {run} {test} --samples 0 --json --no-tune {options}"

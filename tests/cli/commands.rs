@@ -768,7 +768,7 @@ fn plan_counts_and_times() {
         assert_keys(
             &plan,
             "mode adapter batch_size samples resolution cached rank_count clock total \
-             transient_bytes weight_bytes parameter_bytes kernels dispatches",
+             transient_bytes weight_bytes backbone_bits parameter_bytes kernels dispatches",
         );
         assert_keys(
             &plan["dispatches"][0],

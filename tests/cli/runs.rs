@@ -529,7 +529,7 @@ fn a_start_that_fails_leaves_no_directory() {
     bayeslora("train --data nowhere --out", &place, "")
         .assert()
         .code(2)
-        .stderr(contains("--data nowhere"));
+        .stderr(contains("nowhere: no such directory"));
     assert!(!dir.path().join("runs").exists());
 }
 

@@ -288,7 +288,9 @@ fn a_test_part_is_scored_without_what_the_run_was_trained_on() {
     plain(&dir.path().join("test/bee/0.png"), 9, 9, [77; 3]);
     let scored = score(dir.path(), &manifest, None).unwrap();
     assert_eq!((scored.gone, scored.gone_seen), (2, 0));
-    let elsewhere = flat();
+    let elsewhere = tempdir().unwrap();
+    class(&elsewhere.path().join("ant"), 3, 200);
+    class(&elsewhere.path().join("bee"), 3, 240);
     let scored = score(elsewhere.path(), &manifest, None).unwrap();
     assert_eq!((scored.gone, scored.gone_seen), (0, 0));
     // The limit is of what is scored.
