@@ -56,7 +56,20 @@ pub(super) fn gate_keys(indices: &[usize], images: usize) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{effective_images, gate_keys};
+    use super::{Sampler, effective_images, gate_keys};
+
+    #[test]
+    fn a_balanced_epoch_has_as_many_of_each_class() {
+        let labels = [[0; 12].as_slice(), &[1; 4]].concat();
+        let rare = |sampler: Sampler| {
+            let order = sampler.order(&labels, 1, 0);
+            assert_eq!(order.indices().len(), 16);
+            let all = order.indices().iter();
+            all.filter(|image| labels[**image] == 1).count()
+        };
+        assert_eq!(rare(Sampler::Balanced), 8);
+        assert_eq!(rare(Sampler::Shuffled), 4);
+    }
 
     #[test]
     fn repeated_images_have_keys_of_their_own() {

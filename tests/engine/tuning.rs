@@ -222,6 +222,7 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
             ..shape
         });
         for small in [taps, stem] {
+            assert_eq!(small.alike(), None);
             kernels.conv(&first, &small);
         }
         // Rows that fill no taller tile.
