@@ -44,7 +44,9 @@ libraries=
 [ -z "$root" ] || libraries=$(dirname "$library")
 
 log=$(cd "$here" && cargo test --release --test radeon --no-run 2>&1) || { echo "$log" >&2; exit 1; }
-program=$here/$(sed -n 's|.*(\(.*/deps/radeon-[0-9a-f]*\)).*|\1|p' <<<"$log")
+program=$(sed -n 's|.*(\(.*/deps/radeon-[0-9a-f]*\)).*|\1|p' <<<"$log")
+# cargo names it from the repository on, unless its folder lies elsewhere.
+case $program in /*) ;; *) program=$here/$program ;; esac
 [ -x "$program" ] || fail "cargo does not tell where it put the test radeon"
 
 for family in ${families//,/ }; do

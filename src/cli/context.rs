@@ -43,7 +43,8 @@ const BACKENDS: &str = "WGPU_BACKEND";
 
 /// Of the back ends that WGPU_BACKEND names those that the kernels run on; all of them where it names none.
 pub fn backends() -> Result<wgpu::Backends> {
-    let names = std::env::var(BACKENDS).unwrap_or_default();
+    let names = std::env::var_os(BACKENDS).unwrap_or_default();
+    let names = names.to_string_lossy();
     if names.trim().is_empty() {
         return Ok(wgpu::Backends::PRIMARY);
     }

@@ -59,7 +59,7 @@ impl Live {
             curve("cross-entropy", &self.cross_entropies),
             curve("validation NLL", &self.nlls),
             ranks,
-            left.map(|left| format!("about {left} left")),
+            left.map(|left| format!("about {left} left of {} epochs", self.epochs)),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         parts.join("   ")

@@ -69,7 +69,8 @@ impl Gpu {
     }
 
     /// Opens a device of this library's own on an application's adapter, blocking until it is ready. That is the way to
-    /// train beside a renderer: the two devices do not wait for each other. `options.adapter` is not looked at.
+    /// train beside a renderer: the two devices do not wait for each other. `options.backends` and `options.adapter` are not
+    /// looked at.
     ///
     /// # Errors
     /// The adapter refuses.
@@ -132,7 +133,8 @@ impl Gpu {
     }
 
     /// Takes a device that the application has opened itself, and says why it is slower than it could be, if it is
-    /// ([`recommended`](Self::recommended) is not). Of the options `adapter`, `extras` and `limits` are not looked at.
+    /// ([`recommended`](Self::recommended) is not). Of the options `backends`, `adapter`,
+    /// `extras` and `limits` are not looked at.
     ///
     /// The device's handlers of errors and of its loss stay; what this library causes is caught in error scopes and does not
     /// reach them. A renderer on the same queue gets its turn between submissions: see [`GpuOptions::submission`].

@@ -94,11 +94,7 @@ pub fn evaluate(
 ) -> Result<Evaluated, PredictError> {
     let start = Instant::now();
     let all = predictor.log_probs(source, samples, progress)?;
-    let evaluated = scored(predictor, &all, source, samples, effective_rank)?;
-    Ok(Evaluated {
-        seconds: start.elapsed().as_secs_f64(),
-        ..evaluated
-    })
+    scored(predictor, &all, source, samples, effective_rank, start)
 }
 
 /// The same, and beside it the scores of the same samples under another prior of the classes.
@@ -115,23 +111,20 @@ pub fn evaluate_under(
 ) -> Result<[Evaluated; 2], PredictError> {
     let start = Instant::now();
     let mut all = predictor.log_probs(source, samples, progress)?;
-    let evaluated = scored(predictor, &all, source, samples, effective_rank)?;
+    let evaluated = scored(predictor, &all, source, samples, effective_rank, start)?;
     shift.adjust(&mut all);
-    let adjusted = scored(predictor, &all, source, samples, effective_rank)?;
-    let seconds = start.elapsed().as_secs_f64();
-    Ok([evaluated, adjusted].map(|evaluated| Evaluated {
-        seconds,
-        ..evaluated
-    }))
+    let adjusted = scored(predictor, &all, source, samples, effective_rank, start)?;
+    Ok([evaluated, adjusted])
 }
 
-/// Scores log probabilities `[draws, n, classes]`.
+/// Scores log probabilities `[draws, n, classes]` that were begun at `start`.
 fn scored(
     predictor: &impl Predictive,
     all: &[f32],
     source: &Source,
     samples: Samples,
     effective_rank: f64,
+    start: Instant,
 ) -> Result<Evaluated, PredictError> {
     let (n, classes, count) = (
         source.dataset.len(),
@@ -149,7 +142,7 @@ fn scored(
         effective_rank,
         rank_count: predictor.rank_count(),
         adapter_parameters: predictor.adapter_parameters(),
-        seconds: 0.0,
+        seconds: start.elapsed().as_secs_f64(),
         log_probs,
         mutual_information,
     })

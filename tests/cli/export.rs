@@ -11,7 +11,7 @@ use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{bayeslora, copy};
+use crate::program::{adapter, bayeslora, copy, head_alone};
 
 const TRAIN: &str = "train --data sample --limit-train 60 --limit-test 10 --epochs 1 --rank 2 --targets layer4.1 \
                      --resolution 32 --validation 0.2 --threshold 100";
@@ -41,10 +41,6 @@ fn names(dir: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-fn adapter(run: &Path) -> Adapter {
-    Adapter::load_peft(RunDir::open(run).unwrap().adapter_dir()).unwrap()
 }
 
 fn json(path: &Path) -> Value {
@@ -123,12 +119,7 @@ fn a_merged_backbone_predicts_as_the_run_does() {
     let to = dir.path().join("merged");
     export(&run(), &to, "--format merged").assert().success();
     let plain = dir.path().join("plain");
-    copy(&run(), &plain);
-    let mut bare = adapter(&plain);
-    bare.layers.clear();
-    bare.backbone_sha256.clear();
-    bare.save_peft(plain.join("adapter")).unwrap();
-    fs::remove_file(plain.join("data.json.gz")).unwrap();
+    head_alone(&run(), &plain);
     let picture = dir.path().join("picture.png");
     let image = image::RgbImage::from_fn(40, 40, |x, y| {
         image::Rgb([(6 * x) as u8, (5 * y) as u8, 90])

@@ -10,8 +10,8 @@ use predicates::str::contains;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::import::{CIFAR, Fc, adapter, close, import, peft, picture, refuses, train};
-use crate::program::bayeslora;
+use crate::import::{CIFAR, Fc, close, import, peft, picture, refuses, train};
+use crate::program::{adapter, bayeslora};
 
 /// `peft`, an adapter without a classifier; `run`, what `import` makes of it for ten classes; `classes.txt`.
 static IMPORTED: LazyLock<TempDir> = LazyLock::new(|| {

@@ -11,7 +11,7 @@ use predicates::str::contains;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::program::bayeslora;
+use crate::program::{adapter, bayeslora};
 
 const PREFIX: &str = "base_model.model.";
 pub const CIFAR: &str = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n";
@@ -71,10 +71,6 @@ pub fn import(peft: &Path, out: &Path, options: &str) -> assert_cmd::Command {
     command.arg("--peft").arg(peft).arg("--out").arg(out);
     command.args(options.split_whitespace());
     command
-}
-
-pub fn adapter(run: &Path) -> Adapter {
-    Adapter::load_peft(RunDir::open(run).unwrap().adapter_dir()).unwrap()
 }
 
 pub fn picture(dir: &Path) -> PathBuf {

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use bayeslora::low_level::formats::npy::read_probabilities;
-use bayeslora::low_level::formats::{Adapter, RunDir};
+use bayeslora::low_level::formats::RunDir;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::import::{import, picture, refuses};
-use crate::program::{bayeslora, copy};
+use crate::program::{adapter, bayeslora, copy, head_alone};
 
 const TRAIN: &str = "train --data sample --limit-train 60 --limit-test 10 --epochs 2 --rank 2 --targets layer4.1 \
                      --resolution 32 --validation 0.2 --threshold 100 --out";
@@ -29,10 +29,6 @@ static TRAINED: LazyLock<TempDir> = LazyLock::new(|| {
 
 fn run() -> PathBuf {
     TRAINED.path().join("run")
-}
-
-fn adapter(run: &Path) -> Adapter {
-    Adapter::load_peft(RunDir::open(run).unwrap().adapter_dir()).unwrap()
 }
 
 fn json(path: &Path) -> Value {
@@ -205,12 +201,7 @@ fn every_export_says_what_it_is() {
     // The head alone over the merged weights answers as the run does.
     let own = probabilities(&run(), &[]);
     let plain = dir.path().join("plain");
-    copy(&run(), &plain);
-    let mut bare = adapter(&plain);
-    bare.layers.clear();
-    bare.backbone_sha256.clear();
-    bare.save_peft(plain.join("adapter")).unwrap();
-    fs::remove_file(plain.join("data.json.gz")).unwrap();
+    head_alone(&run(), &plain);
     let config = plain.join("config.toml");
     let text = RunDir::open(&plain).unwrap().read_config().unwrap();
     let text = text.replace("backbone-bits = 8\n", "");

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use assert_cmd::Command;
+use bayeslora::low_level::formats::{Adapter, RunDir};
 
 /// The program with the words of a line, on the adapter that it takes by itself.
 pub fn bayeslora(line: &str) -> Command {
@@ -24,4 +25,19 @@ pub fn copy(from: &Path, to: &Path) {
             false => drop(fs::copy(&path, &target).unwrap()),
         }
     }
+}
+
+/// What a run has trained.
+pub fn adapter(run: &Path) -> Adapter {
+    Adapter::load_peft(RunDir::open(run).unwrap().adapter_dir()).unwrap()
+}
+
+/// A copy of a run without its adapter, of whatever backbone.
+pub fn head_alone(run: &Path, to: &Path) {
+    copy(run, to);
+    let mut bare = adapter(to);
+    bare.layers.clear();
+    bare.backbone_sha256.clear();
+    bare.save_peft(to.join("adapter")).unwrap();
+    fs::remove_file(to.join("data.json.gz")).unwrap();
 }

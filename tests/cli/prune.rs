@@ -10,7 +10,7 @@ use predicates::str::contains;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{bayeslora, copy};
+use crate::program::{adapter, bayeslora, copy};
 
 const TRAIN: &str = "train --data sample --limit-train 100 --limit-test 10 --epochs 1 --rank 3 --targets layer4.1 \
                      --resolution 32 --validation 0.2 --lr 0.01";
@@ -61,10 +61,6 @@ fn refuses(run: &Path, line: &str, parts: &[&str]) {
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value}"))
-}
-
-fn adapter(run: &Path) -> Adapter {
-    Adapter::load_peft(RunDir::open(run).unwrap().adapter_dir()).unwrap()
 }
 
 fn edit(run: &Path, edit: impl Fn(&mut Adapter)) {

@@ -24,7 +24,7 @@ pub struct Mix {
 impl Mix {
     /// The share of the vector units' time that goes into the product: no kernel reaches more of the chip's peak. An
     /// instruction takes a clock for each 32 invocations of the subgroup; RDNA3 multiplies matrices of 16x16 in 32 (512
-    /// FLOP a clock on the two units of a CU, says AMD's guide to its instructions).
+    /// FLOP a clock on the two units of a CU: GPUOpen, "How to accelerate AI applications on RDNA 3 using WMMA").
     pub fn arithmetic(&self, subgroup: u32) -> f64 {
         let clocks = |instructions: usize| instructions as f64 * f64::from(subgroup) / 32.0;
         let product = clocks(self.multiply_adds) + 32.0 * self.matrices as f64;
