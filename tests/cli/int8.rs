@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use bayeslora::low_level::formats::npy::read_probabilities;
 use bayeslora::low_level::formats::RunDir;
+use bayeslora::low_level::formats::npy::read_probabilities;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
