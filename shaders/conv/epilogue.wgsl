@@ -16,15 +16,38 @@
 {{ reads(9, "activation", textured) }}
 //# endif
 
-fn store(position: u32, row: u32, col: u32, sum: vec4f) {
-    let place = (position * params.batch + row) * params.out_quads + col;
+// A quad of channels, with what is loaded once for all of its elements.
+struct Column {
+    col: u32,
+//# if affine or gain
+    gain: vec4f,
+//# endif
+//# if affine
+    bias: vec4f,
+//# endif
+}
+
+fn column_of(col: u32) -> Column {
+    var column: Column;
+    column.col = col;
+//# if affine or gain
+    column.gain = affine[col];
+//# endif
+//# if affine
+    column.bias = affine[params.out_quads + col];
+//# endif
+    return column;
+}
+
+fn store(position: u32, row: u32, column: Column, sum: vec4f) {
+    let place = (position * params.batch + row) * params.out_quads + column.col;
     var value = sum;
 //# if affine
-    value = fma(affine[col], value, affine[params.out_quads + col]);
+    value = fma(column.gain, value, column.bias);
 //# endif
 //# if residual
     let residual_row = position * (params.batch / params.residual_share) + row / params.residual_share;
-    value += residual_at(residual_row * params.out_quads + col);
+    value += residual_at(residual_row * params.out_quads + column.col);
 //# endif
 //# if relu
     value = max(value, vec4f());
@@ -33,7 +56,7 @@ fn store(position: u32, row: u32, col: u32, sum: vec4f) {
     value = select(vec4f(), value, activation_at(place) > vec4f());
 //# endif
 //# if gain
-    value *= affine[col];
+    value *= column.gain;
 //# endif
     out_set(place, value);
 }

@@ -110,7 +110,7 @@ fn store_sums(tile: Tile, local: u32, first: u32, end: u32, line0: u32, col0: u3
         let col = tile.col + block % {{ across }}u * {{ wide // 4 }}u + col0 + quad % {{ size // 4 }}u;
         let sum = vec4f(sums[quad * 4u], sums[quad * 4u + 1u], sums[quad * 4u + 2u], sums[quad * 4u + 3u]);
         if (line < tile.end && col < params.out_quads) {
-            store(line / params.batch, line % params.batch, col, sum / params.lift);
+            store(line / params.batch, line % params.batch, column_of(col), sum / params.lift);
         }
     }
 }

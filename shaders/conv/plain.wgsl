@@ -82,7 +82,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     {{ adapter_term("position", "0u") }}
 //# endif
 
+    let column = column_of(col);
 //# for r in range(rows)
-    if (row0 + {{ r }}u < params.batch) { store(position, row0 + {{ r }}u, col, acc{{ r }}); }
+    if (row0 + {{ r }}u < params.batch) { store(position, row0 + {{ r }}u, column, acc{{ r }}); }
 //# endfor
 }

@@ -137,8 +137,9 @@ fn main(
 
 //# for v in range(vecs)
     if (wanted < params.tiles && col{{ v }} < params.out_quads) {
+        let column{{ v }} = column_of(col{{ v }});
 //# for r in range(rows)
-        if (row0 + {{ r }}u < params.batch) { store(position, row0 + {{ r }}u, col{{ v }}, acc{{ r }}_{{ v }}); }
+        if (row0 + {{ r }}u < params.batch) { store(position, row0 + {{ r }}u, column{{ v }}, acc{{ r }}_{{ v }}); }
 //# endfor
     }
 //# endfor

@@ -62,16 +62,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
     {{ sum_products(multiply_accumulate(), false) }}
 
+//# for v in range(vecs)
+    let col{{ v }} = tile.col + {{ v * col_threads }}u + col_thread;
+    let column{{ v }} = column_of(min(col{{ v }}, params.out_quads - 1u));
+//# endfor
 //# for r in range(tall)
     if (line{{ r }} < tile.end) {
 //# for v in range(vecs)
-        let col{{ v }} = tile.col + {{ v * col_threads }}u + col_thread;
 //# if half
         let sum{{ v }} = acc{{ r }}_{{ v }} / params.lift;
 //# else
         let sum{{ v }} = acc{{ r }}_{{ v }};
 //# endif
-        if (col{{ v }} < params.out_quads) { store(line{{ r }} / params.batch, line{{ r }} % params.batch, col{{ v }}, sum{{ v }}); }
+        if (col{{ v }} < params.out_quads) { store(line{{ r }} / params.batch, line{{ r }} % params.batch, column{{ v }}, sum{{ v }}); }
 //# endfor
     }
 //# endfor

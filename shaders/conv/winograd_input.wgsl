@@ -1,8 +1,9 @@
-// Winograd F(2x2, 3x3): v = B' d B of each tile d of 4x4 inputs, its corner one before the outputs',
-//   B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1].
-// Out is [16 values][tile][example][channel quad]; inputs in the padding are zero.
+// Winograd F(m x m, 3x3): v = B' d B of each tile d of (m + 2) x (m + 2) inputs, its corner one before the outputs'; `outputs` is m.
+// Out is [values][tile][example][channel quad]; inputs in the padding are zero.
 
 //# from "common/map" import reads, writes
+//# from "conv/winograd" import transform_inputs
+//# set side = outputs + 2
 
 struct Params {
     batch: u32,
@@ -18,9 +19,10 @@ struct Params {
 {{ writes(2, "out", textured) }}
 
 fn padded(at: vec2i, row: u32) -> vec4f {
-    let inside = all(at >= vec2i()) && at.x < i32(params.width) && at.y < i32(params.height);
-    if (!inside) { return vec4f(); }
-    return x_at((u32(at.y) * params.width + u32(at.x)) * params.batch * params.quads + row);
+    let end = vec2i(vec2u(params.width, params.height)) - 1;
+    let near = clamp(at, vec2i(), end);
+    let value = x_at((u32(near.y) * params.width + u32(near.x)) * params.batch * params.quads + row);
+    return select(vec4f(), value, all(near == at));
 }
 
 @compute @workgroup_size(64)
@@ -32,21 +34,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (item >= items) { return; }
     let tile = item / row_quads;
     let row = item % row_quads;
-    let corner = vec2i(vec2u(tile % params.tiles_wide, tile / params.tiles_wide) * 2u) - 1;
+    let corner = vec2i(vec2u(tile % params.tiles_wide, tile / params.tiles_wide) * {{ outputs }}u) - 1;
     // B' d, column by column of d.
-//# for j in range(4)
-//# for i in range(4)
-    let d{{ i }}{{ j }} = padded(corner + vec2i({{ j }}, {{ i }}), row);
+//# for j in range(side)
+//# for i in range(side)
+    let d{{ i }}_{{ j }} = padded(corner + vec2i({{ j }}, {{ i }}), row);
 //# endfor
-    let t0{{ j }} = d0{{ j }} - d2{{ j }};
-    let t1{{ j }} = d1{{ j }} + d2{{ j }};
-    let t2{{ j }} = d2{{ j }} - d1{{ j }};
-    let t3{{ j }} = d1{{ j }} - d3{{ j }};
+    {{ transform_inputs(outputs, "t", "d", "_" ~ j) }}
 //# endfor
-//# for i in range(4)
-    out_set({{ i * 4 }}u * items + item, t{{ i }}0 - t{{ i }}2);
-    out_set({{ i * 4 + 1 }}u * items + item, t{{ i }}1 + t{{ i }}2);
-    out_set({{ i * 4 + 2 }}u * items + item, t{{ i }}2 - t{{ i }}1);
-    out_set({{ i * 4 + 3 }}u * items + item, t{{ i }}1 - t{{ i }}3);
+//# for i in range(side)
+    {{ transform_inputs(outputs, "v" ~ i ~ "_", "t" ~ i ~ "_", "") }}
+//# for j in range(side)
+    out_set({{ i * side + j }}u * items + item, v{{ i }}_{{ j }});
+//# endfor
 //# endfor
 }

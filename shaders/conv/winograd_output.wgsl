@@ -1,8 +1,9 @@
-// Winograd F(2x2, 3x3): y = A' m A of each tile m of 4x4 products gives 2x2 outputs,
-//   A' = [1 1 1 0; 0 1 -1 -1].
-// Products are [16 values][tile][example][channel quad].
+// Winograd F(m x m, 3x3): y = A' p A of each tile p of (m + 2) x (m + 2) products gives m x m outputs; `outputs` is m.
+// Products are [values][tile][example][channel quad].
 
 //# from "common/map" import reads
+//# from "conv/winograd" import transform_products
+//# set side = outputs + 2
 
 struct Params {
     batch: u32,
@@ -31,23 +32,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let tile = item / row_quads;
     let row = item % row_quads / params.out_quads;
     let col = item % params.out_quads;
-    // A' m, column by column of m.
-//# for j in range(4)
-//# for i in range(4)
-    let m{{ i }}{{ j }} = products_at({{ i * 4 + j }}u * tiles * row_quads + item);
+    // A' p, column by column of p.
+//# for j in range(side)
+//# for i in range(side)
+    let p{{ i }}_{{ j }} = products_at({{ i * side + j }}u * tiles * row_quads + item);
 //# endfor
-    let t0{{ j }} = m0{{ j }} + m1{{ j }} + m2{{ j }};
-    let t1{{ j }} = m1{{ j }} - m2{{ j }} - m3{{ j }};
+    {{ transform_products(outputs, "t", "p", "_" ~ j) }}
 //# endfor
-    let y = tile / params.tiles_wide * 2u;
-    let x = tile % params.tiles_wide * 2u;
-//# for i in range(2)
-    if (y + {{ i }}u < params.height) {
-        let position = (y + {{ i }}u) * params.width + x;
-        store(position, row, col, t{{ i }}0 + t{{ i }}1 + t{{ i }}2);
-        if (x + 1u < params.width) {
-            store(position + 1u, row, col, t{{ i }}1 - t{{ i }}2 - t{{ i }}3);
-        }
+    let y = tile / params.tiles_wide * {{ outputs }}u;
+    let x = tile % params.tiles_wide * {{ outputs }}u;
+    let column = column_of(col);
+    let corner = y * params.width + x;
+//# for i in range(outputs)
+    {{ transform_products(outputs, "y" ~ i ~ "_", "t" ~ i ~ "_", "") }}
+//# for j in range(outputs)
+    if (y + {{ i }}u < params.height && x + {{ j }}u < params.width) {
+        store(corner + {{ i }}u * params.width + {{ j }}u, row, column, y{{ i }}_{{ j }});
     }
+//# endfor
 //# endfor
 }

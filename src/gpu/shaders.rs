@@ -70,6 +70,7 @@ embedded![
     "conv/texture",
     "conv/tiled",
     "conv/tiles",
+    "conv/winograd",
     "conv/winograd_input",
     "conv/winograd_output",
     "corruptions/affine",

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::graph::Graph;
 use super::int8;
-use super::winograd::transformed_filters;
+use super::winograd::WinogradTile;
 use super::{Backbone, BackboneBits, ConvSpec, ConvWeights, KernelChoice, ResNet};
 use crate::gpu::{Gpu, GpuError, Memory, Slot};
 
@@ -18,8 +18,8 @@ use crate::gpu::{Gpu, GpuError, Memory, Slot};
 pub(super) struct WeightLayout {
     /// Transposed, as gradients pass: rows are the output channels.
     pub backward: bool,
-    /// In the Winograd domain: sixteen taps.
-    pub winograd: bool,
+    /// In the Winograd domain, where each product of a tile is a tap.
+    pub winograd: Option<WinogradTile>,
     pub storage: WeightStorage,
 }
 
@@ -110,10 +110,10 @@ impl FrozenConv {
         let (inputs, outputs) = (self.spec.in_channels, self.spec.out_channels);
         let filters;
         let (weight, taps) = match layout.winograd {
-            false => (&self.weights.weight, self.spec.kernel * self.spec.kernel),
-            true => {
-                filters = transformed_filters(&self.weights.weight, layout.backward);
-                (&filters, 16)
+            None => (&self.weights.weight, self.spec.kernel * self.spec.kernel),
+            Some(tile) => {
+                filters = tile.transformed_filters(&self.weights.weight, layout.backward);
+                (&filters, tile.products())
             }
         };
         let at = |o: usize, i: usize, tap: usize| weight[(o * inputs + i) * taps + tap];
@@ -137,7 +137,7 @@ impl FrozenConv {
                 bytemuck::cast_slice(&halves).to_vec().into()
             }
             (WeightStorage::Int8 | WeightStorage::Int8Texture, Some(scales))
-                if !layout.winograd =>
+                if layout.winograd.is_none() =>
             {
                 let words = int8::packed(matrix, scales, layout.backward);
                 bytemuck::cast_slice(&words).to_vec().into()

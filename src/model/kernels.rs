@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::textures::Textures;
+use super::winograd::WinogradTile;
 use super::{ConvShape, Map, ProductKernel, Tile, tuning};
 use crate::gpu::{
     Gpu, Memory, Precision, Ranking, STORAGE_TEXTURES, TEXTURE_WIDTH, largest_texture,
@@ -14,8 +15,8 @@ use crate::gpu::{
 pub enum ConvKernel {
     /// As one product over its taps.
     Direct(ProductKernel),
-    /// 3x3 of stride 1 in the Winograd domain F(2x2, 3x3): 16 products for 36.
-    Winograd(ProductKernel),
+    /// 3x3 of stride 1 in the Winograd domain.
+    Winograd(WinogradTile, ProductKernel),
 }
 
 impl FromStr for ConvKernel {
@@ -23,10 +24,13 @@ impl FromStr for ConvKernel {
 
     /// Reads what [`Display`](fmt::Display) writes.
     fn from_str(text: &str) -> Result<Self, ()> {
-        match text.strip_prefix("winograd, ") {
-            Some(product) => product.parse().map(Self::Winograd),
-            None => text.parse().map(Self::Direct),
-        }
+        let Some(text) = text.strip_prefix("winograd ") else {
+            return text.parse().map(Self::Direct);
+        };
+        let (tile, product) = text.split_once(", ").ok_or(())?;
+        let named = |one: &WinogradTile| one.to_string() == tile;
+        let tile = WinogradTile::ALL.into_iter().find(named).ok_or(())?;
+        product.parse().map(|product| Self::Winograd(tile, product))
     }
 }
 
@@ -34,7 +38,7 @@ impl fmt::Display for ConvKernel {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Direct(product) => product.fmt(f),
-            Self::Winograd(product) => write!(f, "winograd, {product}"),
+            Self::Winograd(tile, product) => write!(f, "winograd {tile}, {product}"),
         }
     }
 }
@@ -83,10 +87,11 @@ impl KernelChoice {
     /// The variants of the convolutions that a device can run beside [`KernelChoice::PLAIN`] and
     /// [`KernelChoice::for_gpu`]'s, each for all shapes that it can compute.
     pub fn variants(gpu: &Gpu) -> Vec<Self> {
-        let mut all = vec![Self::PLAIN.with(ConvKernel::Winograd(ProductKernel::Plain))];
+        let winograd = |kernel| ConvKernel::Winograd(WinogradTile::Two, kernel);
+        let mut all = vec![Self::PLAIN.with(winograd(ProductKernel::Plain))];
         let [.., wide, _, small] = Tile::ALL;
         all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Tiled(wide))));
-        all.push(Self::PLAIN.with(ConvKernel::Winograd(ProductKernel::Tiled(small))));
+        all.push(Self::PLAIN.with(winograd(ProductKernel::Tiled(small))));
         if gpu.has(wgpu::Features::SHADER_F16) {
             all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Half(small))));
         }
@@ -96,7 +101,7 @@ impl KernelChoice {
         if let Some(textures) = Self::textures(gpu) {
             let product = |rows, vecs| ProductKernel::Texture { rows, vecs };
             all.push(textures.with(ConvKernel::Direct(product(64, 1))));
-            all.push(textures.with(ConvKernel::Winograd(product(32, 2))));
+            all.push(textures.with(winograd(product(32, 2))));
         }
         all
     }
@@ -212,29 +217,53 @@ impl KernelChoice {
         let largest = self.largest_tensor(gpu);
         let products =
             |lines| ProductKernel::candidates(gpu, self.textured(), lines, shape.out_map().quads());
-        let [tall, wide] = shape.winograd_tiles();
         let direct = products(shape.rows * shape.out_map().positions());
-        let winograd = products(shape.rows * tall * wide);
         let direct = direct.into_iter().map(ConvKernel::Direct);
+        // llvmpipe takes half a minute to compile the transforms of 4x4 tiles over buffers, and no GPU has tried them.
+        let tiles: &[WinogradTile] = match self.textured() {
+            true => &WinogradTile::ALL,
+            false => &[WinogradTile::Two],
+        };
+        let winograd = tiles.iter().flat_map(|&tile| {
+            let [tall, wide] = shape.winograd_tiles(tile);
+            let products = products(shape.rows * tall * wide).into_iter();
+            products.map(move |product| ConvKernel::Winograd(tile, product))
+        });
         direct
-            .chain(winograd.into_iter().map(ConvKernel::Winograd))
+            .chain(winograd)
             .filter(|kernel| kernel.can_run(shape, largest))
             .filter(|kernel| self.halves || kernel.product().roundoff().is_none())
             .collect()
     }
 
-    /// Those of the candidates that are worth measuring: of kernels over textures the tiles that have won somewhere.
+    /// Those of the candidates that are worth measuring: all on GPUs; on software adapters, which compile slowly, the default and
+    /// the tiles that have won somewhere.
     pub(super) fn contenders(&self, gpu: &Gpu, shape: &ConvShape) -> Vec<ConvKernel> {
-        let contends = |kernel: &ConvKernel| match kernel {
-            ConvKernel::Direct(product) => product.contends(shape.rows),
-            ConvKernel::Winograd(product) => !matches!(product, ProductKernel::Texture { .. }),
+        let candidates = self.candidates(gpu, shape);
+        let Some(textures) = self.textures else {
+            return candidates;
         };
-        let candidates = self.candidates(gpu, shape).into_iter();
-        candidates.filter(contends).collect()
+        let direct = ConvKernel::Direct(textures.tile(shape.rows, shape.out_map().quads()).into());
+        let default = self.unmeasured(gpu, shape);
+        let contends = |kernel: &ConvKernel| {
+            *kernel == direct
+                || kernel.is_like(default) && kernel.product().contends(default.product())
+        };
+        candidates.into_iter().filter(contends).collect()
     }
 
     /// What is likely to be fast.
     fn unmeasured(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
+        if let Some(textures) = self.textures {
+            let (tile, quads) = (WinogradTile::Four, shape.out_map().quads());
+            let [tall, wide] = shape.winograd_tiles(tile);
+            let product = textures.tile(shape.rows * tall * wide, quads).into();
+            let winograd = ConvKernel::Winograd(tile, product);
+            return match winograd.can_run(shape, self.largest_tensor(gpu)) {
+                true => winograd,
+                false => ConvKernel::Direct(textures.tile(shape.rows, quads).into()),
+            };
+        }
         let (out, depth) = (shape.out_map(), shape.input[2].div_ceil(4));
         let exact = self.product(out, shape.rows, depth);
         let halves =
@@ -297,7 +326,16 @@ impl KernelChoice {
 impl ConvKernel {
     fn product(self) -> ProductKernel {
         match self {
-            Self::Direct(product) | Self::Winograd(product) => product,
+            Self::Direct(product) | Self::Winograd(_, product) => product,
+        }
+    }
+
+    /// Whether both are direct, or both in the same Winograd domain.
+    fn is_like(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Direct(_), Self::Direct(_)) => true,
+            (Self::Winograd(tile, _), Self::Winograd(other, _)) => tile == other,
+            _ => false,
         }
     }
 
@@ -313,11 +351,11 @@ impl ConvKernel {
         match self {
             Self::Direct(_) => true,
             // Its transforms lose the digits that f16 has not to spare, and transformed filters are no 8-bit integers.
-            Self::Winograd(product) => {
+            Self::Winograd(tile, product) => {
                 product.roundoff().is_none()
                     && !shape.int8
-                    && shape.suits_winograd()
-                    && shape.winograd_bytes() <= largest
+                    && shape.suits_winograd(tile)
+                    && shape.winograd_bytes(tile) <= largest
             }
         }
     }

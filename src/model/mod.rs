@@ -53,3 +53,4 @@ pub use suffix::{Activations, AdapterFactors, AdapterSlots, LayerSlots, backward
 pub use textures::{RegisterTile, Textures};
 pub use tuning::rank_kernels;
 pub use weight_noise::{DrawnWeights, WeightEntry};
+pub use winograd::WinogradTile;

@@ -1,27 +1,103 @@
-//! Winograd's minimal filtering F(2x2, 3x3) [Lavin & Gray 2015, arXiv:1509.09308]: sixteen products
-//! give four outputs of a 3x3 filter, where the direct sum takes thirty-six.
+//! Winograd's minimal filtering F(m x m, 3x3) [Lavin & Gray 2015, arXiv:1509.09308]: (m + 2)^2 products give m^2 outputs of a 3x3
+//! filter, where the direct sum takes 9 m^2.
 
-/// G: what a filter is transformed with from both sides.
-const G: [[f64; 3]; 4] = [
-    [1.0, 0.0, 0.0],
-    [0.5, 0.5, 0.5],
-    [0.5, -0.5, 0.5],
-    [0.0, 0.0, 1.0],
-];
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+use std::fmt;
 
-/// G f G' of each 3x3 filter f, sixteen values for nine; `flipped` turns the filters by half a turn
-/// first, as gradients need them. Computed in f64 and rounded once.
-pub(super) fn transformed_filters(filters: &[f32], flipped: bool) -> Vec<f32> {
-    let transform = |filter: &[f32]| {
-        let at = |y: usize, x: usize| {
-            let index = y * 3 + x;
-            f64::from(filter[if flipped { 8 - index } else { index }])
-        };
-        let value = |i: usize, j: usize| {
-            let row = |y: usize| (0..3).map(|x| at(y, x) * G[j][x]).sum::<f64>();
-            (0..3).map(|y| G[i][y] * row(y)).sum::<f64>() as f32
-        };
-        std::array::from_fn::<f32, 16, _>(|index| value(index / 4, index % 4))
-    };
-    filters.chunks_exact(9).flat_map(transform).collect()
+use rayon::prelude::*;
+
+/// Outputs of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WinogradTile {
+    /// 2x2: 16 products for 36.
+    Two,
+    /// 4x4: 36 products for 144, and sums that round more.
+    Four,
+}
+
+impl fmt::Display for WinogradTile {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{0}x{0}", self.outputs())
+    }
+}
+
+impl WinogradTile {
+    pub const ALL: [Self; 2] = [Self::Two, Self::Four];
+
+    /// m, outputs along a side.
+    pub fn outputs(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    /// Inputs and products along a side.
+    pub(super) fn side(self) -> usize {
+        self.outputs() + 2
+    }
+
+    /// Products of a tile.
+    pub(super) fn products(self) -> usize {
+        self.side() * self.side()
+    }
+
+    /// Operations of the transforms of a tile of one channel, there and back.
+    pub(super) fn transform_flops(self) -> [usize; 2] {
+        match self {
+            Self::Two => [32, 24],
+            Self::Four => [240, 160],
+        }
+    }
+
+    /// G, `[side][3]`: what a filter is transformed with from both sides. A row is 1, a, a^2 over the product of the differences of
+    /// the point a to the others; the last row is that of the point at infinity. The shaders have the other two matrices.
+    fn filter_transform(self) -> &'static [[f64; 3]] {
+        const HALF: f64 = 1.0 / 2.0;
+        const TWO: [[f64; 3]; 4] = [
+            [1.0, 0.0, 0.0],
+            [HALF, HALF, HALF],
+            [HALF, -HALF, HALF],
+            [0.0, 0.0, 1.0],
+        ];
+        // At +-sqrt(1/2) the differences multiply to -3/2, at +-sqrt(2) to 6.
+        const NEAR: f64 = FRAC_1_SQRT_2 / 1.5;
+        const FAR: f64 = SQRT_2 / 6.0;
+        const FOUR: [[f64; 3]; 6] = [
+            [1.0, 0.0, 0.0],
+            [-1.0 / 1.5, -NEAR, -HALF / 1.5],
+            [-1.0 / 1.5, NEAR, -HALF / 1.5],
+            [1.0 / 6.0, FAR, 2.0 / 6.0],
+            [1.0 / 6.0, -FAR, 2.0 / 6.0],
+            [0.0, 0.0, 1.0],
+        ];
+        match self {
+            Self::Two => &TWO,
+            Self::Four => &FOUR,
+        }
+    }
+
+    /// G f G' of each 3x3 filter f, [`products`](Self::products) values for nine; `flipped` turns the filters by half a turn
+    /// first, as gradients need them. Computed in f64 and rounded once.
+    pub(super) fn transformed_filters(self, filters: &[f32], flipped: bool) -> Vec<f32> {
+        let matrix = self.filter_transform();
+        let mut transformed = vec![0.0; filters.len() / 9 * self.products()];
+        let pairs = transformed
+            .par_chunks_exact_mut(self.products())
+            .zip(filters.par_chunks_exact(9));
+        pairs.for_each(|(values, filter)| {
+            let at = |y: usize, x: usize| {
+                let index = y * 3 + x;
+                f64::from(filter[if flipped { 8 - index } else { index }])
+            };
+            for (left, values) in matrix.iter().zip(values.chunks_exact_mut(self.side())) {
+                // A row of G f.
+                let row = [0, 1, 2].map(|x| (0..3).map(|y| left[y] * at(y, x)).sum::<f64>());
+                for (right, value) in matrix.iter().zip(values) {
+                    *value = (0..3).map(|x| row[x] * right[x]).sum::<f64>() as f32;
+                }
+            }
+        });
+        transformed
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bayeslora::low_level::gpu::{Candidate, Gpu, GpuOptions, Plan, Slot, Tuning, compared, ranked};
 use bayeslora::low_level::model::{
     ConvForward, ConvKernel, ConvShape, ConvSpec, ConvWeights, FrozenConv, Graph, KernelChoice,
-    Map, ProductKernel, rank_kernels,
+    Map, ProductKernel, WinogradTile, rank_kernels,
 };
 
 use crate::common;
@@ -147,10 +147,40 @@ fn candidates_of_both_memories_agree_with_the_plain_kernel() {
             assert!(ranking.rejected.is_empty(), "{ranking:?}");
             let ranking = ranking.sound;
             let winograd =
-                |(kernel, _): &(ConvKernel, f64)| matches!(kernel, ConvKernel::Winograd(_));
-            // In textures it has hardly ever won, and is not measured; weights of 8 bits are not for it.
+                |(kernel, _): &(ConvKernel, f64)| matches!(kernel, ConvKernel::Winograd(..));
+            // In textures tiles of 2x2 have hardly ever won and are not measured, and 5x6 outputs are not for 4x4; nor are
+            // weights of 8 bits.
             assert_eq!(ranking.iter().any(winograd), !kernels.textured() && !int8);
             assert!(!ranking.iter().all(winograd), "{ranking:?}");
+        }
+    }
+}
+
+/// Maps of 4x4 are one tile; a driver that is slow with it can be told so.
+#[test]
+fn software_adapters_measure_4x4_tiles_and_the_direct_sum() {
+    let gpu = gpu(None);
+    let kernels = KernelChoice::for_gpu(&gpu);
+    if !kernels.textured() {
+        return;
+    }
+    let (input, output) = ([4, 4, 7], [4, 4, 9]);
+    for backward in [false, true] {
+        let shape = ConvShape {
+            backward,
+            input,
+            output,
+            ..shape()
+        };
+        let default = kernels.conv(&gpu, &shape);
+        let ConvKernel::Winograd(WinogradTile::Four, product) = default else {
+            panic!("{default}");
+        };
+        let ranking = rank_kernels(&gpu, kernels, &shape).unwrap();
+        assert!(ranking.rejected.is_empty(), "{ranking:?}");
+        let measured: Vec<ConvKernel> = ranking.sound.iter().map(|(kernel, _)| *kernel).collect();
+        for kernel in [default, ConvKernel::Direct(product)] {
+            assert!(measured.contains(&kernel), "{measured:?}");
         }
     }
 }
@@ -165,7 +195,7 @@ fn operands_are_rounded_only_where_that_is_asked_for() {
         };
         let ranking = rank_kernels(&gpu, kernels, &wide).unwrap();
         let rounding = |(kernel, _): &(ConvKernel, f64)| {
-            let (ConvKernel::Direct(product) | ConvKernel::Winograd(product)) = kernel;
+            let (ConvKernel::Direct(product) | ConvKernel::Winograd(_, product)) = kernel;
             product.roundoff().is_some()
         };
         ranking.sound.iter().any(rounding)
@@ -244,8 +274,8 @@ fn choices_are_kept_by_adapter_and_given_ones_come_first() {
 
     // A run that goes on brings its own.
     let other = match chosen {
-        ConvKernel::Direct(product) => ConvKernel::Winograd(product),
-        ConvKernel::Winograd(product) => ConvKernel::Direct(product),
+        ConvKernel::Direct(product) => ConvKernel::Winograd(WinogradTile::Two, product),
+        ConvKernel::Winograd(_, product) => ConvKernel::Direct(product),
     };
     let given = BTreeMap::from([(subject.clone(), other.to_string())]);
     second.in_use().give(&given);
@@ -275,9 +305,12 @@ fn kernels_are_read_as_they_are_written() {
     products.extend(ProductKernel::candidates(&gpu, false, 4096, 64));
     products.extend([8, 16].into_iter().flat_map(ProductKernel::matrices));
     for product in products {
-        for kernel in [ConvKernel::Direct(product), ConvKernel::Winograd(product)] {
+        let winograd = WinogradTile::ALL.map(|tile| ConvKernel::Winograd(tile, product));
+        for kernel in [&[ConvKernel::Direct(product)], &winograd[..]].concat() {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));
         }
     }
-    assert_eq!("texture 32".parse::<ConvKernel>(), Err(()));
+    for foreign in ["texture 32", "winograd, plain", "winograd 6x6, plain"] {
+        assert_eq!(foreign.parse::<ConvKernel>(), Err(()), "{foreign}");
+    }
 }

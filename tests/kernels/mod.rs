@@ -173,11 +173,22 @@ pub fn cases() -> Vec<Case> {
             }
         }
     }
-    for memory in [BUFFERS, TEXTURES] {
+    // Tiles of 4x4 outputs are for textures alone.
+    for (memory, tiles) in [(BUFFERS, &[2][..]), (TEXTURES, &[2, 4])] {
         for epilogue in epilogues().concat() {
+            for &outputs in tiles {
+                let tile = [memory, ("outputs", outputs)];
+                push(
+                    "conv/winograd_output",
+                    &[&epilogue[..], &tile].concat(),
+                    Needs::Nothing,
+                );
+            }
+        }
+        for &outputs in tiles {
             push(
-                "conv/winograd_output",
-                &[&epilogue[..], &[memory]].concat(),
+                "conv/winograd_input",
+                &[memory, ("outputs", outputs)],
                 Needs::Nothing,
             );
         }
@@ -258,7 +269,6 @@ pub fn cases() -> Vec<Case> {
     }
     for shader in [
         "conv/gain",
-        "conv/winograd_input",
         "input/place",
         "input/prepare",
         "input/unpack",

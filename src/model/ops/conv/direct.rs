@@ -11,7 +11,7 @@ impl Graph {
         let int8 = conv.frozen.is_int8();
         let layout = WeightLayout {
             backward: conv.backward,
-            winograd: false,
+            winograd: None,
             storage: kernel.storage(int8),
         };
         let start = Start::Weighted {

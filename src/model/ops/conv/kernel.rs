@@ -104,13 +104,18 @@ impl ProductKernel {
         exact.chain(halves).chain(matrices).collect()
     }
 
-    /// Whether a product of `rows` rows should be measured with it. Taller tiles than 32 rows have won nowhere, nor
-    /// have those of 8 rows where there are more.
-    pub(in crate::low_level::model) fn contends(self, rows: usize) -> bool {
-        match self {
-            Self::Texture { rows: tall, .. } if rows > 16 => (16..=32).contains(&tall),
-            Self::Texture { rows: tall, .. } => tall as usize <= rows.next_multiple_of(8),
-            _ => true,
+    /// Whether it should be measured beside the default for a software adapter: tiles as wide, and as tall or half as tall. Taller
+    /// ones than 32 rows have won nowhere.
+    pub(in crate::low_level::model) fn contends(self, default: Self) -> bool {
+        match (self, default) {
+            (
+                Self::Texture { rows, vecs },
+                Self::Texture {
+                    rows: most,
+                    vecs: wide,
+                },
+            ) => vecs == wide && (most / 2..=most).contains(&rows),
+            _ => false,
         }
     }
 

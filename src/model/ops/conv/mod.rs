@@ -12,6 +12,7 @@ pub use shape::ConvShape;
 pub use tile::{MatrixTile, Tile};
 
 use self::product::Epilogue;
+use self::winograd::Tiles;
 use super::low_rank::LowRank;
 use crate::model::graph::{Graph, Map, Tensor, u};
 use crate::model::{ConvKernel, FrozenConv};
@@ -97,8 +98,14 @@ impl Graph {
         match self.kernels.conv(self.builder.gpu(), &shape) {
             ConvKernel::Direct(product) => self.direct(conv, product),
             // The adapter's term is not a 3x3 convolution of x, which is all that these products give.
-            ConvKernel::Winograd(_) if shape.adapted => self.in_two_steps(conv),
-            ConvKernel::Winograd(product) => self.winograd(conv, &shape, product),
+            ConvKernel::Winograd(..) if shape.adapted => self.in_two_steps(conv),
+            ConvKernel::Winograd(tile, product) => {
+                let tiles = Tiles {
+                    tile,
+                    count: shape.winograd_tiles(tile),
+                };
+                self.winograd(conv, tiles, product);
+            }
         }
     }
 

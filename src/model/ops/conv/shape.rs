@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::model::ConvSpec;
 use crate::model::graph::Map;
+use crate::model::{ConvSpec, WinogradTile};
 
 /// What tells weights of 8 bits from others where choices of kernels are kept.
 const INT8: &str = ", int8 weights";
@@ -38,8 +38,9 @@ impl ConvShape {
         }
     }
 
-    /// The shapes for which the same register tile is fastest: products of few or of many columns that fill tiles of the
-    /// same height. `None` for what takes little of a step: the stem and convolutions of one tap.
+    /// The shapes for which the same kernel is fastest on a software adapter: products of few or of many columns that fill register
+    /// tiles of the same height, in the Winograd domain or not. `None` for what takes little of a step: the stem and convolutions of
+    /// one tap.
     pub fn alike(&self) -> Option<String> {
         let ([.., inputs], [.., outputs]) = (self.input, self.output);
         let channels = if outputs > 64 { "many" } else { "few" };
@@ -49,13 +50,15 @@ impl ConvShape {
             _ => "more",
         };
         let counts = self.kernel > 1 && inputs > 4;
+        let winograd = !self.int8 && self.suits_winograd(WinogradTile::Four);
+        let tiles = if winograd { " for 4x4 tiles" } else { "" };
         let weights = if self.int8 { INT8 } else { "" };
-        counts.then(|| format!("convolutions to {channels} channels, {rows} rows{weights}"))
+        counts.then(|| format!("convolutions{tiles} to {channels} channels, {rows} rows{weights}"))
     }
 
-    /// One of each kind of shapes that are [alike](Self::alike): of layer1 and of layer3, for pictures of `size` pixels.
-    pub fn representatives(size: usize, rows: usize) -> [Self; 2] {
-        [(4, 64), (16, 256)].map(|(shrunk, channels)| {
+    /// One of each kind of shapes that are [alike](Self::alike): of layer1, layer3 and layer4, for pictures of `size` pixels.
+    pub fn representatives(size: usize, rows: usize) -> [Self; 3] {
+        [(4, 64), (16, 256), (32, 512)].map(|(shrunk, channels)| {
             let side = size.div_ceil(shrunk);
             let map = [side, side, channels];
             Self {
@@ -72,21 +75,32 @@ impl ConvShape {
         })
     }
 
-    /// 3x3, stride 1, padding 1: what F(2x2, 3x3) is for.
-    pub(in crate::low_level::model) fn suits_winograd(&self) -> bool {
-        (self.kernel, self.stride, self.pad) == (3, 1, 1)
+    /// 3x3, stride 1, padding 1, and fewer products than with smaller tiles, which overhang the output less.
+    pub(in crate::low_level::model) fn suits_winograd(&self, tile: WinogradTile) -> bool {
+        let fewest = match tile {
+            WinogradTile::Two => true,
+            WinogradTile::Four => {
+                self.winograd_products(tile) < self.winograd_products(WinogradTile::Two)
+            }
+        };
+        (self.kernel, self.stride, self.pad) == (3, 1, 1) && fewest
     }
 
     /// Bytes of the larger of the tensors in the Winograd domain.
-    pub(in crate::low_level::model) fn winograd_bytes(&self) -> u64 {
-        let [tall, wide] = self.winograd_tiles();
+    pub(in crate::low_level::model) fn winograd_bytes(&self, tile: WinogradTile) -> u64 {
         let channels = self.input[2].max(self.output[2]).next_multiple_of(4);
-        4 * (16 * tall * wide * self.rows * channels) as u64
+        4 * (self.winograd_products(tile) * self.rows * channels) as u64
     }
 
-    /// Tiles of 2x2 outputs that cover the output, height and width.
-    pub(in crate::low_level::model) fn winograd_tiles(&self) -> [usize; 2] {
-        [self.output[0].div_ceil(2), self.output[1].div_ceil(2)]
+    /// Tiles that cover the output, height and width.
+    pub(in crate::low_level::model) fn winograd_tiles(&self, tile: WinogradTile) -> [usize; 2] {
+        [0, 1].map(|side| self.output[side].div_ceil(tile.outputs()))
+    }
+
+    /// Products of a channel of a row.
+    fn winograd_products(&self, tile: WinogradTile) -> usize {
+        let [tall, wide] = self.winograd_tiles(tile);
+        tile.products() * tall * wide
     }
 }
 

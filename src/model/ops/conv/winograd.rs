@@ -1,26 +1,43 @@
-//! A 3x3 convolution in the Winograd domain: the input transformed, sixteen products, the output
+//! A 3x3 convolution in the Winograd domain: the input transformed, a product for each value of a tile, the output
 //! transformed back.
 
+use super::Conv;
 use super::kernel::ProductKernel;
 use super::product::{Epilogue, Product, Recorded, Start};
-use super::{Conv, ConvShape};
+use crate::model::WinogradTile;
 use crate::model::frozen::WeightLayout;
 use crate::model::graph::{Graph, Map, Tensor, u};
 
-/// Values of a transformed tile of 4x4, one map position each.
-const SIDE: usize = 4;
+/// The tiles that cover an output.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles {
+    pub tile: WinogradTile,
+    /// Height and width.
+    pub count: [usize; 2],
+}
+
+impl Tiles {
+    fn total(self) -> usize {
+        let [tall, wide] = self.count;
+        tall * wide
+    }
+
+    /// The template variable.
+    fn outputs(self) -> (&'static str, u32) {
+        ("outputs", self.tile.outputs() as u32)
+    }
+}
 
 impl Graph {
     /// A convolution without an adapter; one row out for each row in.
-    pub(super) fn winograd(&mut self, conv: Conv, shape: &ConvShape, kernel: ProductKernel) {
-        let tiles = shape.winograd_tiles();
+    pub(super) fn winograd(&mut self, conv: Conv, tiles: Tiles, kernel: ProductKernel) {
         let layout = WeightLayout {
             backward: conv.backward,
-            winograd: true,
+            winograd: Some(tiles.tile),
             storage: kernel.storage(false),
         };
         let input = self.winograd_input(&conv, tiles);
-        let map = Map::square(SIDE, conv.out.map.channels);
+        let map = Map::square(tiles.tile.side(), conv.out.map.channels);
         let products = self.tensor("Winograd products", map, input.rows);
         let start = Start::Weighted {
             input,
@@ -39,56 +56,57 @@ impl Graph {
                 adapter: None,
                 epilogue: Epilogue::default(),
                 share: 1,
-                taps: SIDE * SIDE,
+                taps: tiles.tile.products(),
             },
             kernel,
         );
         self.winograd_output(&conv, products, tiles);
     }
 
-    /// B' x B of each tile of 4x4 inputs: one row a tile and example, tile by tile.
-    fn winograd_input(&mut self, conv: &Conv, [tall, wide]: [usize; 2]) -> Tensor {
+    /// B' x B of each tile of inputs: one row per tile and example, tile by tile; each value of a tile is a map position.
+    fn winograd_input(&mut self, conv: &Conv, tiles: Tiles) -> Tensor {
         let input = conv.input;
-        let map = Map::square(SIDE, input.map.channels);
-        let out = self.tensor("Winograd input", map, tall * wide * input.rows);
+        let map = Map::square(tiles.tile.side(), input.map.channels);
+        let out = self.tensor("Winograd input", map, tiles.total() * input.rows);
         let items = out.rows * map.quads();
         self.elementwise(
             format!("{}, input transform", conv.label),
             "conv/winograd_input",
-            &[input.textured()],
+            &[input.textured(), tiles.outputs()],
             &[("x", input.slot), ("out", out.slot)],
             &[
                 ("batch", u(input.rows)),
                 ("height", u(input.map.height)),
                 ("width", u(input.map.width)),
                 ("quads", u(map.quads())),
-                ("tiles_high", u(tall)),
-                ("tiles_wide", u(wide)),
+                ("tiles_high", u(tiles.count[0])),
+                ("tiles_wide", u(tiles.count[1])),
             ],
             items,
-            (32 * 4 * items) as u64,
+            (tiles.tile.transform_flops()[0] * 4 * items) as u64,
         );
         out
     }
 
-    /// A' m A of each tile: 2x2 outputs, each through the epilogue.
-    fn winograd_output(&mut self, conv: &Conv, products: Tensor, [tall, wide]: [usize; 2]) {
+    /// A' p A of each tile of products: its outputs, each through the epilogue.
+    fn winograd_output(&mut self, conv: &Conv, products: Tensor, tiles: Tiles) {
         let out = conv.out;
         let mut recorded = Recorded::default();
         conv.epilogue.record(self, out, &mut recorded);
         let Recorded {
             mut bind,
             mut params,
-            variables,
+            mut variables,
         } = recorded;
+        variables.push(tiles.outputs());
         bind.push(("products", products.slot));
         params.extend([
             ("height", u(out.map.height)),
             ("width", u(out.map.width)),
-            ("tiles_high", u(tall)),
-            ("tiles_wide", u(wide)),
+            ("tiles_high", u(tiles.count[0])),
+            ("tiles_wide", u(tiles.count[1])),
         ]);
-        let items = tall * wide * out.rows * out.map.quads();
+        let items = tiles.total() * out.rows * out.map.quads();
         self.elementwise(
             format!("{}, output transform", conv.label),
             "conv/winograd_output",
@@ -96,7 +114,7 @@ impl Graph {
             &bind,
             &params,
             items,
-            (24 * 4 * items) as u64,
+            (tiles.tile.transform_flops()[1] * 4 * items) as u64,
         );
     }
 }
