@@ -167,7 +167,7 @@ pub fn table(results: &Results, set: &UnfamiliarSet) -> Table {
             several(&seeds, "seed"),
             match has_differences {
                 true =>
-                    "what it is more than max probability's AUROC, paired over images and seeds, with its 95\u{a0}% interval, coloured \
+                    "what it is more than max probability's AUROC, paired over images and seeds, with its 95\u{a0}% interval, bold \
                      where that is decided; and ",
                 false => "",
             },
