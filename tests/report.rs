@@ -9,7 +9,9 @@ use std::fs;
 use std::path::Path;
 
 use bayeslora::low_level::metrics::Interval;
-use bayeslora::low_level::report::{Comparison, Report, Results, Row, Score, Verdict};
+use bayeslora::low_level::report::{
+    Comparison, Detection, Report, Results, Row, Score, UnfamiliarSet, Verdict,
+};
 
 /// The report of one study, with its directory.
 fn report(results: &Results) -> (tempfile::TempDir, Report) {
@@ -290,6 +292,92 @@ fn said(html: &str) -> (String, Vec<usize>) {
     let digits = lead.split(|c: char| !c.is_ascii_digit());
     let counts = digits.filter_map(|text| text.parse().ok()).collect();
     (cell.split("<small>").next().unwrap().into(), counts)
+}
+
+/// A score of features on one set, this far from the largest probability, give or take a half.
+fn told(estimate: f64, half: f64) -> Results {
+    let interval = Interval {
+        estimate,
+        low: estimate - half,
+        high: estimate + half,
+    };
+    let detection = |score: &str, difference: Option<Interval>| Detection {
+        row: "ours".into(),
+        title: "OURS, without two classes".into(),
+        score: score.into(),
+        difference: difference.map(|interval| Score {
+            mean: interval.estimate,
+            interval: Some(interval),
+            ..Score::default()
+        }),
+        ..Detection::default()
+    };
+    Results {
+        unfamiliar: vec![UnfamiliarSet {
+            title: "SET".into(),
+            detections: vec![
+                detection("max_probability", None),
+                detection("mahalanobis", Some(interval)),
+            ],
+            ..UnfamiliarSet::default()
+        }],
+        ..Results::default()
+    }
+}
+
+#[test]
+fn what_tells_unfamiliar_images_is_said_whichever_way_it_falls() {
+    for (estimate, counts, word, cell) in [
+        (
+            0.31,
+            "better than max probability does in 1 of 1 comparison by AUROC, worse in 0, undecided in 0",
+            "better",
+            " class=\"better\"",
+        ),
+        (
+            -0.31,
+            "in 0 of 1 comparison by AUROC, worse in 1, undecided in 0",
+            "worse",
+            " class=\"worse\"",
+        ),
+        (
+            0.01,
+            "in 0 of 1 comparison by AUROC, worse in 0, undecided in 1",
+            "undecided",
+            "",
+        ),
+    ] {
+        let page = html(&told(estimate, 0.03));
+        let section = page.split("Unfamiliar images</h3>").nth(1).unwrap();
+        let first = section.split("</p>").next().unwrap();
+        assert!(first.contains(counts), "{first}");
+        let sign = if estimate > 0.0 { "+" } else { "−" };
+        let number = format!("SET: OURS {sign}{}", &format!("{:.3}", estimate.abs())[1..]);
+        let item = section
+            .split(&number)
+            .nth(1)
+            .unwrap_or_else(|| panic!("{number}"));
+        let item = item.split("</li>").next().unwrap();
+        assert!(item.ends_with(&format!("), {word}")), "{item}");
+        let row = section.split("Mahalanobis distance</th>").nth(1).unwrap();
+        assert!(
+            row.trim_start().starts_with(&format!(
+                "<td data-label=\"OURS, without two classes\"{cell}>"
+            )),
+            "{row}"
+        );
+    }
+    // Files of earlier versions have no differences, and nothing is said of them.
+    let mut earlier = told(0.31, 0.03);
+    for detection in &mut earlier.unfamiliar[0].detections {
+        detection.difference = None;
+    }
+    assert!(!html(&earlier).contains("better than max probability"));
+    // A lead that its own interval shows, and that is too small for one among many.
+    let mut many = told(0.031, 0.03);
+    let one = many.unfamiliar[0].clone();
+    many.unfamiliar.extend(vec![one; 9]);
+    assert!(html(&many).contains("in 0 of 10 comparisons by AUROC, worse in 0, undecided in 10"));
 }
 
 #[test]

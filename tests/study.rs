@@ -480,7 +480,21 @@ fn a_flipped_bit_in_what_a_study_reads_is_found() {
         .unwrap();
     place.write_cuts(Vec::new()).unwrap();
     assert_eq!(place.read(&stored).unwrap().values, values);
-    assert_eq!(place.read_trace("test").unwrap(), values);
+    let trace = place.read_trace("test", 3).unwrap();
+    assert_eq!(
+        trace,
+        values[..3]
+            .iter()
+            .map(|v| f64::from(*v))
+            .collect::<Vec<_>>()
+    );
+    assert!(
+        place
+            .read_trace("test", 5)
+            .unwrap_err()
+            .to_string()
+            .contains("each of 5 images")
+    );
     assert_eq!(place.read_note(&stored).unwrap()["precision"], 2.5);
     let damage = |file: &str| {
         let path = place.run.join(file);
@@ -493,20 +507,114 @@ fn a_flipped_bit_in_what_a_study_reads_is_found() {
     damage("predictions/test.mean.npy");
     assert!(found(place.read(&stored).map(drop)).contains("test.mean.npy"));
     damage("predictions/test.trace.npy");
-    assert!(found(place.read_trace("test").map(drop)).contains("test.trace.npy"));
+    assert!(found(place.read_trace("test", 4).map(drop)).contains("test.trace.npy"));
     damage("predictions/test.mean.json");
     assert!(found(place.read_note(&stored).map(drop)).contains("test.mean.json"));
     damage("cuts.json");
     assert!(found(place.read_cuts().map(drop)).contains("cuts.json"));
     // Without its checksum a file says nothing.
     std::fs::remove_file(place.run.join("predictions/test.trace.npy.sha256")).unwrap();
-    assert!(found(place.read_trace("test").map(drop)).contains("test.trace.npy.sha256"));
+    assert!(found(place.read_trace("test", 4).map(drop)).contains("test.trace.npy.sha256"));
     // So it is made again.
     assert!(place.has(&stored) && !place.has_trace("test"));
     std::fs::remove_file(place.run.join("predictions/test.mean.npy.sha256")).unwrap();
     assert!(!place.has(&stored));
     std::fs::remove_file(place.run.join("predictions/test.mean.json")).unwrap();
     assert!(place.read_note(&stored).is_err());
+}
+
+/// Of features, from a Mahalanobis distance.
+fn feature_scores(place: &Place, set: &str, mahalanobis: impl Fn(usize) -> f32) {
+    let column = |value: &dyn Fn(usize) -> f32| Some((0..IMAGES).map(value).collect());
+    let scores = [column(&|image| image as f32), column(&mahalanobis), None];
+    place.write_feature_scores(set, IMAGES, &scores).unwrap();
+}
+
+#[test]
+fn scores_of_features_are_read_as_they_were_written_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path(), "lora-r4", 1);
+    assert!(!place.has_feature_scores("test"));
+    feature_scores(&place, "test", |image| 2.0 * image as f32);
+    assert!(place.has_feature_scores("test"));
+    let read = |n| place.read_feature_scores("test", n);
+    let expected = [Some(vec![0.0, 1.0]), Some(vec![0.0, 2.0]), None];
+    assert_eq!(read(2).unwrap(), expected, "what was not fitted stays so");
+    let refused = |n| read(n).unwrap_err().to_string();
+    let path = place.run.join("predictions/test.features.npy");
+    let parts = ["test.features.npy", "of each of 61 images", "delete it"];
+    assert!(parts.iter().all(|part| refused(IMAGES + 1).contains(part)));
+    // One value that is none is not a score that was not fitted.
+    feature_scores(
+        &place,
+        "test",
+        |image| if image == 1 { f32::NAN } else { 0.0 },
+    );
+    assert!(refused(2).contains("(mahalanobis) that is no number"));
+    // Another's file under this name: two columns, with its checksum.
+    place
+        .write(&Stored::samples("other", 0), &[0.0; 8], 1, 2)
+        .unwrap();
+    let other = place.run.join("predictions/other.mean.npy");
+    std::fs::copy(&other, &path).unwrap();
+    let sum = std::fs::read_to_string(other.with_extension("npy.sha256")).unwrap();
+    let sum = sum.replace("other.mean.npy", "test.features.npy");
+    std::fs::write(path.with_extension("npy.sha256"), sum).unwrap();
+    assert!(refused(2).contains("1 x 4 x 2 values, and 3 of each"));
+    std::fs::remove_file(path.with_extension("npy.sha256")).unwrap();
+    assert!(!place.has_feature_scores("test"));
+}
+
+/// Two classes held out: features that tell them, cannot, or mislead, beside probabilities that tell nothing.
+#[test]
+fn scores_of_features_stand_beside_the_largest_probability() {
+    let found = |further: f32| {
+        study_in(
+            &settings(),
+            |spec| spec.is_headline || spec.without_classes,
+            &["test", "validation", "held-out-classes"],
+            |_| 0.7,
+            |place, spec, _| {
+                if spec.without_classes {
+                    feature_scores(place, "test", |image| image as f32);
+                    feature_scores(place, "held-out-classes", |image| image as f32 + further);
+                }
+            },
+        )
+    };
+    let all = IMAGES as f32;
+    for (further, lead, reached) in [(all, 0.5, true), (0.0, 0.0, false), (-all, -0.5, false)] {
+        let results = found(further);
+        let [set] = &results.unfamiliar[..] else {
+            panic!("{:?}", results.unfamiliar);
+        };
+        // Answers are the same on both sets, so that they tell nothing.
+        assert_eq!(set.images, IMAGES);
+        for row in ["lora-without-two", "bayeslora-without-two"] {
+            let of = |score: &str| {
+                let mut all = set.detections.iter();
+                all.find(|one| one.row == row && one.score == score)
+            };
+            let base = of("max_probability").unwrap();
+            assert_eq!((base.auroc.mean, &base.difference), (0.5, &None));
+            let ours = of("mahalanobis").unwrap();
+            assert_eq!(ours.auroc.mean, 0.5 + lead);
+            let difference = ours.difference.as_ref().unwrap();
+            assert_eq!((difference.mean, difference.by_seed.len()), (lead, 1));
+            let interval = difference.interval.unwrap();
+            assert!(interval.low <= lead && lead <= interval.high);
+            assert!(of("energy").is_some() && of("neighbours").is_none());
+        }
+        let shown: Vec<&str> = set
+            .histograms
+            .iter()
+            .map(|one| one.score.as_str())
+            .collect();
+        assert_eq!(shown, ["max_probability", "mahalanobis"].repeat(2));
+        let mut targets = results.targets.iter();
+        let target = targets.find(|t| t.aim.starts_with("two classes held out"));
+        assert_eq!(target.unwrap().reached, Some(reached), "{:?}", target);
+    }
 }
 
 #[test]
@@ -947,7 +1055,7 @@ fn rows_of_the_long_study() {
         spec.seeds == 1 && spec.asks.iter().all(of_validation)
     };
     assert!(tried.iter().all(cheap));
-    for scale in [Scale::Desk, Scale::Smoke, Scale::Paper] {
+    for scale in [Scale::Desk, Scale::Unfamiliar, Scale::Smoke, Scale::Paper] {
         let settings = scale.settings();
         let none = Chosen {
             weight_decay: None,
@@ -1016,6 +1124,38 @@ fn the_small_scale_has_a_study_for_each_number_of_images() {
     }
     let single = Scale::Long.parts();
     assert_eq!((single.len(), &single[0].0), (1, &None));
+}
+
+/// The runs of the claim about two classes, and no others but the headline.
+#[test]
+fn the_unfamiliar_scale_has_what_tells_unfamiliar_images() {
+    let settings = Scale::Unfamiliar.settings();
+    let none = Chosen {
+        weight_decay: None,
+        ..chosen()
+    };
+    let all = runs(&settings, &none);
+    let names = all.iter().filter(|spec| !spec.asks.is_empty());
+    let names: Vec<&str> = names.map(|spec| spec.name.as_str()).collect();
+    let gated = "bayeslora-r8-kappa-0.5";
+    let expected = [
+        "lora-r8",
+        gated,
+        "lora-without-two",
+        "bayeslora-without-two",
+    ];
+    assert_eq!(names, expected);
+    for spec in &all {
+        let looks = (!spec.asks.is_empty()).then_some(settings.unfamiliar_images);
+        assert_eq!(spec.looks_at(settings.seeds), looks, "{}", spec.name);
+        assert_eq!(spec.looks_at(settings.seeds + 1), None);
+        assert!(spec.posteriors(&settings).is_empty() && spec.cuts == 0);
+    }
+    // Scales that ask about no other images look at none.
+    for (_, settings) in Scale::Small.parts() {
+        let all = runs(&settings, &chosen());
+        assert!(all.iter().all(|spec| spec.looks_at(1).is_none()));
+    }
 }
 
 #[test]

@@ -1,14 +1,10 @@
 //! Images that look like nothing a run was trained on: fitting what tells them, and how well it does.
 
 use anyhow::{Context as _, Result, ensure};
-use bayeslora::low_level::data::Dataset;
 use bayeslora::low_level::data::reuse::Part;
 use bayeslora::low_level::gpu::Gpu;
-use bayeslora::low_level::predict::ood::{OodDetector, OodScore};
-use bayeslora::low_level::predict::{Predictor, Source};
-use rand::SeedableRng as _;
-use rand::seq::index;
-use rand_pcg::Pcg64;
+use bayeslora::low_level::predict::ood::{OodDetector, OodScore, training_images};
+use bayeslora::low_level::predict::{PredictError, Predictor, Source};
 use serde::Serialize;
 
 use super::context::Bar;
@@ -17,9 +13,6 @@ use super::output;
 use super::promised::percent;
 use super::run::Run;
 use super::run_images::Changed;
-
-/// Training images that a detector is fitted to, at most; more would make its file large and hardly better.
-const TRAINING_IMAGES: usize = 5_000;
 
 /// What was fitted.
 #[derive(Serialize)]
@@ -54,17 +47,11 @@ pub fn fit(
     bar: &Bar,
 ) -> Result<(OodDetector, Fitted)> {
     let [train] = run.own(data, Changed::Say)?.open([Part::Train], bar)?;
-    let train = some(run.align(train)?);
+    let train = Source::images(run.align(train)?, run.adapter.resolution);
     let predictor = Predictor::new(gpu, &run.backbone, &run.adapter)?;
-    let features = |source: &Source| {
-        let total = source.dataset.len();
-        let mut progress = |done| bar.show("looking at images", done, total);
-        predictor.features(source, &mut progress)
-    };
-    let train = Source::images(train, run.adapter.resolution);
-    let labels = &train.dataset.labels;
-    let found = (features(&train)?, features(held_out)?);
-    let detector = OodDetector::fit(score, (&found.0, labels), &found.1, false_alarms);
+    let (features, labels) = training_features(&predictor, &train, bar)?;
+    let held_out = features_of(&predictor, held_out, bar)?;
+    let detector = OodDetector::fit(score, (&features, &labels), &held_out, false_alarms);
     let detector = detector.context(
         "--false-alarms: the training images look all alike to this adapter, so nothing can be unlike them",
     )?;
@@ -77,16 +64,28 @@ pub fn fit(
     Ok((detector, fitted))
 }
 
-/// Some of them, drawn at random where there are many.
-fn some(train: Dataset) -> Dataset {
-    let n = train.len();
-    if n <= TRAINING_IMAGES {
-        return train;
-    }
-    let mut random = Pcg64::seed_from_u64(1);
-    let mut drawn = index::sample(&mut random, n, TRAINING_IMAGES).into_vec();
-    drawn.sort_unstable();
-    train.subset(&drawn)
+/// Features of the training images that scores are fitted to, `[n, features]`, and their labels.
+pub fn training_features(
+    predictor: &Predictor,
+    train: &Source,
+    bar: &Bar,
+) -> Result<(Vec<f32>, Vec<u32>), PredictError> {
+    let images = training_images(train.dataset.len());
+    let mut progress = |done| bar.show("looking at training images", done, images.len());
+    let features = predictor.features_of(train, &images, &mut progress)?;
+    let labels = images.iter().map(|image| train.dataset.labels[*image]);
+    Ok((features, labels.collect()))
+}
+
+/// Features of all images of a set, `[n, features]`.
+pub fn features_of(
+    predictor: &Predictor,
+    source: &Source,
+    bar: &Bar,
+) -> Result<Vec<f32>, PredictError> {
+    let total = source.dataset.len();
+    let mut progress = |done| bar.show("looking at images", done, total);
+    predictor.features(source, &mut progress)
 }
 
 /// What a run has; nothing, with a warning, where it cannot be read or was of another adapter.

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::context::{self, Bar};
 use super::location::Location;
+use super::ood::features_of;
 use super::output;
 use super::promised::percent;
 use super::run::Run;
@@ -118,11 +119,7 @@ pub fn compare(
         .collect();
     let mut alarms = None;
     if let Some(look) = look {
-        let features = |source: &Source| {
-            let total = source.dataset.len();
-            let mut progress = |done| bar.show("looking at images", done, total);
-            look.predictor.features(source, &mut progress)
-        };
+        let features = |source| features_of(look.predictor, source, bar);
         let features = [features(test)?, features(unknown)?];
         let mut add = |name: &str, score: &dyn Fn(&[f32]) -> Vec<f64>| {
             let [known, unknown] = features.each_ref().map(|features| score(features));

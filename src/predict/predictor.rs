@@ -595,7 +595,8 @@ impl Predictor {
             trace: true,
             ..spec
         };
-        self.at_the_mean(source, spec, &mut |_| (), |plan, batch| {
+        let all: Vec<usize> = (0..n).collect();
+        self.at_the_mean(source, &all, spec, &mut |_| (), |plan, batch| {
             plan.trace(batch).wait()
         })
     }
@@ -610,39 +611,57 @@ impl Predictor {
         source: &Source,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<f32>, PredictError> {
+        let all: Vec<usize> = (0..source.dataset.len()).collect();
+        self.features_of(source, &all, progress)
+    }
+
+    /// The same of some images, `[indices, features]`.
+    ///
+    /// # Errors
+    /// As [`log_probs`](Self::log_probs).
+    ///
+    /// # Panics
+    /// If there is no such image.
+    pub fn features_of(
+        &self,
+        source: &Source,
+        indices: &[usize],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<f32>, PredictError> {
         let spec = |spec| ForwardSpec {
             features: true,
             ..spec
         };
-        self.at_the_mean(source, spec, progress, ForwardPlan::pooled)
+        self.at_the_mean(source, indices, spec, progress, ForwardPlan::pooled)
     }
 
-    /// What `read` finds after each batch of images has gone through the mean weights; it is given the number of its images.
+    /// What `read` finds after each batch of some images has gone through the mean weights; it is given the number of its images.
     fn at_the_mean(
         &self,
         source: &Source,
+        indices: &[usize],
         spec: impl Fn(ForwardSpec) -> ForwardSpec,
         progress: &mut dyn FnMut(usize),
         read: impl Fn(&ForwardPlan, usize) -> Result<Vec<f32>, GpuError>,
     ) -> Result<Vec<f32>, PredictError> {
-        let n = source.dataset.len();
+        let n = indices.len();
         if n == 0 {
             return Err(PredictError::Empty);
         }
         let plan = |examples| self.plan(spec(self.spec(source, examples, 1)));
         let (examples, plan) = largest_that_fits(SOFTWARE_ROWS.min(n), plan)?;
-        let indices: Vec<usize> = (0..n).collect();
         let batches: Vec<&[usize]> = indices.chunks(examples).collect();
         let fetch = |number: usize| source.fetch(batches[number], None);
         prefetch(batches.len(), fetch, |ahead| {
-            let mut all = Vec::new();
+            let (mut all, mut done) = (Vec::new(), 0);
             for batch in &batches {
                 let inputs = ahead.next(|| ()).expect("as many as there are batches")?;
                 inputs.write(&plan.batch);
                 let ids: Vec<u32> = batch.iter().map(|index| *index as u32).collect();
                 plan.submit(&ids, &StepValues::prediction(0, 0, GateMode::Mean));
                 all.extend(read(&plan, batch.len())?);
-                progress(batch[batch.len() - 1] + 1);
+                done += batch.len();
+                progress(done);
             }
             Ok(all)
         })

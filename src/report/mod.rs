@@ -18,6 +18,7 @@ mod results;
 mod run;
 mod tables;
 mod theme;
+pub(crate) mod unfamiliar;
 mod words;
 mod write;
 

@@ -38,7 +38,7 @@ pub struct Results {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Study {
-    /// `paper`, `desk`, `long`, `small` or `smoke`.
+    /// `paper`, `desk`, `long`, `small`, `unfamiliar` or `smoke`.
     pub scale: String,
     /// What to type to get the same, one command per line.
     pub commands: Vec<String>,
@@ -317,13 +317,16 @@ pub struct Detection {
     pub row: String,
     pub title: String,
     pub family: String,
-    /// `max_probability` (negated), `entropy`, `mutual_information`, `covariance_trace`.
+    /// `max_probability` (negated), `entropy`, `mutual_information`, `covariance_trace`; of features `energy`, `mahalanobis`,
+    /// `neighbours`.
     pub score: String,
     pub auroc: Score,
     pub fpr95: Score,
+    /// AUROC minus that of `max_probability`, paired over images and seeds; absent for itself, and in files of earlier versions.
+    pub difference: Option<Score>,
 }
 
-/// One score's distribution over the test set and the unfamiliar set, first seed.
+/// One score's distribution over the test set and the unfamiliar set, first seed; the outermost bins hold what lies beyond.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Histogram {

@@ -130,18 +130,13 @@ impl Place {
         Self { run }
     }
 
-    fn predictions(&self) -> PathBuf {
+    pub(super) fn predictions(&self) -> PathBuf {
         self.run.join("predictions")
     }
 
     pub(super) fn file(&self, stored: &Stored) -> PathBuf {
         let Stored { set, way } = stored;
         self.predictions().join(format!("{set}.{way}.npy"))
-    }
-
-    /// Where the traces of equation (16) are, `[n, 1]`.
-    fn trace_file(&self, set: &str) -> PathBuf {
-        self.predictions().join(format!("{set}.trace.npy"))
     }
 
     fn cuts_file(&self) -> PathBuf {
@@ -175,10 +170,6 @@ impl Place {
     /// Whether these predictions are there with their checksum, without which they are made again.
     pub fn has(&self, stored: &Stored) -> bool {
         is_whole(&self.file(stored))
-    }
-
-    pub fn has_trace(&self, set: &str) -> bool {
-        is_whole(&self.trace_file(set))
     }
 
     /// Log probabilities, `[samples, n, classes]`.
@@ -228,20 +219,13 @@ impl Place {
         )?)
     }
 
-    /// # Errors
-    /// They are not there, or damaged.
-    pub fn read_trace(&self, set: &str) -> Result<Vec<f32>, StudyError> {
-        Ok(read(&self.trace_file(set))?.values)
-    }
-
-    /// # Errors
-    /// They cannot be written.
-    pub fn write_trace(&self, set: &str, values: &[f32]) -> Result<(), StudyError> {
-        self.put(&self.trace_file(set), &[values.len(), 1], values)
-    }
-
     /// The checksum comes first: one without its file is nothing, the file without its checksum would be unchecked.
-    fn put(&self, path: &Path, shape: &[usize], values: &[f32]) -> Result<(), StudyError> {
+    pub(super) fn put(
+        &self,
+        path: &Path,
+        shape: &[usize],
+        values: &[f32],
+    ) -> Result<(), StudyError> {
         let folder = self.predictions();
         fs::create_dir_all(&folder).map_err(failed(&folder))?;
         let partial = path.with_extension("partial");
@@ -252,7 +236,7 @@ impl Place {
     }
 }
 
-fn is_whole(path: &Path) -> bool {
+pub(super) fn is_whole(path: &Path) -> bool {
     path.exists() && sum_file(path).exists()
 }
 
@@ -261,7 +245,7 @@ fn sum_file(path: &Path) -> PathBuf {
     path.with_extension("npy.sha256")
 }
 
-fn read(path: &Path) -> Result<Probabilities, StudyError> {
+pub(super) fn read(path: &Path) -> Result<Probabilities, StudyError> {
     checksum::check_line(path, &sum_file(path), MADE_AGAIN)?;
     Ok(read_probabilities(path)?)
 }

@@ -202,7 +202,7 @@ pub fn runs(settings: &Settings, chosen: &Chosen) -> Vec<RunSpec> {
             ..gated()
         },
     ];
-    if settings.breadth {
+    if settings.without_classes {
         runs.extend(without);
     }
     // Nothing is trained or asked: posteriors are fitted to the first runs.

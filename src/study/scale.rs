@@ -21,6 +21,9 @@ pub enum Scale {
     /// A study each for a few hundred to two thousand training images, as somebody's own photographs are: some hours of
     /// two processor cores.
     Small,
+    /// LoRA and BayesLoRA alone, on all classes and without two: how well they tell unfamiliar images. Half an hour of two
+    /// processor cores.
+    Unfamiliar,
     /// Some minutes: whether everything works, nothing to conclude from.
     Smoke,
 }
@@ -57,9 +60,10 @@ const fn by_validation(structure: LaplaceStructure) -> LaplaceConfig {
 /// The sizes that a [`Scale`] stands for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Whether there are rows beyond the comparison of LoRA, BayesLoRA and Laplace: unfamiliar classes, other noise, as few
-    /// ranks as are left.
+    /// Whether there are rows beyond the comparison of LoRA, BayesLoRA and Laplace: other noise, as few ranks as are left.
     pub breadth: bool,
+    /// Whether there are runs without two classes, to be asked about these.
+    pub without_classes: bool,
     /// Training and validation images together; all where `None`.
     pub images: Option<usize>,
     /// Share of them that choices are made on.
@@ -126,6 +130,7 @@ const RANKS_FROM: usize = 2_000;
 fn small(images: usize, epochs: usize) -> Settings {
     Settings {
         breadth: false,
+        without_classes: false,
         images: Some(images + images / 5),
         validation: 1.0 / 6.0,
         epochs,
@@ -164,6 +169,7 @@ impl Scale {
             Self::Desk => "desk",
             Self::Long => "long",
             Self::Small => "small",
+            Self::Unfamiliar => "unfamiliar",
             Self::Smoke => "smoke",
         }
     }
@@ -182,6 +188,7 @@ impl Scale {
         match self {
             Self::Paper => Settings {
                 breadth: true,
+                without_classes: true,
                 images: None,
                 validation: 0.1,
                 resolution: 224,
@@ -211,6 +218,7 @@ impl Scale {
             },
             Self::Desk => Settings {
                 breadth: true,
+                without_classes: true,
                 images: Some(12_000),
                 validation: 1.0 / 6.0,
                 resolution: 64,
@@ -255,8 +263,28 @@ impl Scale {
                 let [.., (images, epochs)] = SMALL;
                 small(images, epochs)
             }
+            Self::Unfamiliar => Settings {
+                breadth: false,
+                images: Some(1_200),
+                epochs: 6,
+                other_ranks: &[],
+                headline_seeds: 3,
+                cut_seeds: 0,
+                // Twice .0000005 a training image: the default of so few.
+                kappa_factors: &[2.0],
+                kappa_by: KappaBy::TemperedNll,
+                headline_images: Some(500),
+                test_images: 500,
+                unfamiliar_images: 500,
+                corrupted_images: 0,
+                curve_images: 20,
+                resamples: 1_000,
+                laplace: &[],
+                ..Self::Desk.settings()
+            },
             Self::Smoke => Settings {
                 breadth: true,
+                without_classes: true,
                 images: Some(300),
                 validation: 1.0 / 3.0,
                 resolution: 32,

@@ -33,7 +33,7 @@ fn bad_input_is_named() {
     refuses(
         &out,
         "--scale huge",
-        &["expected paper, desk, long, small or smoke"],
+        &["expected paper, desk, long, small, unfamiliar or smoke"],
     );
     refuses(
         &out,

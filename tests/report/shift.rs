@@ -35,10 +35,17 @@ pub fn unfamiliar(draw: &mut Draw) -> Vec<UnfamiliarSet> {
         "mutual_information",
         "covariance_trace",
     ];
+    let of_features = ["energy", "mahalanobis", "neighbours"];
     sets.map(|(name, title, auroc, like_pretraining)| {
         let mut detections = Vec::new();
         for (row, title, family, sampled) in methods {
-            for score in scores.iter().take(if sampled { 4 } else { 2 }) {
+            let of_answers = scores.iter().take(if sampled { 4 } else { 2 });
+            for score in of_answers.chain(&of_features) {
+                let lead = match *score {
+                    "max_probability" => None,
+                    "mahalanobis" => Some(0.2 - 0.3 * f64::from(u8::from(name == "noise"))),
+                    _ => Some(0.01),
+                };
                 detections.push(Detection {
                     row: row.into(),
                     title: title.into(),
@@ -46,6 +53,7 @@ pub fn unfamiliar(draw: &mut Draw) -> Vec<UnfamiliarSet> {
                     score: score.to_string(),
                     auroc: draw.score(auroc, 0.01, 5, None),
                     fpr95: draw.score(1.3 * (1.0 - auroc) + 0.1, 0.02, 5, None),
+                    difference: lead.map(|lead| draw.score(lead, 0.01, 5, Some(0.02))),
                 });
             }
         }

@@ -51,6 +51,7 @@ impl Workshop<'_> {
         let epochs = RunDir::open(&place.run).and_then(|run| run.read_metrics());
         epochs.is_ok_and(|epochs| is_trained(&spec.config, &epochs))
             && self.missing(spec, seed, &place).is_empty()
+            && self.looks_left(spec, seed, &place).is_empty()
             && (seed > spec.cuts || place.has_cuts())
             && cuts_left(spec, &place).is_empty()
             && (seed > spec.laplace || self.laplace_left(spec, &place).is_empty())
@@ -67,26 +68,33 @@ impl Workshop<'_> {
         // Only where unfamiliar images are told by it.
         let traced =
             spec.config.method == Method::BayesLora && (spec.is_headline || spec.without_classes);
-        let one = |set: &str, source: &str| Wanted {
-            set: set.into(),
-            source: source.into(),
-            images: ask.images,
+        let sets = self.sets_of(spec, ask.of).into_iter();
+        sets.map(|(set, source)| Wanted {
+            set,
+            source,
+            images: match ask.of {
+                Images::Corrupted => None,
+                _ => ask.images,
+            },
             samples: ask.samples,
             trace: traced && !matches!(ask.of, Images::Validation | Images::Corrupted),
-        };
-        match ask.of {
-            Images::Validation => vec![one("validation", "validation")],
-            Images::Test if spec.without_classes => vec![one("test", "known-test")],
-            Images::Test => vec![one("test", "test")],
-            Images::HeldOutClasses => vec![one("held-out-classes", "held-out-classes")],
+        })
+        .collect()
+    }
+
+    /// What the answers on such images are called, and the name that the workshop keeps the images under.
+    pub fn sets_of(&self, spec: &RunSpec, images: Images) -> Vec<(String, String)> {
+        let one = |set: &str, source: &str| vec![(set.to_owned(), source.to_owned())];
+        match images {
+            Images::Validation => one("validation", "validation"),
+            Images::Test if spec.without_classes => one("test", "known-test"),
+            Images::Test => one("test", "test"),
+            Images::HeldOutClasses => one("held-out-classes", "held-out-classes"),
             Images::Unfamiliar => {
                 let sets = self.sets().unfamiliar.iter();
-                sets.map(|(name, _)| one(name, name)).collect()
+                sets.map(|(name, _)| (name.clone(), name.clone())).collect()
             }
-            Images::Corrupted => vec![Wanted {
-                images: None,
-                ..one("corrupted", "corrupted")
-            }],
+            Images::Corrupted => one("corrupted", "corrupted"),
         }
     }
 
@@ -137,6 +145,12 @@ impl Workshop<'_> {
             if self.context().interrupted() {
                 return Ok(false);
             }
+        }
+        let looks = self.looks_left(spec, seed, &place);
+        if !looks.is_empty() {
+            let start = Instant::now();
+            self.look(&trainer, &predictor, &looks, &place)?;
+            output::text(&format!("  scores of features in {:.0?}", start.elapsed()))?;
         }
         if seed <= spec.cuts && !place.has_cuts() {
             let start = Instant::now();

@@ -1,6 +1,7 @@
 //! `reproduce`: the paper's comparison, from training to the report.
 
 mod cuts;
+mod features;
 mod jobs;
 mod laplace;
 mod merge;

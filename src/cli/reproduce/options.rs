@@ -22,9 +22,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// `paper`: 224 pixels, 40 epochs, for a GPU; `desk`: 10,000 training images, some hours on two cores; `long`: the
-    /// same with 20 epochs, a day or more; `small`: 200, 500 and 2,000 training images, some hours; `smoke`: some
-    /// minutes, only to see that it works [default: desk]
-    #[arg(long, value_name = "paper|desk|long|small|smoke", value_parser = scale)]
+    /// same with 20 epochs, a day or more; `small`: 200, 500 and 2,000 training images, some hours; `unfamiliar`: LoRA
+    /// and BayesLoRA alone on 1,000, asked about unfamiliar images, half an hour; `smoke`: some minutes, only to see that it
+    /// works [default: desk]
+    #[arg(long, value_name = "paper|desk|long|small|unfamiliar|smoke", value_parser = scale)]
     scale: Option<Scale>,
     /// CIFAR-10 or another set, as `train --data` takes it [default: sample at scale smoke]
     #[arg(long, value_name = "D")]
@@ -43,8 +44,9 @@ fn scale(text: &str) -> Result<Scale, String> {
         "desk" => Ok(Scale::Desk),
         "long" => Ok(Scale::Long),
         "small" => Ok(Scale::Small),
+        "unfamiliar" => Ok(Scale::Unfamiliar),
         "smoke" => Ok(Scale::Smoke),
-        _ => Err("expected paper, desk, long, small or smoke".into()),
+        _ => Err("expected paper, desk, long, small, unfamiliar or smoke".into()),
     }
 }
 
@@ -122,7 +124,7 @@ impl Options {
         };
         ensure!(
             options.scale != Scale::Small || options.unfamiliar.is_empty(),
-            "--unfamiliar has no place at --scale small, which asks about no other images; leave it out, or take --scale desk"
+            "--unfamiliar has no place at --scale small, which asks about no other images; leave it out, or take --scale unfamiliar or desk"
         );
         for (number, one) in options.unfamiliar.iter().enumerate() {
             ensure!(

@@ -4,33 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mahalanobis, Neighbours};
+use super::{FittedScore, Mahalanobis, Neighbours, OodScore};
 use crate::formats::{Digest, FormatError, TensorFile, fitted};
 use crate::metrics::PredictionSets;
-
-/// Which score tells the unfamiliar.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OodScore {
-    /// See [`Mahalanobis`].
-    #[default]
-    Mahalanobis,
-    /// See [`Neighbours`].
-    Neighbours,
-}
-
-impl OodScore {
-    /// As the option takes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mahalanobis => "mahalanobis",
-            Self::Neighbours => "neighbours",
-        }
-    }
-}
-
-/// Neighbours that are looked at: the distance is that to the last of them.
-const NEIGHBOURS: usize = 5;
 
 /// Tells images that look like nothing the adapter was trained on, at a known rate of false alarms.
 ///
@@ -39,16 +15,10 @@ const NEIGHBOURS: usize = 5;
 /// familiar images at most a share `false_alarms` has one that low (if they and the held-out ones come from the same source).
 #[derive(Clone, Debug, PartialEq)]
 pub struct OodDetector {
-    fitted: Fitted,
+    fitted: FittedScore,
     /// Scores of the held-out images, ascending.
     held_out: Vec<f32>,
     false_alarms: f64,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Fitted {
-    Mahalanobis(Mahalanobis),
-    Neighbours(Neighbours),
 }
 
 /// How familiar an image is.
@@ -80,23 +50,14 @@ impl OodDetector {
         held_out: &[f32],
         false_alarms: f64,
     ) -> Option<Self> {
-        let width = features.len() / labels.len().max(1);
-        let fitted = match score {
-            OodScore::Mahalanobis => Fitted::Mahalanobis(Mahalanobis::fit(features, labels)?),
-            OodScore::Neighbours => {
-                let k = NEIGHBOURS.min(labels.len());
-                Fitted::Neighbours(Neighbours::fit(features, width, k)?)
-            }
-        };
-        let mut detector = Self {
+        let fitted = FittedScore::fit(score, features, labels)?;
+        let mut held_out = fitted.scores(held_out);
+        held_out.sort_by(f32::total_cmp);
+        Some(Self {
             fitted,
-            held_out: Vec::new(),
+            held_out,
             false_alarms,
-        };
-        let mut scores = detector.scores(held_out);
-        scores.sort_by(f32::total_cmp);
-        detector.held_out = scores;
-        Some(detector)
+        })
     }
 
     /// Held-out images that a rate of false alarms takes at least.
@@ -106,10 +67,7 @@ impl OodDetector {
 
     /// Which score it has.
     pub fn score(&self) -> OodScore {
-        match self.fitted {
-            Fitted::Mahalanobis(_) => OodScore::Mahalanobis,
-            Fitted::Neighbours(_) => OodScore::Neighbours,
-        }
+        self.fitted.score()
     }
 
     /// Of familiar images, the share that it calls unfamiliar, at most.
@@ -129,19 +87,12 @@ impl OodDetector {
 
     /// Features of an image.
     pub fn width(&self) -> usize {
-        match &self.fitted {
-            Fitted::Mahalanobis(fitted) => fitted.width,
-            Fitted::Neighbours(fitted) => fitted.width,
-        }
+        self.fitted.width()
     }
 
     /// The score of each row of features `[n, width]`; the higher, the less familiar.
     pub fn scores(&self, features: &[f32]) -> Vec<f32> {
-        let scores = match &self.fitted {
-            Fitted::Mahalanobis(fitted) => fitted.scores(features),
-            Fitted::Neighbours(fitted) => fitted.scores(features),
-        };
-        scores.into_iter().map(|score| score as f32).collect()
+        self.fitted.scores(features)
     }
 
     /// Looks at images by their features `[n, width]`.
@@ -191,7 +142,9 @@ impl OodDetector {
                     class_means: class_means.ok_or_else(misfit)?,
                     width,
                 };
-                fitted.is_sound().then_some(Fitted::Mahalanobis(fitted))
+                fitted
+                    .is_sound()
+                    .then_some(FittedScore::Mahalanobis(fitted))
             }
             OodScore::Neighbours => {
                 let features = take("features").ok_or_else(misfit)?;
@@ -200,7 +153,7 @@ impl OodDetector {
                     width,
                     k: head.neighbours.ok_or_else(misfit)?,
                 };
-                fitted.is_sound().then_some(Fitted::Neighbours(fitted))
+                fitted.is_sound().then_some(FittedScore::Neighbours(fitted))
             }
         };
         let detector = Self {
@@ -226,19 +179,19 @@ impl OodDetector {
             _ => file.insert(name, &[values.len() / rows, rows], values.to_vec()),
         };
         match &self.fitted {
-            Fitted::Mahalanobis(fitted) => {
+            FittedScore::Mahalanobis(fitted) => {
                 put("whitening", d, &fitted.whitening);
                 put("class_means", d, &fitted.class_means);
             }
-            Fitted::Neighbours(fitted) => put("features", d, &fitted.features),
+            FittedScore::Neighbours(fitted) => put("features", d, &fitted.features),
         }
         put("held_out_scores", 0, &self.held_out);
         let head = Head {
             score: self.score(),
             false_alarms: self.false_alarms,
             neighbours: match &self.fitted {
-                Fitted::Mahalanobis(_) => None,
-                Fitted::Neighbours(fitted) => Some(fitted.k),
+                FittedScore::Mahalanobis(_) => None,
+                FittedScore::Neighbours(fitted) => Some(fitted.k),
             },
         };
         fitted::save_tensors(&dir.as_ref().join(fitted::OOD), adapter, &head, file)

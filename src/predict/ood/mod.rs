@@ -2,10 +2,12 @@
 
 mod detector;
 mod energy;
+mod fitted;
 mod mahalanobis;
 mod neighbours;
 
-pub use detector::{Familiarity, OodDetector, OodScore};
+pub use detector::{Familiarity, OodDetector};
 pub use energy::energies;
+pub use fitted::{FittedScore, OodScore, training_images};
 pub use mahalanobis::Mahalanobis;
 pub use neighbours::Neighbours;

@@ -1,18 +1,18 @@
 //! Images of other kinds: how well scores tell them from the test set.
 
-use crate::report::block::{Block, Cell, Section, Table};
+use crate::report::block::{Block, Section};
 use crate::report::chart::{Panel, histogram};
 use crate::report::figure::{Figure, Numbers};
-use crate::report::measure::several;
-use crate::report::number::{counted, decimal, spread};
+use crate::report::number::{counted, decimal};
 use crate::report::theme::Styles;
-use crate::report::{Detection, Histogram, Results, UnfamiliarSet};
+use crate::report::unfamiliar::{lead, score_title, table, title};
+use crate::report::{Histogram, Results, UnfamiliarSet};
 
 pub fn section(results: &Results) -> Section {
-    let mut blocks = Vec::new();
+    let mut blocks = lead(results);
     for set in &results.unfamiliar {
         if !set.detections.is_empty() {
-            blocks.push(Block::Table(table(set)));
+            blocks.push(Block::Table(table(results, set)));
         }
         blocks.extend(figure(set).map(Block::Figure));
         if set.detections.is_empty() && set.histograms.is_empty() {
@@ -26,74 +26,6 @@ pub fn section(results: &Results) -> Section {
         id: "unfamiliar",
         title: "Unfamiliar images",
         blocks,
-    }
-}
-
-fn title(set: &UnfamiliarSet) -> String {
-    match set.like_pretraining {
-        true => format!("{} (like the pre-training data)", set.title),
-        false => set.title.clone(),
-    }
-}
-
-fn score_title(score: &str) -> String {
-    match score {
-        "max_probability" => "max probability".into(),
-        "covariance_trace" => "covariance trace".into(),
-        other => other.replace('_', " "),
-    }
-}
-
-fn table(set: &UnfamiliarSet) -> Table {
-    let (mut scores, mut rows): (Vec<&str>, Vec<(&str, &str)>) = (Vec::new(), Vec::new());
-    for detection in &set.detections {
-        if !scores.contains(&detection.score.as_str()) {
-            scores.push(&detection.score);
-        }
-        let row = (detection.row.as_str(), detection.title.as_str());
-        if !rows.contains(&row) {
-            rows.push(row);
-        }
-    }
-    let cell = |row: &str, score: &str| {
-        let wanted = |one: &&Detection| one.row == row && one.score == score;
-        set.detections
-            .iter()
-            .find(wanted)
-            .map_or(Cell::new("–"), |one| {
-                let false_positives = format!("FPR95 {}", spread(&one.fpr95, 3));
-                Cell::with(spread(&one.auroc, 3), false_positives)
-            })
-    };
-    let seeds: Vec<_> = set
-        .detections
-        .iter()
-        .map(|one| one.auroc.by_seed.len().max(1))
-        .collect();
-    let mut header = vec!["method".to_owned()];
-    header.extend(scores.iter().map(|score| score_title(score)));
-    Table {
-        words: false,
-        caption: format!(
-            "{}: {} against the test set. AUROC (higher is better; .5 is chance) and, below it, FPR95 (lower is \
-             better) by score, mean ± standard deviation over {}.{}",
-            title(set),
-            counted(set.images, "image"),
-            several(&seeds, "seed"),
-            match set.like_pretraining {
-                true =>
-                    " The backbone was trained on such images: unfamiliar to the task, not to the network.",
-                false => "",
-            }
-        ),
-        header,
-        rows: rows
-            .iter()
-            .map(|(row, title)| {
-                let cells = scores.iter().map(|score| cell(row, score));
-                std::iter::once(Cell::new(*title)).chain(cells).collect()
-            })
-            .collect(),
     }
 }
 
@@ -133,11 +65,11 @@ fn figure(set: &UnfamiliarSet) -> Option<Figure> {
         title: title(set),
         caption: format!(
             "Share of images by score: the test set in grey, {} of this set as a line. The less the two overlap, \
-             the better; higher scores should mean less familiar. First seed.",
+             the better; higher scores should mean less familiar. First seed; what lies beyond an axis is in its outermost bins.",
             counted(set.images, "image")
         ),
         panels,
-        columns: 5,
+        columns: 4,
         legend: Vec::new(),
         numbers,
     })

@@ -4,6 +4,7 @@ mod answers;
 mod compare;
 mod corrupted;
 mod cuts;
+mod detection;
 mod examples;
 mod final_ranks;
 mod pairs;

@@ -3,6 +3,7 @@
 use super::Material;
 use crate::metrics::Interval;
 use crate::report::number::{decimal, range, signed};
+use crate::report::unfamiliar;
 use crate::report::{Comparison, FinalRanks, PruneRecord, Results, Row, Target, Verdict};
 use crate::study::RunSpec;
 use crate::study::runs::SAMPLES;
@@ -103,6 +104,12 @@ pub fn targets(material: &Material, results: &Results) -> Vec<Target> {
             );
         }
     }
+    if material.settings.without_classes {
+        add(
+            "two classes held out: AUROC of the Mahalanobis distance above max probability's, by interval",
+            held_out_classes(material, results),
+        );
+    }
     add(
         "8 samples cost at most 4.5 single passes",
         results
@@ -156,6 +163,25 @@ fn in_points(found: &Comparison) -> String {
         }
         None => "not measured".into(),
     }
+}
+
+/// Whatever is trained without them: each method must tell them.
+fn held_out_classes(material: &Material, results: &Results) -> Option<(String, Option<bool>)> {
+    let runs = material.runs.iter().filter(|spec| spec.without_classes);
+    let found = runs.map(|spec| {
+        let mut detections = results.unfamiliar.iter().flat_map(|set| &set.detections);
+        let ours = detections.find(|one| one.row == spec.name && one.score == "mahalanobis")?;
+        let difference = ours.difference.as_ref()?.interval?;
+        let words = format!(
+            "{} {}",
+            spec.config.method.title(),
+            unfamiliar::difference(&difference)
+        );
+        Some((words, difference.low > 0.0))
+    });
+    let (words, above): (Vec<String>, Vec<bool>) =
+        found.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    Some((words.join("; "), Some(above.iter().all(|above| *above))))
 }
 
 fn worst_cuts(results: &Results, run: &str) -> Option<(String, Option<bool>)> {

@@ -1,22 +1,28 @@
 //! Telling images of other kinds from the test set.
 
-use super::scores::over_seeds;
+use super::detection::{Pair, Sides, detection, histogram};
 use super::{Answers, Material};
-use crate::metrics::{Bootstrap, auroc, drawn_scores, fpr95, uncertainty_scores};
-use crate::report::{Detection, Histogram, Score, UnfamiliarSet};
+use crate::metrics::{Bootstrap, uncertainty_scores};
+use crate::report::UnfamiliarSet;
 use crate::study::runs::SAMPLES;
-use crate::study::{Place, RunSpec, Stored, StudyError};
+use crate::study::{FEATURE_SCORES, Place, RunSpec, Stored, StudyError};
 
-/// Bins of a histogram.
-const BINS: usize = 30;
+/// What tells an unfamiliar image; higher means less familiar. The others are compared with the first.
+const SCORES: [&str; 7] = {
+    let [energy, mahalanobis, neighbours] = FEATURE_SCORES;
+    [
+        "max_probability",
+        "entropy",
+        "mutual_information",
+        "covariance_trace",
+        energy,
+        mahalanobis,
+        neighbours,
+    ]
+};
 
-/// What tells an unfamiliar image; higher means less familiar.
-const SCORES: [&str; 4] = [
-    "max_probability",
-    "entropy",
-    "mutual_information",
-    "covariance_trace",
-];
+/// Of these there are histograms: what others are compared with, and what `calibrate` takes unasked.
+const SHOWN: [&str; 2] = [SCORES[0], SCORES[5]];
 
 /// Detection of every set that there are answers for.
 pub fn sets(material: &Material, bootstrap: &Bootstrap) -> Result<Vec<UnfamiliarSet>, StudyError> {
@@ -73,45 +79,29 @@ fn set(
         ..UnfamiliarSet::default()
     };
     for spec in specs {
-        let gated = spec.config.method.gates().is_some();
-        let samples = if gated { SAMPLES } else { 0 };
-        // [score][seed]
-        let mut by_score: Vec<Vec<(Vec<f64>, Vec<f64>)>> = vec![Vec::new(); SCORES.len()];
+        let mut seeds: Vec<Vec<(&str, Sides)>> = Vec::new();
         for seed in 1..=spec.seeds {
-            let labels = material.test_labels(spec);
-            let unknown = Stored::samples(name, samples);
-            let place = Place::new(material.out, &spec.name, seed);
-            if !place.has(&unknown) {
-                continue;
-            }
-            let unknown = place.read(&unknown)?;
-            let unknown = Answers::new(&unknown, &vec![0; unknown.examples])?;
-            let test = Stored::samples("test", samples);
-            let Some(test) = material.answers(spec, seed, &test, labels)? else {
-                continue;
-            };
-            set.images = unknown.images();
-            let test = test.first(test.images().min(unknown.images()));
-            let mut scored: Vec<_> = scored(&test)?.into_iter().zip(scored(&unknown)?).collect();
-            if gated && place.has_trace("test") && place.has_trace(name) {
-                let trace = |set, n| -> Result<Vec<f64>, StudyError> {
-                    let all = place.read_trace(set)?;
-                    Ok(all.iter().take(n).map(|value| f64::from(*value)).collect())
-                };
-                scored.push((
-                    trace("test", test.images())?,
-                    trace(name, unknown.images())?,
-                ));
-            }
-            let kept = if gated { scored.len() } else { 2 };
-            for (score, pair) in scored.into_iter().take(kept).enumerate() {
-                by_score[score].push(pair);
+            if let Some(scores) = told(material, spec, seed, name)? {
+                seeds.push(scores);
             }
         }
-        for (score, seeds) in SCORES.into_iter().zip(&by_score) {
-            if let Some(first) = seeds.first() {
-                set.detections
-                    .push(detection(spec, score, seeds, bootstrap));
+        for score in SCORES {
+            let pairs = seeds.iter().filter_map(|scores| {
+                let (_, ours) = scores.iter().find(|(name, _)| *name == score)?;
+                Some((ours, &scores[0].1))
+            });
+            let pairs: Vec<Pair> = pairs.collect();
+            let Some((first, _)) = pairs.first() else {
+                continue;
+            };
+            let [_, unfamiliar] = first;
+            set.images = unfamiliar.len();
+            let mut found = detection(spec, score, &pairs, bootstrap);
+            if score == SCORES[0] {
+                found.difference = None;
+            }
+            set.detections.push(found);
+            if SHOWN.contains(&score) {
                 set.histograms.push(histogram(spec, score, first));
             }
         }
@@ -119,66 +109,54 @@ fn set(
     Ok(set)
 }
 
-fn scored(answers: &Answers) -> Result<[Vec<f64>; 3], StudyError> {
+/// Scores of one seed of a run by name, [`SCORES`]'s first in front: of test images, and of the unfamiliar ones, of which there are
+/// as many or more. `None` where it has not answered them.
+fn told(
+    material: &Material,
+    spec: &RunSpec,
+    seed: u64,
+    name: &str,
+) -> Result<Option<Vec<(&'static str, Sides)>>, StudyError> {
+    let gated = spec.config.method.gates().is_some();
+    let samples = if gated { SAMPLES } else { 0 };
+    let unknown = Stored::samples(name, samples);
+    let place = Place::new(material.out, &spec.name, seed);
+    if !place.has(&unknown) {
+        return Ok(None);
+    }
+    let unknown = place.read(&unknown)?;
+    let unknown = Answers::new(&unknown, &vec![0; unknown.examples])?;
+    let test = Stored::samples("test", samples);
+    let Some(test) = material.answers(spec, seed, &test, material.test_labels(spec))? else {
+        return Ok(None);
+    };
+    let test = test.first(test.images().min(unknown.images()));
+    let both = [("test", test.images()), (name, unknown.images())];
+    let [known, unfamiliar] = [uncertainty(&test)?, uncertainty(&unknown)?];
+    let sides = known.into_iter().zip(unfamiliar).map(|(a, b)| [a, b]);
+    let mut scores: Vec<(&str, Sides)> = SCORES.into_iter().zip(sides).collect();
+    if !gated {
+        scores.truncate(2);
+    }
+    if gated && both.iter().all(|(set, _)| place.has_trace(set)) {
+        let [known, unfamiliar] = both.map(|(set, n)| place.read_trace(set, n));
+        scores.push((SCORES[3], [known?, unfamiliar?]));
+    }
+    if both.iter().all(|(set, _)| place.has_feature_scores(set)) {
+        let [known, unfamiliar] = both.map(|(set, n)| place.read_feature_scores(set, n));
+        let columns = known?.into_iter().zip(unfamiliar?);
+        for (name, (known, unfamiliar)) in FEATURE_SCORES.into_iter().zip(columns) {
+            if let (Some(known), Some(unfamiliar)) = (known, unfamiliar) {
+                scores.push((name, [known, unfamiliar]));
+            }
+        }
+    }
+    Ok(Some(scores))
+}
+
+fn uncertainty(answers: &Answers) -> Result<[Vec<f64>; 3], StudyError> {
     Ok(uncertainty_scores(
         &answers.predictions()?,
         &answers.mutual_information,
     ))
-}
-
-fn detection(
-    spec: &RunSpec,
-    score: &str,
-    seeds: &[(Vec<f64>, Vec<f64>)],
-    bootstrap: &Bootstrap,
-) -> Detection {
-    let both: Vec<[f64; 2]> = seeds
-        .iter()
-        .map(|(familiar, unfamiliar)| [auroc(familiar, unfamiliar), fpr95(familiar, unfamiliar)])
-        .collect();
-    let all = seeds[0].0.len() + seeds[0].1.len();
-    let intervals = bootstrap.intervals(all, |drawn| {
-        let found =
-            seeds.iter().map(
-                |(known, unknown)| match drawn_scores(drawn, known, unknown) {
-                    None => [0.5, 1.0],
-                    Some([known, unknown]) => [auroc(&known, &unknown), fpr95(&known, &unknown)],
-                },
-            );
-        super::scores::mean_of(found, seeds.len())
-    });
-    let over = |place: usize| Score {
-        interval: Some(intervals[place]),
-        ..over_seeds(both.iter().map(|values| values[place]).collect())
-    };
-    Detection {
-        row: spec.name.clone(),
-        title: spec.title.clone(),
-        family: spec.config.method.name().into(),
-        score: score.into(),
-        auroc: over(0),
-        fpr95: over(1),
-    }
-}
-
-fn histogram(spec: &RunSpec, score: &str, (known, unknown): &(Vec<f64>, Vec<f64>)) -> Histogram {
-    let all = || known.iter().chain(unknown).copied();
-    let low = all().fold(f64::INFINITY, f64::min);
-    let high = all().fold(f64::NEG_INFINITY, f64::max);
-    let width = ((high - low) / BINS as f64).max(f64::MIN_POSITIVE);
-    let count = |values: &[f64]| {
-        let mut counts = vec![0; BINS];
-        for value in values {
-            counts[(((value - low) / width) as usize).min(BINS - 1)] += 1;
-        }
-        counts
-    };
-    Histogram {
-        row: spec.name.clone(),
-        title: spec.title.clone(),
-        score: score.into(),
-        edges: (0..=BINS).map(|bin| low + width * bin as f64).collect(),
-        familiar: count(known),
-        unfamiliar: count(unknown),
-    }
 }
