@@ -10,6 +10,7 @@ mod images;
 mod options;
 mod prediction;
 mod predictor;
+mod prior;
 mod progress;
 mod train;
 
