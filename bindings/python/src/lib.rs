@@ -4,6 +4,7 @@
 
 mod adapter;
 mod attended;
+mod checkpoint;
 mod devices;
 mod errors;
 mod images;

@@ -252,7 +252,7 @@ class Training:
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        """The report of each epoch, as `Progress.report`."""
+        """The report of each epoch of this call, as `Progress.report`."""
 
 class _Options(TypedDict, total=False):
     """Options of training; `bayeslora train --help` says more of each."""
@@ -301,6 +301,8 @@ def train(
     classes: Sequence[str],
     *,
     out: _Path | None = None,
+    checkpoint: _Path | None = None,
+    resume: bool = False,
     backbone: _Path | None = None,
     device: _Device | None = None,
     progress: Callable[[Progress], object] | None = None,
@@ -313,4 +315,8 @@ def train(
     and an exception of its stops training and comes out, as `KeyboardInterrupt` does. `validation` is the share of the images
     (default 0.1) that is held out to score each epoch on. The other options are those of `bayeslora train`, with underscores:
     `epochs` (5), `rank` (8), `resolution` (64 pixels), `kl_multiplicity` (kappa) and so on.
+
+    `checkpoint` is a file that is written anew after each epoch, after the adapter. With `resume` training goes on from it, with the
+    images and options that it was begun with, and on the same device comes to the same bits as if it had not stopped; other ones
+    are refused. Without, a file that is there is refused.
     """
