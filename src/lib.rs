@@ -58,7 +58,7 @@ pub use wgpu;
 pub use errors::{ErrorKind, in_full};
 
 // The frozen network and the adapter on it, in files.
-pub use formats::{Adapter, Asset, Checkpoint, FormatError, GateDistribution};
+pub use formats::{Adapter, Asset, Checkpoint, ClassBalance, FormatError, GateDistribution};
 pub use model::{Backbone, BackboneBits};
 
 // Images.
@@ -80,6 +80,6 @@ pub use train::{PruneError, PruneImages, PruneOptions, PruneReport, Pruning};
 // Prediction.
 pub use predict::ood::Familiarity;
 pub use predict::{
-    Answer, ClassAnswer, ClassMap, Ensemble, PredictError, Prediction, Predictor, Run, RunError,
-    Samples, Session, SessionOptions,
+    Answer, ClassAnswer, ClassMap, ClassPrior, Ensemble, PredictError, Prediction, Predictor, Run,
+    RunError, Samples, Session, SessionOptions,
 };

@@ -4,6 +4,7 @@ mod common;
 mod properties;
 
 mod embed {
+    mod class_prior;
     mod picture;
     mod pruning;
     mod session;

@@ -65,6 +65,7 @@ fn adapter(method: Method) -> Adapter {
             trained: true,
         },
         classes: ["a", "b", "c"].map(String::from).to_vec(),
+        class_balance: None,
         initial_rank: 2,
         lora_alpha: 4.0,
         backbone_sha256: String::new(),

@@ -18,6 +18,7 @@ trap 'rm -rf "$out"' EXIT
 libs=(-lgcc_s -lutil -lrt -lpthread -lm -ldl)
 flags=(-std=c99 -Wall -Wextra -Werror -g -fsanitize=address -Iinclude)
 cc "${flags[@]}" tests/errors.c "$target/libbayeslora_c.a" "${libs[@]}" -o "$out/errors"
+cc "${flags[@]}" tests/options.c "$target/libbayeslora_c.a" "${libs[@]}" -o "$out/options"
 cc "${flags[@]}" examples/train_predict.c "$target/libbayeslora_c.a" "${libs[@]}" -o "$out/train_predict"
 # Without the sanitizer and against the shared library, as an application would.
 c++ -std=c++17 -Wall -Wextra -Werror -Iinclude examples/predict.cpp -L"$target" -lbayeslora_c -o "$out/predict"
@@ -28,6 +29,7 @@ export LSAN_OPTIONS=suppressions=$out/suppressions:print_suppressions=0 ASAN_OPT
 # A driver that was unloaded has no name to be known by.
 driver=$(sed -n 's/.*"library_path": *"\([^"]*\)".*/\1/p' /usr/share/vulkan/icd.d/lvp*.json 2>/dev/null | head -1)
 LD_PRELOAD=$driver "$out/errors"
+LD_PRELOAD=$driver "$out/options" "$out"
 LD_PRELOAD=$driver "$out/train_predict" "$out"
 if [ $# -ge 2 ]; then
     LD_LIBRARY_PATH=$target "$out/predict" "$@"

@@ -67,6 +67,7 @@ fn adapter(subject: &Subject) -> Adapter {
     });
     Adapter {
         classes: (0..head.classes).map(|class| class.to_string()).collect(),
+        class_balance: None,
         layers,
         head,
         initial_rank: settings.rank.max(1),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::peft_modules::HEAD;
-use super::{FormatError, Mixing};
+use super::{ClassBalance, FormatError, Mixing};
 
 /// What is drawn again for every sample: the gates, whose mean is 1 and whose variance alpha, or the weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,9 @@ pub struct Adapter {
     pub head: Head,
     /// Names of the classes, in the order of the head's rows.
     pub classes: Vec<String>,
+    /// How frequent they were in training; `None` where that is not known, as an earlier version or another program made the
+    /// adapter.
+    pub class_balance: Option<ClassBalance>,
     /// Rank of every layer before any pruning.
     pub initial_rank: usize,
     /// Numerator of the scale.
@@ -265,6 +268,11 @@ impl Adapter {
                 "listed twice".into(),
                 "once".into(),
             );
+        }
+        let balance = self.class_balance.as_ref();
+        if let Some(fault) = balance.and_then(|balance| balance.fault(self.classes.len())) {
+            let expected = "what the training images were".into();
+            return value("the balance of the classes".into(), fault, expected);
         }
         let mut names = BTreeSet::new();
         for layer in &self.layers {

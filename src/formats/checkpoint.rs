@@ -62,7 +62,21 @@ impl Checkpoint {
         Ok(checksum::tensors(&bytes))
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, FormatError> {
+    /// Replaces a file in one step, with its checksum.
+    ///
+    /// # Errors
+    /// A shape contradicts its data, or the file cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), FormatError> {
+        let path = path.as_ref();
+        files::write_atomic(path, &self.to_bytes(path)?)
+    }
+
+    /// Reads what [`write`](Self::write) has written.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or is no checkpoint.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let path = path.as_ref();
         let file = path.display().to_string();
         let bytes = files::read(path, "the checkpoint of a run")?;
         checksum::check_tensors(&file, &bytes, WAY_OUT)?;

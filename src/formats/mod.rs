@@ -8,6 +8,7 @@ mod bundle;
 mod checkpoint;
 pub(crate) mod checksum;
 mod claim;
+mod class_balance;
 #[allow(missing_docs)]
 mod digest;
 mod error;
@@ -42,6 +43,7 @@ pub use backbone::{BackboneFile, Stem};
 pub use bundle::Bundle;
 pub use checkpoint::Checkpoint;
 pub use claim::{Claim, Undo};
+pub use class_balance::ClassBalance;
 pub use digest::Digest;
 pub use error::FormatError;
 pub use files::write_atomic;

@@ -14,8 +14,8 @@ use super::peft_modules::{FACTOR_A, HEAD, PEFT_PREFIX, adapted, place};
 use super::publish::Named;
 use super::temperature::TEMPERATURES;
 use super::{
-    Adapter, FormatError, GateDistribution, Head, LayerAdapter, Mixing, TensorFile, add_product,
-    checksum, files, publish,
+    Adapter, ClassBalance, FormatError, GateDistribution, Head, LayerAdapter, Mixing, TensorFile,
+    add_product, checksum, files, publish,
 };
 
 const CONFIG: &str = "adapter_config.json";
@@ -63,6 +63,8 @@ struct Ours {
     initial_rank: usize,
     lora_alpha: f32,
     classes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    class_balance: Option<ClassBalance>,
     /// The head is among our tensors then, and not among peft's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     untrained_head: bool,
@@ -326,6 +328,7 @@ impl Adapter {
             layers,
             head,
             classes: ours.classes,
+            class_balance: ours.class_balance,
             initial_rank: ours.initial_rank,
             lora_alpha: ours.lora_alpha,
             backbone_sha256: ours.backbone_sha256,
@@ -396,6 +399,7 @@ impl Adapter {
         Ok(Self {
             layers,
             classes: (0..head.classes).map(|class| class.to_string()).collect(),
+            class_balance: None,
             head,
             initial_rank,
             lora_alpha: (scale * initial_rank as f64) as f32,
@@ -439,6 +443,7 @@ impl Adapter {
             initial_rank: self.initial_rank,
             lora_alpha: self.lora_alpha,
             classes: self.classes.clone(),
+            class_balance: self.class_balance.clone(),
             untrained_head: !self.head.trained,
             layers: layers.collect(),
         }

@@ -24,7 +24,7 @@ mod source;
 
 pub use calibration::{Calibration, Held, Promise, ties};
 pub use class_map::ClassMap;
-pub use class_prior::{Adjusted, PriorShift};
+pub use class_prior::{Adjusted, ClassPrior, ClassPriorError, PriorShift};
 pub use ensemble::Ensemble;
 pub use evaluate::{Evaluated, evaluate, evaluate_under};
 pub use forward::{ForwardPlan, ForwardSpec};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ForwardPlan, ForwardSpec, RunError, Source};
+use super::{ClassPriorError, ForwardPlan, ForwardSpec, RunError, Source};
 use crate::data::{DataError, Dataset, prefetch};
 use crate::errors::ErrorKind;
 use crate::formats::{Adapter, GateDistribution, LayerAdapter};
@@ -41,6 +41,13 @@ pub enum PredictError {
         found: String,
         expected: String,
     },
+    #[error("class_prior")]
+    ClassPrior(#[from] ClassPriorError),
+    #[error(
+        "temperature is fitted to answers for the balance of classes that the run was trained for, and class_prior gives others; \
+         leave out one of them"
+    )]
+    TemperedPrior,
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bayeslora::low_level::formats::RunDir;
+use bayeslora::{ClassPrior, Gpu, GpuOptions, Picture, PredictError, Session, SessionOptions};
 use predicates::prelude::*;
 use predicates::str::contains;
 use rand::{RngExt, SeedableRng};
@@ -275,10 +277,124 @@ fn priors_that_cannot_be_used_are_refused() {
         .assert()
         .code(2)
         .stderr(contains("neither `uniform` nor `train`"));
+}
+
+/// The adapter says for which balance it was trained; where an earlier version has made it, the run does.
+#[test]
+fn the_balance_of_training_is_known_from_the_adapter_or_from_the_run() {
+    let photos = photos();
+    let (_out, run) = train(photos.path(), "--validation 0 --class-weights effective");
+    let line = format!(
+        "predict --run {} {} --samples 0 --json --no-tune --class-prior uniform",
+        run.display(),
+        photos.path().join("test/cat/0.png").display()
+    );
+    let by_both = json(&line);
+    let dir = RunDir::open(&run).unwrap();
+    let mut adapter = dir.read_adapter(32).unwrap();
+    let balance = adapter.class_balance.take().unwrap();
+    assert_eq!(balance.images, [12, 4]);
+    assert_eq!(
+        by_both["class_prior"]["trained_for"]["cat"],
+        balance.prior[0]
+    );
+    let data = fs::read(run.join("data.json.gz")).unwrap();
     fs::remove_file(run.join("data.json.gz")).unwrap();
-    predict("uniform").assert().code(2).stderr(contains(
+    assert_eq!(json(&line), by_both, "by the adapter");
+    adapter.save_peft(dir.adapter_dir()).unwrap();
+    bayeslora(&line).assert().code(2).stderr(contains(
         "nothing says how many training images each class had",
     ));
+    let options = SessionOptions {
+        class_prior: Some(ClassPrior::Train),
+        ..Default::default()
+    };
+    let refused = Session::open(&gpu(), &run, options).err().unwrap();
+    let says = bayeslora::in_full(&refused);
+    assert!(
+        says.contains("how many training images each class had"),
+        "{says}"
+    );
+    fs::write(run.join("data.json.gz"), data).unwrap();
+    assert_eq!(json(&line), by_both, "by the run");
+}
+
+fn gpu() -> Gpu {
+    Gpu::open(GpuOptions::default()).unwrap()
+}
+
+/// Whatever is asked, an application that opens the run hears the same of an image as who asks the program.
+#[test]
+fn a_session_answers_under_another_prior_as_the_program_does() {
+    let photos = photos();
+    let (_out, run) = train(photos.path(), "--validation 0.25");
+    for fitting in [
+        "calibrate --coverage 0.5 --false-alarms 0.5 --samples 8 --no-tune",
+        "eval --temperature --force --samples 8 --no-tune",
+    ] {
+        let line = format!("{fitting} --run {}", run.display());
+        bayeslora(&line).assert().success();
+    }
+    let image = photos.path().join("test/dog/1.png");
+    let file = photos.path().join("prior.json");
+    fs::write(&file, "{\"dog\": 9, \"cat\": 1}").unwrap();
+    let weights = [("dog".to_owned(), 9.0), ("cat".to_owned(), 1.0)];
+    let given = file.display().to_string();
+    let bytes = fs::read(&image).unwrap();
+    let mut session = Session::open(&gpu(), &run, SessionOptions::default()).unwrap();
+    let fitted = session.options().temperature.unwrap();
+    let tempered = session.predict(&[Picture::Encoded(&bytes)]).unwrap();
+    for (samples, word, prior) in [
+        (8, "uniform", ClassPrior::Uniform),
+        (0, "uniform", ClassPrior::Uniform),
+        (8, "train", ClassPrior::Train),
+        (8, &given, ClassPrior::Weights(weights.to_vec())),
+    ] {
+        let said = json(&format!(
+            "predict --run {} {} --samples {samples} --json --class-prior {word}",
+            run.display(),
+            image.display()
+        ));
+        let options = SessionOptions {
+            samples,
+            class_prior: Some(prior.clone()),
+            ..Default::default()
+        };
+        session.set_options(options).unwrap();
+        let heard = session.predict(&[Picture::Encoded(&bytes)]).unwrap();
+        let said = &said["images"][0];
+        if prior == ClassPrior::Train {
+            // It changes nothing, and the temperature holds.
+            assert_eq!(session.options().temperature, Some(fitted));
+            assert_eq!(heard, tempered);
+            assert!(said["prediction_set"].is_array());
+            continue;
+        }
+        assert_eq!(session.options().temperature, None);
+        let heard = &heard[0];
+        assert_eq!(heard.prediction_set, None);
+        assert!(said.get("prediction_set").is_none());
+        assert!(!heard.abstains);
+        let number = |value: &Value| value.as_f64().unwrap() as f32;
+        let near = |a: f32, b: &Value| assert!((a - number(b)).abs() < 1e-6, "{a} {b} {word}");
+        for class in &heard.classes {
+            let mut all = said["classes"].as_array().unwrap().iter();
+            let same = all.find(|one| one["class"] == *class.class).unwrap();
+            near(class.probability, &same["probability"]);
+            near(class.std, &same["std"]);
+        }
+        near(heard.entropy, &said["entropy"]);
+        near(heard.mutual_information, &said["mutual_information"]);
+        assert_eq!(said["unfamiliar"], heard.familiarity.unwrap().unfamiliar);
+    }
+    let before = session.options().clone();
+    let both = SessionOptions {
+        temperature: Some(fitted),
+        ..before.clone()
+    };
+    let refused = session.set_options(both);
+    assert!(matches!(refused, Err(PredictError::TemperedPrior)));
+    assert_eq!(*session.options(), before);
 }
 
 /// Arrays do not say their labels in the run's record.

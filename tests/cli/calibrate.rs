@@ -88,7 +88,7 @@ fn what_is_calibrated_serves_predict_and_eval() {
         samples: 3,
         ..Default::default()
     };
-    let mut session = Session::open(&gpu, &path, options).unwrap();
+    let mut session = Session::open(&gpu, &path, options.clone()).unwrap();
     let bytes = fs::read(&image).unwrap();
     let heard = session
         .predict(&[Picture::Encoded(&bytes)])

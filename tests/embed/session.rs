@@ -139,15 +139,18 @@ fn options_change_between_calls() {
             batch,
             ..Default::default()
         };
-        changing.set_options(options).unwrap();
+        changing.set_options(options.clone()).unwrap();
         assert_eq!(
             changing.predict(&all).unwrap(),
-            session(options).predict(&all).unwrap(),
+            session(options.clone()).predict(&all).unwrap(),
             "{options:?}"
         );
     }
-    let before = *changing.options();
-    let wrong = SessionOptions { batch: 0, ..before };
+    let before = changing.options().clone();
+    let wrong = SessionOptions {
+        batch: 0,
+        ..before.clone()
+    };
     assert!(changing.set_options(wrong).is_err());
     assert_eq!(*changing.options(), before);
 }

@@ -204,6 +204,7 @@ fn the_scale_stays() {
             trained: true,
         },
         classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        class_balance: None,
         initial_rank: 9,
         lora_alpha: 16.0,
         backbone_sha256: String::new(),

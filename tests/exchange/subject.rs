@@ -69,6 +69,7 @@ pub fn subject_on(
             trained: true,
         },
         classes: ["a", "\"b\"", "ç"].map(str::to_owned).into(),
+        class_balance: None,
         initial_rank: 4,
         lora_alpha: 3.0,
         backbone_sha256: backbone.sha256.clone(),

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use bayeslora::low_level::formats::{
-    Adapter, FormatError, GateDistribution, Head, LayerAdapter, TensorFile,
+    Adapter, ClassBalance, FormatError, GateDistribution, Head, LayerAdapter, TensorFile,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -42,6 +42,15 @@ pub fn layer(name: &str, shape: [usize; 3], ids: &[u32], gated: bool) -> LayerAd
     }
 }
 
+/// One image of the first class, two of the second and so on.
+fn balance(classes: usize) -> ClassBalance {
+    let all = (classes * (classes + 1) / 2) as f64;
+    ClassBalance {
+        images: (1..=classes).collect(),
+        prior: (1..=classes).map(|n| n as f64 / all).collect(),
+    }
+}
+
 fn adapter(layers: Vec<LayerAdapter>, classes: usize, features: usize) -> Adapter {
     Adapter {
         layers,
@@ -53,6 +62,7 @@ fn adapter(layers: Vec<LayerAdapter>, classes: usize, features: usize) -> Adapte
             trained: true,
         },
         classes: (0..classes).map(|c| format!("class \"{c}\" ü")).collect(),
+        class_balance: Some(balance(classes)),
         initial_rank: 9,
         lora_alpha: 13.7,
         backbone_sha256: "ab".repeat(32),
@@ -117,6 +127,48 @@ fn plain(dir: &Path, extra: Value, factors: &[(&str, usize)]) {
     file.insert("base_model.model.fc.bias", &[2], noise(2, 2));
     file.write_atomic(dir.join("adapter_model.safetensors"))
         .unwrap();
+}
+
+/// Adapters of versions that have not kept it are read as they are, and keep their hash.
+#[test]
+fn the_balance_of_the_classes_may_be_missing_but_not_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bayeslora.json");
+    let unknown = Adapter {
+        class_balance: None,
+        ..small()
+    };
+    unknown.save_peft(dir.path()).unwrap();
+    assert!(!fs::read_to_string(&path).unwrap().contains("balance"));
+    assert_eq!(Adapter::load_peft(dir.path()).unwrap(), unknown);
+
+    small().save_peft(dir.path()).unwrap();
+    let ours: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (balance, says) in [
+        (
+            json!({"images": [1, 2, 3], "prior": [0.5, 0.5]}),
+            "3 counts",
+        ),
+        (
+            json!({"images": [1, 2], "prior": [0.5, 0.4]}),
+            "the sum 0.9",
+        ),
+        (json!({"images": [1, 0], "prior": [0.5, 0.5]}), "class 1"),
+        (
+            json!({"images": [1, -2], "prior": [0.5, 0.5]}),
+            "not the JSON",
+        ),
+        (json!({"images": [1, 2]}), "not the JSON"),
+    ] {
+        let mut ours = ours.clone();
+        ours["class_balance"] = balance;
+        fs::write(&path, ours.to_string()).unwrap();
+        vouch(dir.path());
+        assert_says(Adapter::load_peft(dir.path()), &[says]);
+    }
+    let mut wrong = small();
+    wrong.class_balance.as_mut().unwrap().prior.pop();
+    assert!(wrong.save_peft(dir.path()).is_err());
 }
 
 pub fn load_plain(extra: Value, factors: &[(&str, usize)]) -> Result<Adapter, FormatError> {

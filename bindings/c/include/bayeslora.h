@@ -87,6 +87,13 @@ typedef struct bl_gpu_options {
   bool f16;
 } bl_gpu_options;
 
+// How frequent a class is where the answers are given.
+typedef struct bl_class_weight {
+  const char *class_name;
+  // From 1e-9 to 1e9, in any unit.
+  double weight;
+} bl_class_weight;
+
 // How a session answers; bl_session_options_default fills it.
 typedef struct bl_session_options {
   // sizeof(bl_session_options)
@@ -102,6 +109,15 @@ typedef struct bl_session_options {
   uint32_t batch;
   // Stops predictions; NULL for none.
   const struct bl_stop *stop;
+  // How frequent the classes are where the answers are given: "uniform" for all alike, "train" for as among the training
+  // images; NULL for what the adapter was trained for. Where that changes anything, every draw is adjusted, the temperature that
+  // was fitted to the run is left out, and nothing that `bayeslora calibrate` has promised is: no label is held back but by
+  // the threshold, in_set is -1, and there may be more false alarms in unfamiliar. It does not go with a temperature.
+  const char *class_prior;
+  // In the place of class_prior: a weight for each class, in any order; NULL for none.
+  const struct bl_class_weight *class_weights;
+  // Weights at class_weights.
+  size_t class_weight_count;
 } bl_session_options;
 
 // A picture of any size. `format` is one of bl_format.
@@ -117,9 +133,9 @@ typedef struct bl_image {
 
 // Where bl_session_predict puts its answers: arrays of the caller's, or NULL for what is not wanted.
 typedef struct bl_answers {
-  // [n, classes]: probability of each class.
+  // [n, classes]: probability of each class, under the class prior or at the temperature.
   float *probability;
-  // [n, classes]: its standard deviation over the draws.
+  // [n, classes]: its standard deviation over the draws, under the class prior but before any temperature.
   float *std;
   // [n]: entropy of the predictive, in nats.
   float *entropy;
@@ -166,6 +182,9 @@ typedef struct bl_train_options {
   void *user;
   // Stops training; NULL for none.
   const struct bl_stop *stop;
+  // Bits of each weight of the frozen convolutions in GPU memory: 32, or 8, which takes a quarter of it. An adapter answers over
+  // the weights that it was trained over; sessions and bl_prune see to that.
+  uint32_t backbone_bits;
 } bl_train_options;
 
 // An epoch.

@@ -4,10 +4,10 @@ use std::ffi::{CString, c_char};
 use std::mem::size_of;
 use std::path::Path;
 
-use bayeslora::{Adapter, Backbone, Session, SessionOptions};
+use bayeslora::{Adapter, Backbone, ClassPrior, PredictError, Session, SessionOptions};
 
 use crate::gpu::{bl_gpu, sized, stopped_by};
-use crate::image::{bl_image, pictures};
+use crate::image::{array, bl_image, pictures};
 use crate::status::{Failure, bl_status, exclusive, free, give, guard, shared, writable};
 use crate::stop::bl_stop;
 use crate::text;
@@ -16,6 +16,15 @@ use crate::text;
 pub struct bl_session {
     session: Session,
     names: Vec<CString>,
+}
+
+/// How frequent a class is where the answers are given.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct bl_class_weight {
+    pub class_name: *const c_char,
+    /// From 1e-9 to 1e9, in any unit.
+    pub weight: f64,
 }
 
 /// How a session answers; bl_session_options_default fills it.
@@ -35,6 +44,15 @@ pub struct bl_session_options {
     pub batch: u32,
     /// Stops predictions; NULL for none.
     pub stop: *const bl_stop,
+    /// How frequent the classes are where the answers are given: "uniform" for all alike, "train" for as among the training
+    /// images; NULL for what the adapter was trained for. Where that changes anything, every draw is adjusted, the temperature that
+    /// was fitted to the run is left out, and nothing that `bayeslora calibrate` has promised is: no label is held back but by
+    /// the threshold, in_set is -1, and there may be more false alarms in unfamiliar. It does not go with a temperature.
+    pub class_prior: *const c_char,
+    /// In the place of class_prior: a weight for each class, in any order; NULL for none.
+    pub class_weights: *const bl_class_weight,
+    /// Weights at class_weights.
+    pub class_weight_count: usize,
 }
 
 fn defaults() -> bl_session_options {
@@ -47,17 +65,42 @@ fn defaults() -> bl_session_options {
         threshold: options.threshold,
         batch: options.batch as u32,
         stop: std::ptr::null(),
+        class_prior: std::ptr::null(),
+        class_weights: std::ptr::null(),
+        class_weight_count: 0,
     }
 }
 
 impl bl_session_options {
-    fn options(&self) -> SessionOptions {
-        SessionOptions {
+    fn options(&self) -> Result<SessionOptions, Failure> {
+        Ok(SessionOptions {
             samples: self.samples as usize,
             seed: self.seed,
             temperature: (self.temperature != 0.0).then_some(self.temperature),
+            class_prior: self.prior()?,
             threshold: self.threshold,
             batch: self.batch as usize,
+        })
+    }
+
+    fn prior(&self) -> Result<Option<ClassPrior>, Failure> {
+        let word = text::optional(self.class_prior, "class_prior")?;
+        let (start, count) = (self.class_weights, self.class_weight_count);
+        match (word, start.is_null() && count == 0) {
+            (None, true) => Ok(None),
+            (Some(word), true) => Ok(Some(word.parse().map_err(PredictError::from)?)),
+            (None, false) => {
+                let weights = array(start, count, "class_weights")?.iter();
+                let named = weights.map(|one| {
+                    let name = text::required(one.class_name, "the class_name of a weight")?;
+                    Ok((name.to_owned(), one.weight))
+                });
+                let named = named.collect::<Result<_, Failure>>()?;
+                Ok(Some(ClassPrior::Weights(named)))
+            }
+            (Some(_), false) => Err(Failure::invalid(
+                "class_prior and class_weights name two priors; leave out one of them",
+            )),
         }
     }
 }
@@ -66,9 +109,9 @@ impl bl_session_options {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct bl_answers {
-    /// [n, classes]: probability of each class.
+    /// [n, classes]: probability of each class, under the class prior or at the temperature.
     pub probability: *mut f32,
-    /// [n, classes]: its standard deviation over the draws.
+    /// [n, classes]: its standard deviation over the draws, under the class prior but before any temperature.
     pub std: *mut f32,
     /// [n]: entropy of the predictive, in nats.
     pub entropy: *mut f32,
@@ -107,7 +150,7 @@ pub extern "C" fn bl_session_open(
         let run_dir = text::path(run_dir, "run_dir")?;
         let options = sized(options, defaults())?;
         let gpu = stopped_by(gpu, options.stop);
-        give_session(Session::open(&gpu, run_dir, options.options())?, out)
+        give_session(Session::open(&gpu, run_dir, options.options()?)?, out)
     })
 }
 
@@ -139,7 +182,7 @@ pub(crate) fn open(
     let options = sized(options, defaults())?;
     let gpu = stopped_by(gpu, options.stop);
     give_session(
-        Session::new(&gpu, backbone, adapter, options.options())?,
+        Session::new(&gpu, backbone, adapter, options.options()?)?,
         out,
     )
 }

@@ -7,11 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bayeslora::Checkpoint;
-use bayeslora::{Backbone, Dataset, EpochOutcome, Method, Progress, TrainConfig, Trainer};
+use bayeslora::{
+    Backbone, BackboneBits, Dataset, EpochOutcome, Method, Progress, TrainConfig, Trainer,
+};
 
 use crate::gpu::{bl_gpu, sized, stopped_by};
 use crate::image::{array, bl_image, pictures};
-use crate::status::{bl_status, exclusive, free, give, guard, shared, writable};
+use crate::status::{Failure, bl_status, exclusive, free, give, guard, shared, writable};
 use crate::stop::bl_stop;
 use crate::text;
 
@@ -60,6 +62,9 @@ pub struct bl_train_options {
     pub user: *mut c_void,
     /// Stops training; NULL for none.
     pub stop: *const bl_stop,
+    /// Bits of each weight of the frozen convolutions in GPU memory: 32, or 8, which takes a quarter of it. An adapter answers over
+    /// the weights that it was trained over; sessions and bl_prune see to that.
+    pub backbone_bits: u32,
 }
 
 fn defaults() -> bl_train_options {
@@ -78,6 +83,7 @@ fn defaults() -> bl_train_options {
         progress: None,
         user: std::ptr::null_mut(),
         stop: std::ptr::null(),
+        backbone_bits: u64::from(config.backbone_bits) as u32,
     }
 }
 
@@ -176,6 +182,8 @@ pub extern "C" fn bl_trainer_new(
             }
             false => (set, None),
         };
+        let bits = BackboneBits::try_from(u64::from(options.backbone_bits));
+        let bits = bits.map_err(|error| Failure::invalid(format!("backbone_bits: {error}")))?;
         let backbone = text::required(options.backbone, "backbone")?;
         let backbone = Backbone::load(Path::new(backbone))?;
         let mut config = TrainConfig {
@@ -188,6 +196,7 @@ pub extern "C" fn bl_trainer_new(
             resolution: options.resolution as usize,
             seed: options.seed,
             validation: options.validation,
+            backbone_bits: bits,
             ..TrainConfig::default()
         };
         if options.batch_size > 0 {

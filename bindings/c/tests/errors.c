@@ -96,6 +96,9 @@ int main(void) {
     options.learning_rate = -1;
     REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "lr");
     options.learning_rate = 0;
+    options.backbone_bits = 4;
+    REFUSED(bl_trainer_new(gpu, images, labels, 2, names, 2, &options, &trainer), "backbone_bits: 4 bits a weight: expected 8 or 32");
+    options.backbone_bits = 32;
 
     /* A stop that was asked for before. */
     bl_stop *stop = bl_stop_new();
@@ -113,6 +116,36 @@ int main(void) {
     EXPECT(bl_session_options_default(&session_options) == BL_OK);
     session_options.threshold = 2;
     REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "threshold");
+    session_options.threshold = 0;
+    session_options.class_prior = "even";
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "class_prior: even is neither");
+    session_options.class_prior = "\xff";
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "class_prior is not UTF-8");
+    session_options.class_prior = "uniform";
+    session_options.temperature = 2;
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "leave out one of them");
+    session_options.temperature = 0;
+    bl_class_weight weights[2] = {{"two", 3}, {"one", 1}};
+    session_options.class_weights = weights;
+    session_options.class_weight_count = 2;
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "two priors");
+    session_options.class_prior = NULL;
+    session_options.class_weight_count = 1;
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "no weight for the class one");
+    session_options.class_weight_count = 0;
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "no weight for the class one");
+    session_options.class_weight_count = 2;
+    session_options.class_weights = NULL;
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "class_weights is null");
+    session_options.class_weights = weights;
+    weights[1].class_name = NULL;
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "class_name of a weight is null");
+    weights[1].class_name = "won";
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "does not know the class won");
+    weights[1].class_name = "one";
+    weights[1].weight = -1;
+    REFUSED(bl_trainer_session(trainer, gpu, &session_options, &session), "the weight of one is -1");
+    memset(&session_options.class_prior, 0, sizeof session_options - offsetof(bl_session_options, class_prior));
     session_options.threshold = 1;
     session_options.stop = stop;
     EXPECT(bl_trainer_session(trainer, gpu, &session_options, &session) == BL_OK);

@@ -49,6 +49,15 @@ impl Adapter {
         self.0.classes.clone()
     }
 
+    /// The share of each class that its answers have as their prior, which is that of the training images as their loss was
+    /// weighted; None where the file does not say.
+    #[getter]
+    fn trained_for(&self) -> Option<BTreeMap<&str, f64>> {
+        let prior = &self.0.class_balance.as_ref()?.prior;
+        let classes = self.0.classes.iter().map(String::as_str);
+        Some(classes.zip(prior.iter().copied()).collect())
+    }
+
     /// How it was trained, such as "bayeslora" or "lora".
     #[getter]
     fn method(&self) -> &str {

@@ -4,12 +4,14 @@
 
 mod adapter;
 mod attended;
+mod checkpoint;
 mod devices;
 mod errors;
 mod images;
 mod options;
 mod prediction;
 mod predictor;
+mod prior;
 mod progress;
 mod train;
 

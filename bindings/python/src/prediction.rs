@@ -8,9 +8,9 @@ use pyo3::prelude::*;
 /// What a predictor says of `n` images.
 #[pyclass(frozen, get_all, module = "bayeslora")]
 pub struct Prediction {
-    /// float32 [n, classes]: the predictive, which is the mean over the samples, at the temperature.
+    /// float32 [n, classes]: the predictive, which is the mean over the samples, under the class prior or at the temperature.
     probabilities: Py<PyArray2<f32>>,
-    /// float32 [n, classes]: standard deviation of each probability over the samples, before any temperature.
+    /// float32 [n, classes]: standard deviation of each probability over the samples, under the class prior but before any temperature.
     std: Py<PyArray2<f32>>,
     /// float32 [n]: of the predictive, in nats.
     entropy: Py<PyArray1<f32>>,

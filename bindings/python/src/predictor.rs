@@ -15,6 +15,7 @@ use crate::devices::{self, Choice};
 use crate::errors::Failure;
 use crate::images::{images, picture, squares};
 use crate::prediction::Prediction;
+use crate::prior::prior;
 
 /// How often a call asks whether it is its turn.
 const TURN: Duration = Duration::from_millis(2);
@@ -120,9 +121,10 @@ impl Predictor {
     /// these.
     ///
     /// `samples` are draws of the gates, the same for every image, by `seed`; 0 takes the mean weights. Logits are divided by
-    /// `temperature`; None takes the one that was fitted to the run for as many samples. Where the most probable class is less
-    /// so than `threshold`, the answer abstains. `batch` images are computed at a time.
-    #[pyo3(signature = (images, samples=8, temperature=None, *, threshold=0.0, seed=1, batch=16))]
+    /// `temperature`; None takes the one that was fitted to the run for as many samples. `class_prior` is how frequent the classes
+    /// are where the images come from: "uniform", "train", or a weight for each class, {"cat": 0.7, "dog": 0.3}. Where the most
+    /// probable class is less so than `threshold`, the answer abstains. `batch` images are computed at a time.
+    #[pyo3(signature = (images, samples=8, temperature=None, *, class_prior=None, threshold=0.0, seed=1, batch=16))]
     #[allow(clippy::too_many_arguments, reason = "Python has them by name")]
     fn predict(
         &self,
@@ -130,6 +132,7 @@ impl Predictor {
         images: &Bound<PyAny>,
         samples: i64,
         temperature: Option<f64>,
+        class_prior: Option<&Bound<PyAny>>,
         threshold: f32,
         seed: u64,
         batch: i64,
@@ -138,6 +141,7 @@ impl Predictor {
             samples: count("samples", samples)?,
             seed,
             temperature,
+            class_prior: class_prior.map(prior).transpose()?,
             threshold,
             batch: count("batch", batch)?,
         };

@@ -14,6 +14,7 @@ use pythonize::pythonize;
 
 use crate::adapter::Adapter;
 use crate::attended::attended;
+use crate::checkpoint::Keeper;
 use crate::devices::{self, Choice};
 use crate::errors::Failure;
 use crate::images::{Image, images, picture, squares};
@@ -25,7 +26,7 @@ use crate::progress::{News, Progress};
 pub struct Training {
     /// As it is after the last epoch; with `patience`, the best.
     adapter: Py<Adapter>,
-    /// The report of each epoch, as `Progress.report`.
+    /// The report of each epoch of this call, as `Progress.report`.
     epochs: Py<PyAny>,
 }
 
@@ -44,6 +45,7 @@ struct Task {
     labels: Vec<u32>,
     classes: Vec<String>,
     out: Option<PathBuf>,
+    keeper: Option<Keeper>,
     backbone: PathBuf,
     device: Option<Choice>,
     config: TrainConfig,
@@ -52,11 +54,14 @@ struct Task {
 /// Trains an adapter on labelled images.
 ///
 /// `images` are uint8 [n, height, width, 3] (or 4, with alpha), paths, the bytes of files, or a list of these; `labels` [n] count
-/// the `classes` from 0. `out` is the directory of the adapter, written anew after each epoch. `progress` is called with a
+/// the `classes` from 0. `out` is the directory of the adapter, written anew after each epoch, as is `checkpoint`, a file from which
+/// `resume` goes on with the same images and options. `progress` is called with a
 /// `Progress` in this thread; an exception of its stops training and comes out. `validation` is the share of the images that is
 /// held out to score each epoch on. The other options are those of `bayeslora train`, with underscores.
 #[pyfunction]
-#[pyo3(signature = (images, labels, classes, *, out=None, backbone=None, device=None, progress=None, **options))]
+#[pyo3(signature = (
+    images, labels, classes, *, out=None, checkpoint=None, resume=false, backbone=None, device=None, progress=None, **options
+))]
 #[allow(clippy::too_many_arguments, reason = "Python has them by name")]
 pub fn train(
     py: Python,
@@ -64,17 +69,28 @@ pub fn train(
     labels: Vec<i64>,
     classes: Vec<String>,
     out: Option<PathBuf>,
+    checkpoint: Option<PathBuf>,
+    resume: bool,
     backbone: Option<PathBuf>,
     device: Option<Choice>,
     progress: Option<Bound<PyAny>>,
     options: Option<&Bound<PyDict>>,
 ) -> PyResult<Training> {
     let config = options::config(options)?;
+    let keeper = match (checkpoint, resume) {
+        (Some(path), _) => Some(Keeper::open(path, resume)?),
+        (None, false) => None,
+        (None, true) => {
+            let text = "resume=True goes on from a file: name it by checkpoint";
+            return Err(PyValueError::new_err(text));
+        }
+    };
     let task = Task {
         images: self::images(images)?,
         labels: outputs(&labels, classes.len())?,
         classes,
         out,
+        keeper,
         backbone: backbone.unwrap_or("embedded".into()),
         device,
         config,
@@ -126,6 +142,7 @@ impl Task {
             labels,
             classes,
             out,
+            mut keeper,
             backbone,
             device,
             config,
@@ -147,10 +164,16 @@ impl Task {
         };
         let total = config.epochs;
         let mut trainer = Trainer::new(&gpu, &backbone, config, train, held_out, &mut observe)?;
+        if let Some(keeper) = &mut keeper {
+            keeper.begin(&mut trainer, &backbone)?;
+        }
         let mut epochs = Vec::new();
         let finished = trainer.train(&mut observe, |trainer, report| {
             if let Some(out) = &out {
                 trainer.adapter()?.save_peft(out)?;
+            }
+            if let Some(keeper) = &keeper {
+                keeper.keep(trainer)?;
             }
             if let Some(tell) = tell {
                 News::Epoch(report.clone().into(), total).send(tell);
@@ -159,7 +182,14 @@ impl Task {
             Ok::<_, Failure>(())
         })?;
         match finished {
-            true => Ok((trainer.adapter()?, epochs)),
+            true => {
+                let adapter = trainer.adapter()?;
+                // Of a training that had come to its end before.
+                if let (Some(out), true) = (&out, epochs.is_empty()) {
+                    adapter.save_peft(out)?;
+                }
+                Ok((adapter, epochs))
+            }
             false => Err(GpuError::Stopped.into()),
         }
     }

@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import CLASSES, SIDE, pictures
+from conftest import CLASSES, OPTIONS, SIDE, pictures
 
 import bayeslora
 
@@ -66,6 +66,35 @@ def test_options(predictor, images):
     np.testing.assert_allclose(ratio(hot.probabilities) * 3, ratio(one.probabilities), atol=1e-3)
     same(predictor.predict(images, batch=2), one)
     same(predictor.predict(images), one)
+
+
+def test_class_prior(training, predictor, images):
+    trained = training.adapter.trained_for
+    assert list(trained) == sorted(CLASSES) and abs(sum(trained.values()) - 1) < 1e-12
+    plain = predictor.predict(images, samples=0).probabilities
+
+    def expected(weights):
+        adjusted = plain * [weights[name] / trained[name] for name in CLASSES]
+        return adjusted / adjusted.sum(1, keepdims=True)
+
+    for prior in [{"blue": 7, "red": 1, "green": 2.5}, dict.fromkeys(CLASSES, np.float32(2)) | {"red": 1e-3}]:
+        found = predictor.predict(images, samples=0, class_prior=prior)
+        np.testing.assert_allclose(found.probabilities, expected(prior), rtol=0, atol=1e-5)
+        p = found.probabilities
+        assert (found.labels == p.argmax(1)).all()
+        np.testing.assert_allclose(found.entropy, -(p * np.log(p)).sum(1), atol=1e-5)
+    uniform = predictor.predict(images, samples=0, class_prior="uniform").probabilities
+    np.testing.assert_allclose(uniform, expected(dict.fromkeys(CLASSES, 1)), rtol=0, atol=1e-5)
+    # What it was trained for, with samples too, and nothing stays behind.
+    as_trained = predictor.predict(images, class_prior=trained)
+    np.testing.assert_array_equal(as_trained.probabilities, predictor.predict(images).probabilities)
+    assert (predictor.predict(images, class_prior=prior).std != as_trained.std).any()
+    # As a loss with weights has seen them.
+    uneven = np.array([0, 0, 0, 0, 1, 2])
+    weighted = bayeslora.train(
+        pictures(6)[0], uneven, CLASSES, class_weights="balanced", **{**OPTIONS, "epochs": 1, "validation": 0.0}
+    )
+    assert set(weighted.adapter.trained_for.values()) == {1 / 3}
 
 
 def test_ways_in(predictor, images, tmp_path):
@@ -167,12 +196,16 @@ def test_memory_is_flat(predictor, images):
 
 
 @pytest.mark.skipif("BAYESLORA_RUN" not in os.environ, reason="the run and the program come from check.sh")
-def test_the_command_line_says_the_same():
+def test_the_command_line_says_the_same(tmp_path):
     run, picture, program = (os.environ[f"BAYESLORA_{name}"] for name in ("RUN", "PICTURE", "PROGRAM"))
-    for samples in (0, 8):
-        command = [program, "predict", "--run", run, "--samples", str(samples), "--json", picture]
+    predictor = bayeslora.Predictor(run)
+    weights = {name: 1 + place for place, name in enumerate(predictor.classes)}
+    (tmp_path / "prior.json").write_text(json.dumps(weights))
+    priors = [(None, []), ("uniform", ["--class-prior", "uniform"]), (weights, ["--class-prior", str(tmp_path / "prior.json")])]
+    for samples, (prior, option) in [(samples, prior) for samples in (0, 8) for prior in priors]:
+        command = [program, "predict", "--run", run, "--samples", str(samples), "--json", *option, picture]
         said = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["images"][0]
-        answer = bayeslora.Predictor(run).predict(picture, samples=samples, temperature=1.0)
+        answer = predictor.predict(picture, samples=samples, temperature=1.0, class_prior=prior)
         for one in said["classes"]:
             column = answer.classes.index(one["class"])
             assert abs(answer.probabilities[0, column] - one["probability"]) < 1e-6

@@ -1,5 +1,7 @@
 """What is wrong is said by an exception: never by a panic, and never by a wrong answer."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,13 @@ OPTIONS_OF_PREDICT = [
     ({"threshold": 1.5}, "threshold is 1.5"),
     ({"threshold": float("nan")}, "threshold is NaN"),
     ({"batch": 0}, "batch is 0"),
+    ({"class_prior": "even"}, "class_prior: even is neither `uniform` nor `train`"),
+    ({"class_prior": {"red": 1, "green": 1}}, "class_prior: there is no weight for the class blue"),
+    ({"class_prior": {"red": 1, "green": 1, "blue": 1, "blau": 1}}, "know the class blau; the nearest is blue"),
+    ({"class_prior": {"red": 1, "green": 0, "blue": 1}}, "the weight of green is 0"),
+    ({"class_prior": {"red": 1, "green": float("nan"), "blue": 1}}, "the weight of green is NaN"),
+    ({"class_prior": {}}, "there is no weight for the class red"),
+    ({"class_prior": "uniform", "temperature": 2.0}, "leave out one of them"),
 ]
 
 
@@ -75,6 +84,26 @@ def test_options_of_predict(predictor, options, says):
     with pytest.raises(ValueError, match=says):
         predictor.predict(ONE, **options)
     assert len(predictor.predict(ONE)) == 1, "still answers"
+
+
+@pytest.mark.parametrize("prior", [3, 1.5, b"uniform", ["uniform"], {"red": "1"}, {0: 1.0}, {"red": None}])
+def test_types_of_class_prior(predictor, prior):
+    with pytest.raises(TypeError, match="class_prior"):
+        predictor.predict(ONE, class_prior=prior)
+
+
+def test_an_adapter_that_does_not_say_what_it_was_trained_for(training, tmp_path):
+    training.adapter.save(tmp_path)
+    file = tmp_path / "bayeslora.json"
+    ours = json.loads(file.read_text())
+    del ours["class_balance"], ours["sha256"]
+    text = json.dumps(ours, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    file.write_text(json.dumps(ours | {"sha256": hashlib.sha256(text.encode()).hexdigest()}))
+    assert bayeslora.Adapter.load(tmp_path).trained_for is None
+    predictor = bayeslora.Predictor(tmp_path)
+    with pytest.raises(ValueError, match="class_prior: the adapter does not say how many training images"):
+        predictor.predict(ONE, class_prior="uniform")
+    assert len(predictor.predict(ONE)) == 1
 
 
 OPTIONS_OF_TRAIN = [
@@ -90,6 +119,10 @@ OPTIONS_OF_TRAIN = [
     ({"targets": ["layer9"]}, ValueError, "layer9"),
     ({"validation": 1.5}, ValueError, "`validation` is 1.5"),
     ({"rank": 0}, ValueError, "`rank` is 0"),
+    ({"backbone_bits": 4}, ValueError, "backbone_bits: 4 bits a weight: expected 8 or 32"),
+    ({"backbone_bits": -8}, ValueError, "backbone_bits: "),
+    ({"backbone_bits": "8"}, ValueError, "backbone_bits: "),
+    ({"backbone_bits": None}, ValueError, "backbone_bits: "),
     ({"ranks": 4}, TypeError, "unknown field `ranks`.*`batch_size`"),
     ({"device": "no such thing"}, ValueError, "adapter no such thing"),
     ({"device": 99}, ValueError, "adapter 99"),

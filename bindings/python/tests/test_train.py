@@ -1,6 +1,7 @@
 """Training: what it tells, what it leaves, and that it ends where it is asked to."""
 
 import faulthandler
+import json
 import os
 import signal
 import threading
@@ -149,6 +150,78 @@ def test_two_trainings_at_once(training):
     for thread in threads:
         thread.join()
     assert found == [training.adapter] * 2
+
+
+def stopped(work) -> None:
+    """`work`, given a callback that has had enough after the first epoch."""
+
+    def hear(progress):
+        if progress.phase == "epoch":
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        work(hear)
+
+
+def test_a_training_goes_on_from_its_checkpoint(training, tmp_path):
+    options = {**OPTIONS, "lr": 5e-3}
+    file = tmp_path / "there/checkpoint"
+    stopped(lambda hear: bayeslora.train(*pictures(24), CLASSES, checkpoint=file, progress=hear, **options))
+    before = file.read_bytes()
+
+    def resume(images=pictures(24), classes=CLASSES, **more):
+        return bayeslora.train(*images, classes, **{"checkpoint": file, "resume": True, **options, **more})
+
+    for more, says in [
+        ({"images": pictures(24, seed=3)}, "other images or labels"),
+        ({"classes": ["red", "green", "violet"]}, "other classes"),
+        ({"lr": 1e-3}, "`lr` at 0.005, not 0.001"),
+        ({"epochs": 3}, "`epochs` at 2, not 3"),
+        ({"split_seed": 2}, "other images"),
+        ({"checkpoint": tmp_path / "nothing"}, "nothing. does not exist"),
+        ({"checkpoint": None}, "name it by checkpoint"),
+        ({"resume": False}, "is there already"),
+        ({"checkpoint": __file__}, "test_train.py"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            resume(**more)
+    cut = tmp_path / "cut"
+    cut.write_bytes(before[:-100])
+    with pytest.raises(ValueError, match="cut"):
+        resume(checkpoint=cut)
+    assert file.read_bytes() == before, "nothing has touched it"
+
+    done = resume()
+    assert done.adapter == training.adapter, "the same bits"
+    assert [epoch["epoch"] for epoch in done.epochs] == [2]
+    assert done.epochs[0]["nll"] == training.epochs[1]["nll"]
+    # There is nothing left to do.
+    again = resume(out=tmp_path / "adapter")
+    assert again.epochs == [] and bayeslora.Adapter.load(tmp_path / "adapter") == training.adapter
+
+
+def test_a_backbone_of_8_bits(images, tmp_path):
+    options = {**OPTIONS, "lr": 5e-3}
+    full = bayeslora.train(*pictures(24), CLASSES, **options)
+    eight = bayeslora.train(*pictures(24), CLASSES, out=tmp_path / "eight", backbone_bits=8, **options)
+    assert len(eight.epochs) == 2 and np.isfinite(eight.epochs[-1]["nll"])
+    # The adapter says which weights it is for; whoever opens it answers over these.
+    said = json.loads((tmp_path / "eight" / "bayeslora.json").read_text())
+    assert said["backbone_sha256"].startswith("int8:") and eight.adapter != full.adapter
+    assert bayeslora.Adapter.load(tmp_path / "eight") == eight.adapter
+    answer = bayeslora.Predictor(eight.adapter).predict(images)
+    for other in [tmp_path / "eight", bayeslora.Adapter.load(tmp_path / "eight")]:
+        again = bayeslora.Predictor(other, backbone="embedded").predict(images)
+        np.testing.assert_array_equal(again.probabilities, answer.probabilities)
+    # It goes on over them, too.
+    file = tmp_path / "eight.checkpoint"
+    stopped(lambda hear: bayeslora.train(*pictures(24), CLASSES, checkpoint=file, backbone_bits=8, progress=hear, **options))
+    with pytest.raises(ValueError, match="`backbone_bits` at 8, not its default"):
+        bayeslora.train(*pictures(24), CLASSES, checkpoint=file, resume=True, **options)
+    on = bayeslora.train(*pictures(24), CLASSES, checkpoint=file, resume=True, backbone_bits=8, **options)
+    assert on.adapter == eight.adapter
+    known, labels = pictures(30, seed=9)
+    assert (bayeslora.Predictor(eight.adapter).predict(known, samples=0).labels == labels).mean() > 0.9
 
 
 def test_plain_lora_and_the_head_alone(images):

@@ -4,59 +4,24 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bayeslora::low_level::data::nearest;
 use bayeslora::low_level::formats::{printable, read_regular};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// Bytes that a file may have.
 const LIMIT: u64 = 1 << 24;
 
-/// Weights, in any unit. Wider apart they would be a mistake, and logits overflow.
-const WEIGHTS: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
-
 /// Classes and their weights as a file lists them.
 type Entries = Vec<(String, f64)>;
 
-/// A weight for each of the classes, in their order.
-pub fn weights(path: &Path, classes: &[String]) -> Result<Vec<f64>> {
+/// What a file lists, classes that are there twice too.
+pub fn weights(path: &Path) -> Result<Entries> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     let read: fn(&[u8]) -> Result<Entries> = match extension {
         Some("json") => of_json,
         Some("csv") => of_csv,
         _ => bail!("neither `uniform` nor `train`, nor a file whose name ends in .json or .csv"),
     };
-    let listed = read(&read_regular(path, LIMIT)?)?;
-    let mut found = vec![None; classes.len()];
-    for (name, weight) in listed {
-        let shown = printable(&name);
-        let Some(label) = classes.iter().position(|class| *class == name) else {
-            bail!(
-                "the run does not know the class {shown}; the nearest is {}",
-                printable(nearest(&name, classes).unwrap_or_default())
-            );
-        };
-        ensure!(
-            WEIGHTS.contains(&weight),
-            "the weight of {shown} is {weight}, expected a number from {:e} to {:e} (a class that hardly ever occurs gets a small \
-             one)",
-            WEIGHTS.start(),
-            WEIGHTS.end()
-        );
-        ensure!(
-            found[label].replace(weight).is_none(),
-            "the class {shown} has two weights"
-        );
-    }
-    let each = classes.iter().zip(found);
-    each.map(|(class, weight)| {
-        weight.with_context(|| {
-            format!(
-                "there is no weight for the class {}, and every class of the run needs one",
-                printable(class)
-            )
-        })
-    })
-    .collect()
+    read(&read_regular(path, LIMIT)?)
 }
 
 /// `{"cat": 0.7, "dog": 0.3}`
@@ -121,19 +86,29 @@ impl<'de> Deserialize<'de> for Listed {
 mod tests {
     use std::fs;
 
+    use bayeslora::low_level::formats::ClassBalance;
+    use bayeslora::low_level::predict::ClassPrior;
+
     use super::weights;
 
+    /// The target that it comes to.
     fn read(name: &str, text: &str) -> Result<Vec<f64>, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         fs::write(&path, text).unwrap();
         let classes = ["cat", "big dog"].map(str::to_owned);
-        weights(&path, &classes).map_err(|error| format!("{error:#}"))
+        let balance = ClassBalance {
+            images: vec![1, 1],
+            prior: vec![0.5, 0.5],
+        };
+        let listed = weights(&path).map_err(|error| format!("{error:#}"))?;
+        let target = ClassPrior::Weights(listed).target(&classes, &balance);
+        target.map_err(|error| error.to_string())
     }
 
     #[test]
     fn both_formats_say_the_same() {
-        let expected = Ok(vec![3.0, 0.5]);
+        let expected = Ok(vec![3.0 / 3.5, 0.5 / 3.5]);
         assert_eq!(read("p.json", r#"{"big dog": 0.5, "cat": 3}"#), expected);
         assert_eq!(
             read("p.csv", "class, weight\r\ncat,3\n\"big dog\",.5\n"),

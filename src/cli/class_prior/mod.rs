@@ -3,11 +3,12 @@
 mod file;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bayeslora::low_level::data::reuse::Part;
-use bayeslora::low_level::formats::printable;
-use bayeslora::low_level::predict::PriorShift;
+use bayeslora::low_level::formats::{ClassBalance, printable};
+use bayeslora::low_level::predict::{self, PriorShift};
 use clap::Args;
 use serde::Serialize;
 
@@ -70,34 +71,25 @@ impl PriorArgs {
 impl ClassPrior {
     fn new(given: &Location, run: &Run, bar: &Bar) -> Result<Self> {
         let classes = &run.adapter.classes;
-        // What is wrong with a file comes before what may take long.
-        let read = if *given == *"uniform" {
-            Some(vec![1.0; classes.len()])
-        } else if *given == *"train" {
-            None
-        } else {
-            Some(file::weights(given.as_ref(), classes)?)
+        let path: &Path = given.as_ref();
+        let word = path.to_str().and_then(|word| word.parse().ok());
+        let asked = match word {
+            Some(word) => word,
+            None => predict::ClassPrior::Weights(file::weights(path)?),
         };
-        let counts = train_counts(run, bar)?;
-        if let Some(without) = counts.iter().position(|n| *n == 0) {
-            bail!(
-                "the run has no training images of the class {}, so its answers say nothing of it under any prior",
-                printable(&classes[without])
-            );
-        }
-        let trained = run.config.class_prior(&counts);
-        let target = read.unwrap_or_else(|| counts.iter().map(|n| *n as f64).collect());
-        let sum: f64 = target.iter().sum();
+        // What is wrong with a file comes before what may take long.
+        asked.check(classes)?;
+        let balance = balance(run, bar)?;
+        let target = asked.target(classes, &balance)?;
         let by_name = |prior: &[f64]| -> BTreeMap<String, f64> {
             let pairs = classes.iter().cloned().zip(prior.iter().copied());
             pairs.collect()
         };
-        let target: Vec<f64> = target.iter().map(|weight| weight / sum).collect();
         Ok(Self {
             given: given.clone(),
-            shift: PriorShift::new(&trained, &target),
+            shift: PriorShift::new(&balance.prior, &target),
             target: by_name(&target),
-            trained_for: by_name(&trained),
+            trained_for: by_name(&balance.prior),
             classes: classes.clone(),
         })
     }
@@ -122,6 +114,16 @@ impl ClassPrior {
         });
         format!("{line}; {}", each.collect::<Vec<_>>().join(", "))
     }
+}
+
+/// What the adapter says of its training, or, if an earlier version has made it, the run.
+fn balance(run: &Run, bar: &Bar) -> Result<ClassBalance> {
+    if let Some(balance) = &run.adapter.class_balance {
+        return Ok(balance.clone());
+    }
+    let images = train_counts(run, bar)?;
+    let prior = run.config.class_prior(&images);
+    Ok(ClassBalance { images, prior })
 }
 
 /// Training images of each of the adapter's classes.

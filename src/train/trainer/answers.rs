@@ -1,7 +1,7 @@
 //! What the adapter answers, while it is trained and afterwards.
 
 use super::Trainer;
-use crate::formats::Adapter;
+use crate::formats::{Adapter, ClassBalance};
 use crate::gpu::GpuError;
 use crate::model::{AdapterLayout, AdapterParams, AdapterState, exchange};
 use crate::predict::{Evaluated, Predictor, Samples, Source, evaluate};
@@ -98,10 +98,15 @@ impl Trainer {
         let params = self.answering()?;
         let (layers, head) = exchange::to_file(&params);
         let (base_name, backbone_sha256) = self.backbone.clone();
+        let images = self.train.dataset.class_counts();
         Ok(Adapter {
             layers,
             head,
             classes: self.train.dataset.classes.to_vec(),
+            class_balance: Some(ClassBalance {
+                prior: self.config.class_prior(&images),
+                images,
+            }),
             // A file of adapters has at least one, PEFT's too; the head alone is one whose every rank was cut.
             initial_rank: self.config.rank.max(1),
             lora_alpha: params.scale * self.config.rank.max(1) as f32,

@@ -57,6 +57,7 @@ fn adapter(layers: Vec<LayerAdapter>, head: Head) -> Adapter {
         layers,
         head,
         classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        class_balance: None,
         initial_rank: 9,
         lora_alpha: 16.0,
         backbone_sha256: String::new(),

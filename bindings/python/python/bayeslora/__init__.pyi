@@ -4,7 +4,7 @@ Wrong input raises `ValueError` (an unknown keyword or another type `TypeError`)
 fails around the program `RuntimeError`. Work releases the interpreter and hears Ctrl-C.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, TypedDict, Union, final
 
@@ -75,6 +75,11 @@ class Adapter:
         """Class names, in the order of their labels."""
 
     @property
+    def trained_for(self) -> dict[str, float] | None:
+        """The share of each class that its answers have as their prior: that of the training images, or what `class_weights`
+        and a balanced `sampler` made of it; None where the file does not say."""
+
+    @property
     def method(self) -> str:
         """How it was trained, such as "bayeslora" or "lora"."""
 
@@ -107,11 +112,12 @@ class Prediction:
 
     @property
     def probabilities(self) -> npt.NDArray[np.float32]:
-        """`[n, classes]`: the predictive, which is the mean over the samples, at the temperature."""
+        """`[n, classes]`: the predictive, which is the mean over the samples, under the class prior or at the temperature."""
 
     @property
     def std(self) -> npt.NDArray[np.float32]:
-        """`[n, classes]`: standard deviation of each probability over the samples, before any temperature."""
+        """`[n, classes]`: standard deviation of each probability over the samples, under the class prior but before any
+        temperature."""
 
     @property
     def entropy(self) -> npt.NDArray[np.float32]:
@@ -124,12 +130,13 @@ class Prediction:
     @property
     def abstains(self) -> npt.NDArray[np.bool_]:
         """`[n]`: whether the largest probability is below the threshold or, before any temperature, below the one that
-        `bayeslora calibrate --max-risk` has chosen for these samples and this seed."""
+        `bayeslora calibrate --max-risk` has chosen for these samples and this seed; under another class prior than that of
+        training it has chosen none."""
 
     @property
     def prediction_sets(self) -> list[list[str]] | None:
         """`n` lists of class names, the most probable first, with the coverage of `bayeslora calibrate --coverage`; None if
-        that has not been run for these samples and this seed."""
+        that has not been run for these samples and this seed, or under another class prior than that of training."""
 
     @property
     def unfamiliar(self) -> npt.NDArray[np.bool_] | None:
@@ -176,6 +183,7 @@ class Predictor:
         samples: int = 8,
         temperature: float | None = None,
         *,
+        class_prior: Literal["uniform", "train"] | Mapping[str, float] | None = None,
         threshold: float = 0.0,
         seed: int = 1,
         batch: int = 16,
@@ -185,6 +193,11 @@ class Predictor:
         `samples` are draws of the gates, the same for every image, by `seed`; 0 takes the mean weights. Logits are divided by
         `temperature`; None takes the one that was fitted to the run for as many samples, if there is one. Where the most
         probable class is less so than `threshold`, the answer abstains. `batch` images are computed at a time.
+
+        `class_prior` is how frequent the classes are where the images come from, if not as in training: all alike ("uniform"),
+        as among the training images ("train"), or by a weight for each class in any unit, {"cat": 0.7, "dog": 0.3}. The
+        probabilities of every sample are then adjusted before they are averaged. A fitted temperature is left out, `temperature`
+        is refused, `prediction_sets` is None, and `unfamiliar` may have more false alarms than were asked for.
         """
 
     @property
@@ -239,7 +252,7 @@ class Training:
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        """The report of each epoch, as `Progress.report`."""
+        """The report of each epoch of this call, as `Progress.report`."""
 
 class _Options(TypedDict, total=False):
     """Options of training; `bayeslora train --help` says more of each."""
@@ -288,6 +301,8 @@ def train(
     classes: Sequence[str],
     *,
     out: _Path | None = None,
+    checkpoint: _Path | None = None,
+    resume: bool = False,
     backbone: _Path | None = None,
     device: _Device | None = None,
     progress: Callable[[Progress], object] | None = None,
@@ -300,4 +315,8 @@ def train(
     and an exception of its stops training and comes out, as `KeyboardInterrupt` does. `validation` is the share of the images
     (default 0.1) that is held out to score each epoch on. The other options are those of `bayeslora train`, with underscores:
     `epochs` (5), `rank` (8), `resolution` (64 pixels), `kl_multiplicity` (kappa) and so on.
+
+    `checkpoint` is a file that is written anew after each epoch, after the adapter. With `resume` training goes on from it, with the
+    images and options that it was begun with, and on the same device comes to the same bits as if it had not stopped; other ones
+    are refused. Without, a file that is there is refused.
     """

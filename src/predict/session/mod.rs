@@ -1,5 +1,11 @@
 //! A predictor that stays warm from one call to the next.
 
+mod answer;
+mod options;
+
+pub use answer::{Answer, ClassAnswer};
+pub use options::SessionOptions;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,76 +13,11 @@ use super::calibration::{Calibration, Promise, tie};
 use super::ood::{Familiarity, OodDetector};
 use super::predictor::Draws;
 use super::run::fitted_to;
-use super::{ForwardPlan, ForwardSpec, PredictError, Prediction, Predictor, Run};
+use super::{ForwardPlan, ForwardSpec, PredictError, Prediction, Predictor, PriorShift, Run};
 use crate::data::Picture;
-use crate::formats::{Adapter, Temperature};
+use crate::formats::{Adapter, ClassBalance, Temperature};
 use crate::gpu::Gpu;
 use crate::model::{Backbone, BatchInput, GateMode, PLAIN_VIEW, StepValues};
-use crate::ranges;
-
-/// How a [`Session`] answers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SessionOptions {
-    /// Draws of the gates, the same for every picture, so that what is said of one does not depend on those beside it; 0
-    /// for the mean weights.
-    pub samples: usize,
-    /// The same seed gives the same draws.
-    pub seed: u64,
-    /// The logits of the predictive are divided by it; `None` takes the temperature that was fitted to a run for as many
-    /// samples, and divides by nothing where none was.
-    pub temperature: Option<f64>,
-    /// An answer less probable than this is none: the session abstains.
-    pub threshold: f32,
-    /// Pictures that are computed at a time; more take turns.
-    pub batch: usize,
-}
-
-impl Default for SessionOptions {
-    /// Eight draws, no temperature, an answer for everything.
-    fn default() -> Self {
-        Self {
-            samples: 8,
-            seed: 1,
-            temperature: None,
-            threshold: 0.0,
-            batch: 16,
-        }
-    }
-}
-
-/// What a [`Session`] says of a picture.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Answer {
-    /// Every class, the most probable first.
-    pub classes: Vec<ClassAnswer>,
-    /// Of the predictive, in nats.
-    pub entropy: f32,
-    /// Its part that comes from the draws' disagreement, in nats.
-    pub mutual_information: f32,
-    /// Whether the most probable class is less so than the threshold asks, or than `calibrate` has found that it must be for
-    /// the risk that it promises of the run's answers.
-    pub abstains: bool,
-    /// Numbers of the classes among which the right one is as often as `calibrate` has promised of the run, the most probable
-    /// first; `None` where it has promised nothing.
-    pub prediction_set: Option<Vec<usize>>,
-    /// Whether it looks like something that the run was trained on; `None` where `calibrate` has not fitted a detector to it.
-    pub familiarity: Option<Familiarity>,
-}
-
-/// A class as an [`Answer`] has it.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct ClassAnswer {
-    /// Its name.
-    pub class: Arc<str>,
-    /// Its number in the adapter.
-    pub label: usize,
-    /// Of the predictive, at the temperature.
-    pub probability: f32,
-    /// Over the draws, before any temperature.
-    pub std: f32,
-}
 
 /// Answers about pictures, with plans that are built once for each size of a batch: the second call of a size compiles and
 /// allocates nothing on the device but the copy that brings the answer back.
@@ -88,6 +29,8 @@ pub struct Session {
     names: Vec<Arc<str>>,
     /// Whether the adapter has anything to draw.
     draws: bool,
+    /// How frequent the classes were in training.
+    balance: Option<ClassBalance>,
     /// That were fitted to the run.
     temperatures: Vec<Temperature>,
     /// What was promised of the run's answers.
@@ -95,6 +38,8 @@ pub struct Session {
     /// What tells the unfamiliar, with plans of its own: it looks at the mean weights.
     ood: Option<OodDetector>,
     options: SessionOptions,
+    /// To the class prior of the options, where that changes anything.
+    shift: Option<PriorShift>,
     plans: HashMap<usize, ForwardPlan>,
     mean_plans: HashMap<usize, ForwardPlan>,
 }
@@ -117,7 +62,7 @@ impl Session {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn of(gpu: &Gpu, run: &Run, options: SessionOptions) -> Result<Self, PredictError> {
-        let mut session = Self::new(gpu, &run.backbone, &run.adapter, options)?;
+        let mut session = Self::new(gpu, &run.backbone, &run.adapter, options.clone())?;
         session.temperatures.clone_from(&run.temperatures);
         session.calibrations.clone_from(&run.calibrations);
         session.ood.clone_from(&run.ood);
@@ -136,7 +81,7 @@ impl Session {
         adapter: &Adapter,
         options: SessionOptions,
     ) -> Result<Self, PredictError> {
-        check(&options)?;
+        options.check()?;
         if adapter.resolution == 0 {
             return Err(PredictError::NoResolution);
         }
@@ -145,10 +90,12 @@ impl Session {
             names: names.collect(),
             predictor: Predictor::new(gpu, backbone, adapter)?,
             draws: adapter.draws(),
+            balance: adapter.class_balance.clone(),
             temperatures: Vec::new(),
             calibrations: Vec::new(),
             ood: None,
-            options,
+            options: options.clone(),
+            shift: None,
             plans: HashMap::new(),
             mean_plans: HashMap::new(),
         };
@@ -169,16 +116,22 @@ impl Session {
     /// Answers otherwise from now on. Another number of samples takes other plans, which are built anew.
     ///
     /// # Errors
-    /// An option is out of range; those before stay in force.
+    /// An option is out of range or contradicts another, or the class prior is not one for the adapter; those before stay in
+    /// force.
     pub fn set_options(&mut self, options: SessionOptions) -> Result<(), PredictError> {
-        check(&options)?;
+        options.check()?;
+        let prior = options.class_prior.as_ref();
+        let shift = prior.map(|prior| prior.shift(&self.names, self.balance.as_ref()));
+        // A prior that changes nothing leaves every bit and every promise as it is.
+        let shift = shift.transpose()?.filter(|shift| !shift.is_none());
         // Nothing drawn, every sample is the mean.
         let samples = if self.draws { options.samples } else { 0 };
-        let fitted = fitted_to(samples, &self.temperatures);
+        let fitted = fitted_to(samples, &self.temperatures).filter(|_| shift.is_none());
         let at_once = |samples| self.predictor.draws_at_once(samples);
         if at_once(samples) != at_once(self.options.samples) {
             self.plans.clear();
         }
+        self.shift = shift;
         self.options = SessionOptions {
             samples,
             temperature: options.temperature.or(fitted),
@@ -230,10 +183,10 @@ impl Session {
         Ok(answers)
     }
 
-    /// The predictive for a batch of pixels `[n, side, side, 3]`, before any temperature.
+    /// The predictive for a batch of pixels `[n, side, side, 3]`, under the class prior and before any temperature.
     fn answer(&mut self, n: usize, pixels: &[u8]) -> Result<Prediction, PredictError> {
-        let (options, classes) = (self.options, self.names.len());
-        let (draws, mode) = match options.samples {
+        let (samples, seed, classes) = (self.options.samples, self.options.seed, self.names.len());
+        let (draws, mode) = match samples {
             0 => (1, GateMode::Mean),
             count => (count, GateMode::Shared),
         };
@@ -245,8 +198,11 @@ impl Session {
         let at_once = plan.spec().samples;
         let mut found = Draws::new(draws, n, classes, at_once)?;
         for first in (0..draws).step_by(at_once) {
-            let values = StepValues::prediction(options.seed, first as u32, mode);
+            let values = StepValues::prediction(seed, first as u32, mode);
             found.take(&plan.run(&examples, &values)?, &images, first);
+        }
+        if let Some(shift) = &self.shift {
+            shift.adjust(&mut found.log_probs);
         }
         Prediction::new(&found.log_probs, draws, classes)
     }
@@ -258,7 +214,7 @@ impl Session {
         let pictures = pixels.chunks_exact(side * side * 3);
         let (samples, seed) = (self.options.samples, self.options.seed);
         let mut calibrations = self.calibrations.iter();
-        let calibration = calibrations.find(|one| one.is_of(samples, seed));
+        let calibration = calibrations.find(|one| self.shift.is_none() && one.is_of(samples, seed));
         let promise = |(row, picture): (&[f32], &[u8])| match calibration {
             None => Promise::default(),
             Some(calibration) => calibration.promise(row, tie(picture)),
@@ -332,34 +288,5 @@ impl Session {
             familiarity: None,
             classes,
         }
-    }
-}
-
-fn check(options: &SessionOptions) -> Result<(), PredictError> {
-    let wrong = |option, found: String, expected: &str| {
-        Err(PredictError::Option {
-            option,
-            found,
-            expected: expected.to_owned(),
-        })
-    };
-    if let Some(temperature) = options.temperature
-        && !(temperature > 0.0 && temperature.is_finite())
-    {
-        let found = temperature.to_string();
-        return wrong("temperature", found, "a finite number above 0");
-    }
-    if !(0.0..=1.0).contains(&options.threshold) {
-        let found = options.threshold.to_string();
-        return wrong("threshold", found, "a probability from 0 to 1");
-    }
-    if options.batch == 0 {
-        return wrong("batch", "0".into(), "at least 1");
-    }
-    match ranges::of_command("predict", "samples") {
-        Some(range) if !range.has_whole(options.samples as u64) => {
-            wrong("samples", options.samples.to_string(), &range.to_string())
-        }
-        _ => Ok(()),
     }
 }

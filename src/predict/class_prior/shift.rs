@@ -1,8 +1,8 @@
-//! Answers for another balance of the classes than that of training.
+//! A change of the classes' prior probabilities, in answers.
 
 use rayon::prelude::*;
 
-use super::{PredictError, Prediction, Predictive, Samples, Source};
+use crate::predict::{PredictError, Prediction, Predictive, Samples, Source};
 
 /// A change of the classes' prior probabilities, as logit adjustment makes it for answers that are there (Saerens et al. 2002;
 /// Menon et al. 2021, arXiv:2007.07314, section 4.1):
@@ -12,7 +12,7 @@ use super::{PredictError, Prediction, Predictive, Samples, Source};
 /// ```
 ///
 /// It holds where the classes look as they did in training and only their frequencies differ. The frequencies of training are those
-/// that the loss has seen, `TrainConfig::class_prior`.
+/// that the loss has seen, [`ClassBalance::prior`](crate::formats::ClassBalance::prior).
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriorShift {
     /// ln target - ln trained, `[classes]`.
