@@ -41,6 +41,7 @@ const INCLUDES: &[&str] = &[
     "conv/int8",
     "conv/interface",
     "conv/tiles",
+    "conv/winograd",
     "pool/window",
 ];
 

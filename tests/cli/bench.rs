@@ -106,9 +106,10 @@ fn the_table_and_the_file_say_the_same() {
     let report: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let rows = report["results"].as_array().unwrap();
     let weights = rows.iter().find(|row| row["name"] == "memory/weights");
-    // 11.2 million weights in f32, and those above the cut a second time for the gradients.
+    // 11.2 million weights in f32, and those above the cut a second time for the gradients; on software adapters the 3x3 filters
+    // of layer1 to layer3 have 36 values for 9.
     let bytes = weights.unwrap()["value"].as_f64().unwrap();
-    assert!((44.0..90.0).contains(&bytes), "{bytes} MB");
+    assert!((44.0..140.0).contains(&bytes), "{bytes} MB");
 }
 
 #[test]

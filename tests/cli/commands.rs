@@ -137,8 +137,7 @@ fn measured_kernels_are_kept_and_shown() {
     let measured = choices("devices --json --tune --batch-size 1 --resolution 32");
     // On hardware by the whole shape, on software adapters by what decides the tile.
     let has = |what: &str| measured.keys().any(|key| key.contains(what));
-    let both =
-        ["few", "many"].map(|channels| format!("convolutions to {channels} channels, 8 rows"));
+    let both = ["few", "many"].map(|channels| format!(" to {channels} channels, 8 rows"));
     assert!(
         has("gradient 3x3/1") || both.iter().all(|kind| has(kind)),
         "{measured:?}"

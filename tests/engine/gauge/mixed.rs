@@ -90,7 +90,8 @@ fn with_every_rank_left_samples_are_those_from_before() {
             "noise shows"
         );
         let mixed = mixed(&layout, &state, &svd(&layout, &state), |_| rank);
-        let worst = close(&samples(&mixed), &before, 1e-5);
+        // Two kernels round differently, tiles of 4x4 outputs the most.
+        let worst = close(&samples(&mixed), &before, 1e-4);
         println!("rank {rank}: {worst:.1e}");
         // The trace of (16) too.
         let of = |adapter: &Adapter| {

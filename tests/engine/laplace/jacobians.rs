@@ -192,7 +192,8 @@ fn jacobians_are_the_twins() {
                 let logits = &trace.logits().data;
                 let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
                 for (log, logit) in found[place].log_probs.iter().zip(logits) {
-                    assert!((log - (logit - total.ln())).abs() < TOLERANCE);
+                    // Absolute, of logits beyond 1, which Winograd's tiles of 4x4 round at 1e-5 of the largest.
+                    assert!((log - (logit - total.ln())).abs() < 1e-4);
                 }
             }
         }
