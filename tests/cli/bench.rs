@@ -109,7 +109,11 @@ fn the_table_and_the_file_say_the_same() {
     // 11.2 million weights in f32, and those above the cut a second time for the gradients; on software adapters the 3x3 filters
     // of layer1 to layer3 have 36 values for 9.
     let bytes = weights.unwrap()["value"].as_f64().unwrap();
-    assert!((44.0..140.0).contains(&bytes), "{bytes} MB");
+    let expected = [44.0..90.0, 134.0..136.0];
+    assert!(
+        expected.iter().any(|range| range.contains(&bytes)),
+        "{bytes} MB"
+    );
 }
 
 #[test]

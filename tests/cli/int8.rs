@@ -136,8 +136,12 @@ fn commands_go_by_the_run() {
         plan["weight_bytes"].as_f64().unwrap()
     };
     let ratio = bytes("8") / bytes("32");
-    // Below a quarter where filters of f32 lie in the Winograd domain.
-    assert!((0.15..0.26).contains(&ratio), "{ratio}");
+    // In the second case filters of f32 lie in the Winograd domain, as software adapters have them.
+    let expected = [0.25..0.26, 0.155..0.165];
+    assert!(
+        expected.iter().any(|range| range.contains(&ratio)),
+        "{ratio}"
+    );
     let mut plan = bayeslora("plan --mode train --backbone-bits 8 --run");
     plan.arg(run()).assert().code(2);
     let mut plan = bayeslora("plan --mode forward --backbone-bits 8");

@@ -156,10 +156,12 @@ fn candidates_of_both_memories_agree_with_the_plain_kernel() {
     }
 }
 
-/// Maps of 4x4 are one tile; a driver that is slow with it can be told so.
+/// Maps of 4x4 are one tile; a driver that is slow with it can be told so. Kernels over buffers have no such tiles.
 #[test]
 fn software_adapters_measure_4x4_tiles_and_the_direct_sum() {
     let gpu = gpu(None);
+    let is_four =
+        |kernel: &ConvKernel| matches!(kernel, ConvKernel::Winograd(WinogradTile::Four, _));
     let kernels = KernelChoice::for_gpu(&gpu);
     if !kernels.textured() {
         return;
@@ -172,13 +174,17 @@ fn software_adapters_measure_4x4_tiles_and_the_direct_sum() {
             output,
             ..shape()
         };
+        let measured = |kernels| -> Vec<ConvKernel> {
+            let ranking = rank_kernels(&gpu, kernels, &shape).unwrap();
+            assert!(ranking.rejected.is_empty(), "{ranking:?}");
+            ranking.sound.iter().map(|(kernel, _)| *kernel).collect()
+        };
+        assert!(!measured(KernelChoice::TILED).iter().any(is_four));
         let default = kernels.conv(&gpu, &shape);
         let ConvKernel::Winograd(WinogradTile::Four, product) = default else {
             panic!("{default}");
         };
-        let ranking = rank_kernels(&gpu, kernels, &shape).unwrap();
-        assert!(ranking.rejected.is_empty(), "{ranking:?}");
-        let measured: Vec<ConvKernel> = ranking.sound.iter().map(|(kernel, _)| *kernel).collect();
+        let measured = measured(kernels);
         for kernel in [default, ConvKernel::Direct(product)] {
             assert!(measured.contains(&kernel), "{measured:?}");
         }

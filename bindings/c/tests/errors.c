@@ -1,17 +1,8 @@
 /* Every refusal, and every function with NULL. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "bayeslora.h"
+#include "expect.h"
 
-#define EXPECT(condition)                                                                         \
-    do {                                                                                          \
-        if (!(condition)) {                                                                       \
-            fprintf(stderr, "%s:%d: %s; last error: %s\n", __FILE__, __LINE__, #condition, bl_last_error()); \
-            exit(1);                                                                              \
-        }                                                                                         \
-    } while (0)
 #define REFUSED(call, says) EXPECT((call) == BL_INVALID && strstr(bl_last_error(), says))
 
 int main(void) {

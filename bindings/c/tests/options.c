@@ -3,19 +3,10 @@
  *   options OUT_DIR        (OUT_DIR/eight and OUT_DIR/cut must not exist)
  */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 
-#include "bayeslora.h"
-
-#define EXPECT(condition)                                                                         \
-    do {                                                                                          \
-        if (!(condition)) {                                                                       \
-            fprintf(stderr, "%s:%d: %s; last error: %s\n", __FILE__, __LINE__, #condition, bl_last_error()); \
-            exit(1);                                                                              \
-        }                                                                                         \
-    } while (0)
+#include "expect.h"
 
 enum { IMAGES = 8, CLASSES = 2, SIDE = 32, BYTES = 3 * SIDE * SIDE };
 

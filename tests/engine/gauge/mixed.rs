@@ -90,8 +90,9 @@ fn with_every_rank_left_samples_are_those_from_before() {
             "noise shows"
         );
         let mixed = mixed(&layout, &state, &svd(&layout, &state), |_| rank);
-        // Two kernels round differently, tiles of 4x4 outputs the most.
-        let worst = close(&samples(&mixed), &before, 1e-4);
+        // Of log probabilities. Software adapters convolve in tiles of 4x4 outputs, which round up to three times as much as direct
+        // sums (docs/performance.md), for which it was 1e-5.
+        let worst = close(&samples(&mixed), &before, 3e-5);
         println!("rank {rank}: {worst:.1e}");
         // The trace of (16) too.
         let of = |adapter: &Adapter| {

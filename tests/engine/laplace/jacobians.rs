@@ -192,8 +192,10 @@ fn jacobians_are_the_twins() {
                 let logits = &trace.logits().data;
                 let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
                 for (log, logit) in found[place].log_probs.iter().zip(logits) {
-                    // Absolute, of logits beyond 1, which Winograd's tiles of 4x4 round at 1e-5 of the largest.
-                    assert!((log - (logit - total.ln())).abs() < 1e-4);
+                    // Absolute, not relative to the largest logit; software adapters convolve in tiles of 4x4 outputs, which round up
+                    // to three times as much as direct sums (docs/performance.md).
+                    let error = (log - (logit - total.ln())).abs();
+                    assert!(error < 3.0 * TOLERANCE, "{error:.1e}");
                 }
             }
         }
