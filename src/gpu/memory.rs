@@ -5,6 +5,18 @@ use super::{Gpu, GpuError};
 /// Texels in a row of a texture that holds a tensor; `common/map.wgsl` knows it too.
 pub const TEXTURE_WIDTH: u32 = 2048;
 
+/// Rows of a texture that holds a tensor of so many bytes, at most as many as a device takes: no power of two where that can be
+/// helped, since llvmpipe compiles a kernel once for textures of such a height and once more for others.
+pub fn texture_rows(gpu: &Gpu, bytes: u64) -> u32 {
+    let rows = (bytes / 16).div_ceil(u64::from(TEXTURE_WIDTH));
+    let rows = u32::try_from(rows).expect("checked when the tensor was recorded");
+    match rows.is_power_of_two() && rows < gpu.limits().max_texture_dimension_2d {
+        true if rows == 1 => 3,
+        true => rows + 1,
+        false => rows,
+    }
+}
+
 /// The guard's own NaN: a NaN computed past the end of a tensor can be told from it.
 const GUARD_WORD: u32 = 0x7fc5_a5a5;
 
@@ -27,9 +39,7 @@ impl Memory {
         match kind {
             MemoryKind::Buffer => Self::Buffer(gpu.storage("plan", bytes)),
             MemoryKind::Texture => {
-                let rows = (bytes / 16).div_ceil(u64::from(TEXTURE_WIDTH));
-                let rows = u32::try_from(rows).expect("checked when the tensor was recorded");
-                Self::Texture(gpu.texture("plan", TEXTURE_WIDTH, rows))
+                Self::Texture(gpu.texture("plan", TEXTURE_WIDTH, texture_rows(gpu, bytes)))
             }
         }
     }

@@ -49,7 +49,7 @@ pub use faults::silence_caught_panics;
 pub use fitting::largest_that_fits;
 pub use idle::IdleMeter;
 pub use kernel::{Binding, BindingKind, Kernel};
-pub use memory::{Memory, TEXTURE_WIDTH};
+pub use memory::{Memory, TEXTURE_WIDTH, texture_rows};
 pub use mesa::{MesaVersion, mesa_version};
 pub use open::{STORAGE_TEXTURES, Shortfall};
 pub use params::Value;

@@ -7,7 +7,7 @@ use super::textures::Textures;
 use super::winograd::WinogradTile;
 use super::{ConvShape, Map, ProductKernel, Tile, tuning};
 use crate::gpu::{
-    Gpu, Memory, Precision, Ranking, STORAGE_TEXTURES, TEXTURE_WIDTH, largest_texture,
+    Gpu, Memory, Precision, Ranking, STORAGE_TEXTURES, TEXTURE_WIDTH, largest_texture, texture_rows,
 };
 
 /// How a convolution runs.
@@ -156,10 +156,9 @@ impl KernelChoice {
             return Memory::Buffer(gpu.storage_with(label, data));
         }
         // Whatever a kernel reads behind the end shows.
-        let texels = TEXTURE_WIDTH as usize * 4;
+        let height = texture_rows(gpu, 4 * data.len().next_multiple_of(4) as u64);
         let mut padded = data.to_vec();
-        padded.resize(data.len().next_multiple_of(texels), f32::NAN);
-        let height = (padded.len() / texels) as u32;
+        padded.resize((4 * TEXTURE_WIDTH * height) as usize, f32::NAN);
         Memory::Texture(gpu.texture_with(label, TEXTURE_WIDTH, height, &padded))
     }
 
