@@ -1,12 +1,18 @@
-// Winograd's transforms F(m x m, 3x3) along one dimension, `outputs` being m: values named `to` 0 `tail`, `to` 1 `tail`, ... of
-// those named `from` 0 `tail`, ... The points are 0, 1, -1 for two outputs; 0, +-sqrt(1/2), +-sqrt(2) for four, which
-// round less than 0, +-1, +-2. The filters' part is in src/model/winograd.rs.
+// Winograd's transforms along one dimension, `side` being the number of products: values named `to` 0 `tail`, `to` 1 `tail`, ... of
+// those named `from` 0 `tail`, ... F(2, 3) takes four, at the points 0, 1, -1 and infinity; F(4, 3) six, at 0, +-sqrt(1/2), +-sqrt(2)
+// and infinity, which round less than 0, +-1, +-2. A row of two between padding takes three. The filters' part is in
+// src/model/winograd.rs.
 
-// v = B' d, m + 2 values of as many inputs:
-//   m = 2: B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]
-//   m = 4: B' = [1 0 -5/2 0 1 0; 0 -+r -2 +-r/2 1 0; 0 -+r/2 -1/2 +-r 1 0; 0 1 0 -5/2 0 1],  r = sqrt(2)
-//# macro transform_inputs(outputs, to, from, tail)
-//# if outputs == 2
+// v = B' d:
+//   3: B' = [1 1; 0 1; 1 0]
+//   4: B' = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]
+//   6: B' = [1 0 -5/2 0 1 0; 0 -+r -2 +-r/2 1 0; 0 -+r/2 -1/2 +-r 1 0; 0 1 0 -5/2 0 1],  r = sqrt(2)
+//# macro transform_inputs(side, to, from, tail)
+//# if side == 3
+    let {{ to }}0{{ tail }} = {{ from }}0{{ tail }} + {{ from }}1{{ tail }};
+    let {{ to }}1{{ tail }} = {{ from }}1{{ tail }};
+    let {{ to }}2{{ tail }} = {{ from }}0{{ tail }};
+//# elif side == 4
     let {{ to }}0{{ tail }} = {{ from }}0{{ tail }} - {{ from }}2{{ tail }};
     let {{ to }}1{{ tail }} = {{ from }}1{{ tail }} + {{ from }}2{{ tail }};
     let {{ to }}2{{ tail }} = {{ from }}2{{ tail }} - {{ from }}1{{ tail }};
@@ -25,11 +31,15 @@
 //# endif
 //# endmacro
 
-// y = A' v, m outputs of m + 2 values:
-//   m = 2: A' = [1 1 1 0; 0 1 -1 -1]
-//   m = 4: A' = [1 1 1 1 1 0; 0 r/2 -r/2 r -r 0; 0 1/2 1/2 2 2 0; 0 r/4 -r/4 2r -2r 1]
-//# macro transform_products(outputs, to, from, tail)
-//# if outputs == 2
+// y = A' v:
+//   3: A' = [1 1 0; 1 0 1]
+//   4: A' = [1 1 1 0; 0 1 -1 -1]
+//   6: A' = [1 1 1 1 1 0; 0 r/2 -r/2 r -r 0; 0 1/2 1/2 2 2 0; 0 r/4 -r/4 2r -2r 1]
+//# macro transform_products(side, to, from, tail)
+//# if side == 3
+    let {{ to }}0{{ tail }} = {{ from }}0{{ tail }} + {{ from }}1{{ tail }};
+    let {{ to }}1{{ tail }} = {{ from }}0{{ tail }} + {{ from }}2{{ tail }};
+//# elif side == 4
     let {{ to }}0{{ tail }} = {{ from }}0{{ tail }} + {{ from }}1{{ tail }} + {{ from }}2{{ tail }};
     let {{ to }}1{{ tail }} = {{ from }}1{{ tail }} - {{ from }}2{{ tail }} - {{ from }}3{{ tail }};
 //# else

@@ -1,9 +1,8 @@
-// Winograd F(m x m, 3x3): v = B' d B of each tile d of (m + 2) x (m + 2) inputs, its corner one before the outputs'; `outputs` is m.
-// Out is [values][tile][example][channel quad]; inputs in the padding are zero.
+// v = B' d B of each tile d of {{ inputs }}x{{ inputs }} inputs, which its {{ outputs }}x{{ outputs }} outputs are the middle of (conv/winograd). Out is [values][tile][example][channel quad]; inputs in the padding are zero.
 
 //# from "common/map" import reads, writes
 //# from "conv/winograd" import transform_inputs
-//# set side = outputs + 2
+//# set halo = (inputs - outputs) // 2
 
 struct Params {
     batch: u32,
@@ -34,16 +33,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (item >= items) { return; }
     let tile = item / row_quads;
     let row = item % row_quads;
-    let corner = vec2i(vec2u(tile % params.tiles_wide, tile / params.tiles_wide) * {{ outputs }}u) - 1;
+    let corner = vec2i(vec2u(tile % params.tiles_wide, tile / params.tiles_wide) * {{ outputs }}u) - {{ halo }};
     // B' d, column by column of d.
-//# for j in range(side)
-//# for i in range(side)
+//# for j in range(inputs)
+//# for i in range(inputs)
     let d{{ i }}_{{ j }} = padded(corner + vec2i({{ j }}, {{ i }}), row);
 //# endfor
-    {{ transform_inputs(outputs, "t", "d", "_" ~ j) }}
+    {{ transform_inputs(side, "t", "d", "_" ~ j) }}
 //# endfor
 //# for i in range(side)
-    {{ transform_inputs(outputs, "v" ~ i ~ "_", "t" ~ i ~ "_", "") }}
+    {{ transform_inputs(side, "v" ~ i ~ "_", "t" ~ i ~ "_", "") }}
 //# for j in range(side)
     out_set({{ i * side + j }}u * items + item, v{{ i }}_{{ j }});
 //# endfor

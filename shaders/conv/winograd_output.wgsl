@@ -1,9 +1,7 @@
-// Winograd F(m x m, 3x3): y = A' p A of each tile p of (m + 2) x (m + 2) products gives m x m outputs; `outputs` is m.
-// Products are [values][tile][example][channel quad].
+// y = A' p A of each tile p of {{ side }}x{{ side }} products gives {{ outputs }}x{{ outputs }} outputs (conv/winograd). Products are [values][tile][example][channel quad].
 
 //# from "common/map" import reads
 //# from "conv/winograd" import transform_products
-//# set side = outputs + 2
 
 struct Params {
     batch: u32,
@@ -37,14 +35,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 //# for i in range(side)
     let p{{ i }}_{{ j }} = products_at({{ i * side + j }}u * tiles * row_quads + item);
 //# endfor
-    {{ transform_products(outputs, "t", "p", "_" ~ j) }}
+    {{ transform_products(side, "t", "p", "_" ~ j) }}
 //# endfor
     let y = tile / params.tiles_wide * {{ outputs }}u;
     let x = tile % params.tiles_wide * {{ outputs }}u;
     let column = column_of(col);
     let corner = y * params.width + x;
 //# for i in range(outputs)
-    {{ transform_products(outputs, "y" ~ i ~ "_", "t" ~ i ~ "_", "") }}
+    {{ transform_products(side, "y" ~ i ~ "_", "t" ~ i ~ "_", "") }}
 //# for j in range(outputs)
     if (y + {{ i }}u < params.height && x + {{ j }}u < params.width) {
         store(corner + {{ i }}u * params.width + {{ j }}u, row, column, y{{ i }}_{{ j }});

@@ -19,22 +19,36 @@ struct Params {
 @group(0) @binding(2) var<storage, read> views: array<vec4i>; // crop x, crop y, flip, image
 {{ writes(3, "out", textured) }}
 
-fn byte(index: u32) -> f32 {
-    return f32((images[index / 4u] >> (index % 4u * 8u)) & 0xffu);
-}
-
 fn reflected(at: i32) -> u32 {
     let last = i32(params.side) - 1;
     let positive = abs(at);
     return u32(clamp(select(positive, 2 * last - positive, positive > last), 0, last));
 }
 
-fn pixel(at: vec2i, view: vec4i) -> vec3f {
-    let column = select(at.x, i32(params.side) - 1 - at.x, view.z != 0) + view.x;
-    let image = u32(view.w) - params.first_image;
-    let start = ((image * params.side + reflected(at.y + view.y)) * params.side + reflected(column)) * 3u;
-    return vec3f(byte(start), byte(start + 1u), byte(start + 2u));
+// Two pixels of a row.
+struct Pair { left: vec3f, right: vec3f }
+
+// The pixels of a row at columns that are neighbours or the same: six bytes in at most three words, since a load costs more than all
+// that is done with it.
+fn pair(y: i32, columns: vec2i, view: vec4i) -> Pair {
+    let flipped = select(columns, i32(params.side) - 1 - columns, view.z != 0) + view.x;
+    let found = vec2u(reflected(flipped.x), reflected(flipped.y));
+    let row = (u32(view.w) - params.first_image) * params.side + reflected(y + view.y);
+    let start = (row * params.side + min(found.x, found.y)) * 3u;
+    let shift = start % 4u * 8u;
+    let end = arrayLength(&images) - 1u;
+    let words = vec3u(images[start / 4u], images[min(start / 4u + 1u, end)], images[min(start / 4u + 2u, end)]);
+    // Shifts by 32 bits are shifts by none.
+    let low = select((words.xy >> vec2u(shift)) | (words.yz << vec2u(32u - shift)), words.xy, shift == 0u);
+    let first = vec3f(unpacked(low.x, 0u), unpacked(low.x, 1u), unpacked(low.x, 2u));
+    let second = vec3f(unpacked(low.x, 3u), unpacked(low.y, 0u), unpacked(low.y, 1u));
+    return Pair(
+        select(second, first, found.x <= found.y),
+        select(second, first, found.y <= found.x),
+    );
 }
+
+fn unpacked(word: u32, index: u32) -> f32 { return f32((word >> (index * 8u)) & 0xffu); }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -52,9 +66,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let low = min(vec2i(source), vec2i(i32(params.side) - 1));
     let high = min(low + 1, vec2i(i32(params.side) - 1));
     let t = source - vec2f(low);
-    let top = mix(pixel(low, view), pixel(vec2i(high.x, low.y), view), t.x);
-    let bottom = mix(pixel(vec2i(low.x, high.y), view), pixel(high, view), t.x);
+    let top = pair(low.y, vec2i(low.x, high.x), view);
+    let bottom = pair(high.y, vec2i(low.x, high.x), view);
     let mean = vec3f(0.485, 0.456, 0.406);
     let deviation = vec3f(0.229, 0.224, 0.225);
-    out_set(item, vec4f((mix(top, bottom, t.y) / 255.0 - mean) / deviation, 0.0));
+    let value = mix(mix(top.left, top.right, t.x), mix(bottom.left, bottom.right, t.x), t.y);
+    out_set(item, vec4f((value / 255.0 - mean) / deviation, 0.0));
 }

@@ -88,7 +88,9 @@ impl KernelChoice {
     /// [`KernelChoice::for_gpu`]'s, each for all shapes that it can compute.
     pub fn variants(gpu: &Gpu) -> Vec<Self> {
         let winograd = |kernel| ConvKernel::Winograd(WinogradTile::Two, kernel);
+        let whole = ConvKernel::Winograd(WinogradTile::Whole, ProductKernel::Plain);
         let mut all = vec![Self::PLAIN.with(winograd(ProductKernel::Plain))];
+        all.push(Self::PLAIN.with(whole));
         let [.., wide, _, small] = Tile::ALL;
         all.push(Self::PLAIN.with(ConvKernel::Direct(ProductKernel::Tiled(wide))));
         all.push(Self::PLAIN.with(winograd(ProductKernel::Tiled(small))));
@@ -221,7 +223,7 @@ impl KernelChoice {
         // llvmpipe takes half a minute to compile the transforms of 4x4 tiles over buffers, and no GPU has tried them.
         let tiles: &[WinogradTile] = match self.textured() {
             true => &WinogradTile::ALL,
-            false => &[WinogradTile::Two],
+            false => &[WinogradTile::Two, WinogradTile::Whole],
         };
         let winograd = tiles.iter().flat_map(|&tile| {
             let [tall, wide] = shape.winograd_tiles(tile);
@@ -254,14 +256,18 @@ impl KernelChoice {
     /// What is likely to be fast.
     fn unmeasured(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
         if let Some(textures) = self.textures {
-            let (tile, quads) = (WinogradTile::Four, shape.out_map().quads());
-            let [tall, wide] = shape.winograd_tiles(tile);
-            let product = textures.tile(shape.rows * tall * wide, quads).into();
-            let winograd = ConvKernel::Winograd(tile, product);
-            return match winograd.can_run(shape, self.largest_tensor(gpu)) {
-                true => winograd,
-                false => ConvKernel::Direct(textures.tile(shape.rows, quads).into()),
+            let (quads, largest) = (shape.out_map().quads(), self.largest_tensor(gpu));
+            let winograd = |tile| {
+                let [tall, wide] = shape.winograd_tiles(tile);
+                let product = textures.tile(shape.rows * tall * wide, quads).into();
+                ConvKernel::Winograd(tile, product)
             };
+            let direct = ConvKernel::Direct(textures.tile(shape.rows, quads).into());
+            return [WinogradTile::Whole, WinogradTile::Four]
+                .map(winograd)
+                .into_iter()
+                .find(|kernel| kernel.can_run(shape, largest))
+                .unwrap_or(direct);
         }
         let (out, depth) = (shape.out_map(), shape.input[2].div_ceil(4));
         let exact = self.product(out, shape.rows, depth);

@@ -13,28 +13,52 @@ pub enum WinogradTile {
     Two,
     /// 4x4: 36 products for 144, and sums that round more.
     Four,
+    /// 2x2 that are all of a 2x2 map, so that all around is padding: 9 products, where the direct sum takes 16. Along a side
+    /// these are y0 = w1 x0 + w2 x1 and y1 = w0 x0 + w1 x1, which share w1 (x0 + x1) [Karatsuba & Ofman 1962].
+    Whole,
 }
 
 impl fmt::Display for WinogradTile {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{0}x{0}", self.outputs())
+        match self {
+            Self::Two | Self::Four => write!(f, "{0}x{0}", self.outputs()),
+            Self::Whole => f.write_str("2x2 map"),
+        }
     }
 }
 
 impl WinogradTile {
-    pub const ALL: [Self; 2] = [Self::Two, Self::Four];
+    pub const ALL: [Self; 3] = [Self::Two, Self::Four, Self::Whole];
 
     /// m, outputs along a side.
     pub fn outputs(self) -> usize {
         match self {
-            Self::Two => 2,
+            Self::Two | Self::Whole => 2,
             Self::Four => 4,
         }
     }
 
-    /// Inputs and products along a side.
+    /// Products along a side.
     pub(super) fn side(self) -> usize {
-        self.outputs() + 2
+        match self {
+            Self::Two => 4,
+            Self::Four => 6,
+            Self::Whole => 3,
+        }
+    }
+
+    /// As the transforms name it.
+    pub fn variables(self) -> [(&'static str, u32); 3] {
+        let inputs = match self {
+            Self::Two => 4,
+            Self::Four => 6,
+            Self::Whole => 2,
+        };
+        [
+            ("inputs", inputs),
+            ("side", self.side() as u32),
+            ("outputs", self.outputs() as u32),
+        ]
     }
 
     /// Products of a tile.
@@ -47,11 +71,13 @@ impl WinogradTile {
         match self {
             Self::Two => [32, 24],
             Self::Four => [240, 160],
+            Self::Whole => [5, 10],
         }
     }
 
-    /// G, `[side][3]`: what a filter is transformed with from both sides. A row is 1, a, a^2 over the product of the differences of
-    /// the point a to the others; the last row is that of the point at infinity. The shaders have the other two matrices.
+    /// G, `[side][3]`: what a filter is transformed with from both sides. Of minimal filtering a row is 1, a, a^2 over the product of
+    /// the differences of the point a to the others, and the last row that of the point at infinity. The shaders have the other two
+    /// matrices.
     fn filter_transform(self) -> &'static [[f64; 3]] {
         const HALF: f64 = 1.0 / 2.0;
         const TWO: [[f64; 3]; 4] = [
@@ -71,9 +97,11 @@ impl WinogradTile {
             [1.0 / 6.0, -FAR, 2.0 / 6.0],
             [0.0, 0.0, 1.0],
         ];
+        const WHOLE: [[f64; 3]; 3] = [[0.0, 1.0, 0.0], [0.0, -1.0, 1.0], [1.0, -1.0, 0.0]];
         match self {
             Self::Two => &TWO,
             Self::Four => &FOUR,
+            Self::Whole => &WHOLE,
         }
     }
 

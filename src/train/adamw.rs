@@ -202,7 +202,7 @@ impl Trainable {
             &[],
             &bind,
             &[
-                ("size", u(self.layout.len)),
+                ("quads", u(self.layout.len / 4)),
                 ("beta1", (adam.beta1 as f32).into()),
                 ("beta2", (adam.beta2 as f32).into()),
                 ("rest1", ((1.0 - adam.beta1) as f32).into()),
@@ -211,7 +211,7 @@ impl Trainable {
                 ("low", (adam.log_alpha_range.0 as f32).into()),
                 ("high", (adam.log_alpha_range.1 as f32).into()),
             ],
-            self.layout.len,
+            self.layout.len / 4,
             14 * self.layout.len as u64,
         );
     }

@@ -156,37 +156,46 @@ fn candidates_of_both_memories_agree_with_the_plain_kernel() {
     }
 }
 
-/// Maps of 4x4 are one tile; a driver that is slow with it can be told so. Kernels over buffers have no such tiles.
+/// Maps of 4x4 are one tile, and so are maps of 2x2; a driver that is slow with them can be told so. Kernels over buffers have no
+/// tiles of 4x4.
 #[test]
-fn software_adapters_measure_4x4_tiles_and_the_direct_sum() {
+fn software_adapters_measure_tiles_that_are_a_map_and_the_direct_sum() {
     let gpu = gpu(None);
-    let is_four =
-        |kernel: &ConvKernel| matches!(kernel, ConvKernel::Winograd(WinogradTile::Four, _));
     let kernels = KernelChoice::for_gpu(&gpu);
     if !kernels.textured() {
         return;
     }
-    let (input, output) = ([4, 4, 7], [4, 4, 9]);
-    for backward in [false, true] {
-        let shape = ConvShape {
-            backward,
-            input,
-            output,
-            ..shape()
-        };
-        let measured = |kernels| -> Vec<ConvKernel> {
-            let ranking = rank_kernels(&gpu, kernels, &shape).unwrap();
-            assert!(ranking.rejected.is_empty(), "{ranking:?}");
-            ranking.sound.iter().map(|(kernel, _)| *kernel).collect()
-        };
-        assert!(!measured(KernelChoice::TILED).iter().any(is_four));
-        let default = kernels.conv(&gpu, &shape);
-        let ConvKernel::Winograd(WinogradTile::Four, product) = default else {
-            panic!("{default}");
-        };
-        let measured = measured(kernels);
-        for kernel in [default, ConvKernel::Direct(product)] {
-            assert!(measured.contains(&kernel), "{measured:?}");
+    let cases = [
+        (4, WinogradTile::Four, false),
+        (2, WinogradTile::Whole, true),
+    ];
+    for (side, tile, in_buffers) in cases {
+        for backward in [false, true] {
+            let shape = ConvShape {
+                backward,
+                input: [side, side, 7],
+                output: [side, side, 9],
+                ..shape()
+            };
+            let measured = |kernels| -> Vec<ConvKernel> {
+                let ranking = rank_kernels(&gpu, kernels, &shape).unwrap();
+                assert!(ranking.rejected.is_empty(), "{ranking:?}");
+                ranking.sound.iter().map(|(kernel, _)| *kernel).collect()
+            };
+            let is_whole = |kernel: &ConvKernel| matches!(kernel, ConvKernel::Winograd(one, _) if *one == tile);
+            assert_eq!(
+                measured(KernelChoice::TILED).iter().any(is_whole),
+                in_buffers
+            );
+            let default = kernels.conv(&gpu, &shape);
+            let ConvKernel::Winograd(chosen, product) = default else {
+                panic!("{default}");
+            };
+            assert_eq!(chosen, tile);
+            let measured = measured(kernels);
+            for kernel in [default, ConvKernel::Direct(product)] {
+                assert!(measured.contains(&kernel), "{measured:?}");
+            }
         }
     }
 }

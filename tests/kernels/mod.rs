@@ -3,7 +3,7 @@
 
 use bayeslora::low_level::gpu::Variables;
 use bayeslora::low_level::gpu::shaders::render;
-use bayeslora::low_level::model::{MatrixTile, Tile};
+use bayeslora::low_level::model::{MatrixTile, Tile, WinogradTile};
 use naga::back::{hlsl, spv};
 use naga::valid::{Capabilities, ModuleInfo};
 
@@ -49,11 +49,11 @@ impl Needs {
         }
     }
 
-    /// WebGPU's default limit. Devices with matrix units have twice as much (Apple) or more; a tile is a
+    /// WebGPU's default limit. Devices with matrix units have two to fourteen times as much; a tile is a
     /// candidate where it fits what the adapter says.
     pub fn workgroup_bytes(self) -> u32 {
         match self {
-            Self::Matrices => 2 * WORKGROUP_BYTES,
+            Self::Matrices => 3 * WORKGROUP_BYTES,
             _ => WORKGROUP_BYTES,
         }
     }
@@ -173,24 +173,16 @@ pub fn cases() -> Vec<Case> {
             }
         }
     }
-    // Tiles of 4x4 outputs are for textures alone.
-    for (memory, tiles) in [(BUFFERS, &[2][..]), (TEXTURES, &[2, 4])] {
-        for epilogue in epilogues().concat() {
-            for &outputs in tiles {
-                let tile = [memory, ("outputs", outputs)];
-                push(
-                    "conv/winograd_output",
-                    &[&epilogue[..], &tile].concat(),
-                    Needs::Nothing,
-                );
+    for memory in [BUFFERS, TEXTURES] {
+        // Tiles of 4x4 outputs are for textures alone.
+        let tiles = WinogradTile::ALL.into_iter();
+        for tile in tiles.filter(|tile| memory == TEXTURES || *tile != WinogradTile::Four) {
+            let tile = [&[memory][..], &tile.variables()].concat();
+            for epilogue in epilogues().concat() {
+                let output = [&epilogue[..], &tile].concat();
+                push("conv/winograd_output", &output, Needs::Nothing);
             }
-        }
-        for &outputs in tiles {
-            push(
-                "conv/winograd_input",
-                &[memory, ("outputs", outputs)],
-                Needs::Nothing,
-            );
+            push("conv/winograd_input", &tile, Needs::Nothing);
         }
     }
     for flag in [0, 1] {

@@ -194,6 +194,7 @@ fn forward_without_adapter() {
     forward(shape([5, 6], 3, 1, [4, 6], 9, 1, 0), true, true);
     forward(shape([6, 10], 1, 2, [7, 5], 17, 1, 0), false, false);
     forward(shape([10, 13], 3, 1, [1, 1], 33, 1, 0), true, true);
+    forward(shape([6, 10], 3, 1, [2, 2], 17, 1, 0), true, true);
     // More vec4 columns than lanes, and a second tile of rows.
     forward(shape([6, 70], 3, 2, [3, 3], 40, 1, 0), true, false);
     // A layer that a prune has emptied, first in the suffix.
@@ -207,6 +208,7 @@ fn forward_with_adapter() {
     forward(shape([6, 10], 1, 2, [5, 5], 17, 1, 1), false, false);
     forward(shape([13, 3], 3, 2, [7, 5], 33, 1, 3), true, false);
     forward(shape([10, 70], 3, 1, [1, 1], 40, 1, 12), true, true);
+    forward(shape([5, 6], 3, 1, [2, 2], 9, 1, 3), true, true);
 }
 
 #[test]
@@ -214,6 +216,7 @@ fn forward_shares_rows_between_samples() {
     forward(shape([6, 5], 3, 2, [5, 3], 9, 3, 9), true, true);
     forward(shape([5, 13], 3, 1, [3, 3], 40, 8, 3), true, false);
     forward(shape([4, 6], 1, 2, [3, 3], 34, 2, 5), false, false);
+    forward(shape([5, 13], 3, 1, [2, 2], 40, 8, 3), true, true);
 }
 
 /// Weights of 8 bits, by every kernel; Winograd's, which take none, give way to direct ones.
@@ -346,6 +349,7 @@ fn backward_without_adapter() {
     backward(shape([5, 6], 3, 2, [5, 7], 9, 1, 0), Fused::ResidualAndMask);
     backward(shape([6, 10], 1, 2, [7, 5], 17, 1, 0), Fused::Nothing);
     backward(shape([13, 10], 3, 1, [1, 1], 33, 1, 0), Fused::MaskAndGain);
+    backward(shape([6, 10], 3, 1, [2, 2], 17, 1, 0), Fused::MaskAndGain);
     backward(
         shape([70, 6], 3, 2, [3, 3], 40, 1, 0),
         Fused::ResidualAndMask,
@@ -362,6 +366,7 @@ fn backward_with_adapter() {
         Fused::ResidualAndMask,
     );
     backward(shape([70, 10], 3, 1, [1, 1], 40, 1, 12), Fused::MaskAndGain);
+    backward(shape([5, 6], 3, 1, [2, 2], 9, 1, 3), Fused::ResidualAndMask);
     backward(shape([6, 5], 3, 2, [1, 1], 3, 1, 9), Fused::ResidualAndMask);
     // An even side under stride 2: the last row is read by two taps only.
     backward(shape([4, 4], 3, 2, [4, 6], 3, 1, 3), Fused::ResidualAndMask);

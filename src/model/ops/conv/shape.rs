@@ -50,24 +50,37 @@ impl ConvShape {
             _ => "more",
         };
         let counts = self.kernel > 1 && inputs > 4;
-        let winograd = !self.int8 && self.suits_winograd(WinogradTile::Four);
-        let tiles = if winograd { " for 4x4 tiles" } else { "" };
+        let suits = |tile| !self.int8 && self.suits_winograd(tile);
+        let tiles = match () {
+            () if suits(WinogradTile::Whole) => " of 2x2 maps",
+            () if suits(WinogradTile::Four) => " for 4x4 tiles",
+            () => "",
+        };
         let weights = if self.int8 { INT8 } else { "" };
         counts.then(|| format!("convolutions{tiles} to {channels} channels, {rows} rows{weights}"))
     }
 
-    /// One of each kind of shapes that are [alike](Self::alike): of layer1, layer3 and layer4, for pictures of `size` pixels.
-    pub fn representatives(size: usize, rows: usize) -> [Self; 3] {
-        [(4, 64), (16, 256), (32, 512)].map(|(shrunk, channels)| {
-            let side = size.div_ceil(shrunk);
-            let map = [side, side, channels];
+    /// One of each kind of shapes that are [alike](Self::alike), of layer1, layer3 and layer4, for pictures of `size` pixels.
+    pub fn representatives(size: usize, rows: usize) -> [Self; 4] {
+        // What its input and its output are smaller than the picture, and their channels.
+        let shapes = [
+            [(4, 64); 2],
+            [(16, 256); 2],
+            [(32, 512); 2],
+            [(8, 128), (16, 256)],
+        ];
+        shapes.map(|sides| {
+            let [input, output] = sides.map(|(shrunk, channels)| {
+                let side = size.div_ceil(shrunk);
+                [side, side, channels]
+            });
             Self {
                 backward: false,
                 kernel: 3,
-                stride: 1,
+                stride: if input == output { 1 } else { 2 },
                 pad: 1,
-                input: map,
-                output: map,
+                input,
+                output,
                 rows,
                 adapted: false,
                 int8: false,
@@ -77,13 +90,14 @@ impl ConvShape {
 
     /// 3x3, stride 1, padding 1, and fewer products than with smaller tiles, which overhang the output less.
     pub(in crate::low_level::model) fn suits_winograd(&self, tile: WinogradTile) -> bool {
-        let fewest = match tile {
+        let suits = match tile {
             WinogradTile::Two => true,
             WinogradTile::Four => {
                 self.winograd_products(tile) < self.winograd_products(WinogradTile::Two)
             }
+            WinogradTile::Whole => self.output[..2] == [2, 2],
         };
-        (self.kernel, self.stride, self.pad) == (3, 1, 1) && fewest
+        (self.kernel, self.stride, self.pad) == (3, 1, 1) && suits
     }
 
     /// Bytes of the larger of the tensors in the Winograd domain.

@@ -21,11 +21,6 @@ impl Tiles {
         let [tall, wide] = self.count;
         tall * wide
     }
-
-    /// The template variable.
-    fn outputs(self) -> (&'static str, u32) {
-        ("outputs", self.tile.outputs() as u32)
-    }
 }
 
 impl Graph {
@@ -69,10 +64,11 @@ impl Graph {
         let map = Map::square(tiles.tile.side(), input.map.channels);
         let out = self.tensor("Winograd input", map, tiles.total() * input.rows);
         let items = out.rows * map.quads();
+        let variables = [&[input.textured()], &tiles.tile.variables()[..]].concat();
         self.elementwise(
             format!("{}, input transform", conv.label),
             "conv/winograd_input",
-            &[input.textured(), tiles.outputs()],
+            &variables,
             &[("x", input.slot), ("out", out.slot)],
             &[
                 ("batch", u(input.rows)),
@@ -98,7 +94,7 @@ impl Graph {
             mut params,
             mut variables,
         } = recorded;
-        variables.push(tiles.outputs());
+        variables.extend(tiles.tile.variables());
         bind.push(("products", products.slot));
         params.extend([
             ("height", u(out.map.height)),
