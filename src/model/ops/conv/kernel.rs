@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::tile::{Area, DEPTH, MATRIX_DEPTH, MatrixTile, Tile};
+use super::tile::{Area, DEPTH, MatrixTile, Tile};
 use crate::gpu::Gpu;
 use crate::model::frozen::WeightStorage;
 use crate::model::textures::RegisterTile;
@@ -166,7 +166,7 @@ impl ProductKernel {
         match self {
             Self::Plain | Self::Texture { .. } => None,
             Self::Tiled(_) | Self::Half(_) => Some(DEPTH),
-            Self::Matrix { .. } => Some(MATRIX_DEPTH),
+            Self::Matrix { tile, .. } => Some(tile.depth),
         }
     }
 

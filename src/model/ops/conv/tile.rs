@@ -16,9 +16,6 @@ pub struct Tile {
 /// Quads of summed values that are staged at once.
 pub(super) const DEPTH: u32 = 4;
 
-/// The same for matrix units.
-pub(super) const MATRIX_DEPTH: u32 = 8;
-
 impl Tile {
     /// From the one that reuses its operands most to the one that makes most workgroups. Each
     /// stages at most 16 KiB and has at most 256 invocations: WebGPU's default limits.
@@ -57,6 +54,8 @@ pub struct MatrixTile {
     pub cols: u32,
     pub tall: u32,
     pub wide: u32,
+    /// Quads of summed values that are staged at once.
+    pub depth: u32,
     /// The subgroup size that it is made for. Smaller ones leave some idle, larger ones take several turns.
     pub lanes: u32,
 }
@@ -64,19 +63,21 @@ pub struct MatrixTile {
 impl MatrixTile {
     /// For larger subgroups first, then from the one that reuses its operands most; the last one is within WebGPU's
     /// default limits.
-    pub const ALL: [Self; 4] = [
-        Self::new(128, 128, 64, 64, 64),
-        Self::new(64, 64, 64, 32, 64),
-        Self::new(128, 128, 64, 32, 32),
-        Self::new(64, 64, 32, 32, 32),
+    pub const ALL: [Self; 5] = [
+        Self::new(128, 128, 64, 64, 8, 64),
+        Self::new(64, 64, 64, 32, 8, 64),
+        Self::new(128, 128, 64, 32, 16, 32),
+        Self::new(128, 128, 64, 32, 8, 32),
+        Self::new(64, 64, 32, 32, 8, 32),
     ];
 
-    const fn new(rows: u32, cols: u32, tall: u32, wide: u32, lanes: u32) -> Self {
+    const fn new(rows: u32, cols: u32, tall: u32, wide: u32, depth: u32, lanes: u32) -> Self {
         Self {
             rows,
             cols,
             tall,
             wide,
+            depth,
             lanes,
         }
     }
@@ -85,7 +86,7 @@ impl MatrixTile {
     /// quads longer, and a matrix of f32 sums a subgroup.
     pub(super) fn workgroup_bytes(self, size: u32) -> u32 {
         let Self { rows, cols, .. } = self;
-        let (depth, blocks) = (4 * MATRIX_DEPTH, rows / self.tall * (cols / self.wide));
+        let (depth, blocks) = (4 * self.depth, rows / self.tall * (cols / self.wide));
         2 * (rows * (depth + 8) + depth * (cols + 8)) + 4 * blocks * size * size
     }
 
@@ -97,7 +98,7 @@ impl MatrixTile {
             ("tall", self.tall),
             ("wide", self.wide),
             ("lanes", self.lanes),
-            ("depth", MATRIX_DEPTH),
+            ("depth", self.depth),
         ]
     }
 }
@@ -110,9 +111,10 @@ impl fmt::Display for MatrixTile {
             cols,
             tall,
             wide,
+            depth,
             ..
         } = self;
-        write!(f, "{rows}x{cols}/{tall}x{wide}")
+        write!(f, "{rows}x{cols}x{}/{tall}x{wide}", 4 * depth)
     }
 }
 
