@@ -1,7 +1,8 @@
 // What every convolution does to its sum before it stores it:
 //   forward   relu?(gain . sum + bias + residual?)
 //   backward  gain? . mask? (sum + residual?)
-// The includer's params hold batch and out_quads, and residual_share where there is a residual.
+// The includer's params hold batch and out_quads, and residual_share if
+// several rows share one of the residual. An integer division takes software adapters longer than all else here.
 
 //# from "common/map" import reads, writes
 
@@ -46,8 +47,12 @@ fn store(position: u32, row: u32, column: Column, sum: vec4f) {
     value = fma(column.gain, value, column.bias);
 //# endif
 //# if residual
-    let residual_row = position * (params.batch / params.residual_share) + row / params.residual_share;
-    value += residual_at(residual_row * params.out_quads + column.col);
+//# if residual_shared
+    let residual_line = position * (params.batch / params.residual_share) + row / params.residual_share;
+    value += residual_at(residual_line * params.out_quads + column.col);
+//# else
+    value += residual_at(place);
+//# endif
 //# endif
 //# if relu
     value = max(value, vec4f());

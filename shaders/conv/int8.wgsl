@@ -4,7 +4,7 @@
 // A weight is scale * integer, rounded once: the same number with every kernel.
 
 fn words_at(row: u32, col: u32) -> vec4u {
-//# if textured
+//# if weight_textured
     return textureLoad(weight, vec2u(col, row));
 //# else
     return weight[row * params.out_quads + col];

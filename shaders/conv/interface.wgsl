@@ -6,7 +6,7 @@
 //   backward:  acc[p,n,:] = sum_tap sum_o x[(p + pad - tap)/stride, n, o] W'[tap,o,:]
 //                         + sum_tap sum_i scale z[n,i] low[same,n,i] up[i,tap,:]  low = B' x,  up = A
 //
-// Tensors are [position][example][channel quad]. `share` output rows of one example (Monte Carlo
+// Tensors are [position][example][channel quad]. If they are `shared`, `share` output rows of one example (Monte Carlo
 // samples) read one row of base and low. With `per_position`, each position has its own matrix W. With `int8`, W is of
 // integers (conv/int8).
 
@@ -14,11 +14,11 @@
 
 struct Params {
     tiles: u32, // workgroups
-//# if not textured
+//# if not weight_textured
     positions: u32,
 //# endif
     batch: u32,
-//# if adapter or not weighted
+//# if shared
     share: u32,
 //# endif
     in_height: u32,
@@ -35,7 +35,7 @@ struct Params {
     rank: u32,
     scale: f32,
 //# endif
-//# if residual
+//# if residual and residual_shared
     residual_share: u32,
 //# endif
 //# if half
@@ -46,7 +46,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 //# if weighted
 {{ reads(1, "x", textured) }}
-//# if textured
+//# if weight_textured
 @group(0) @binding(2) var weight: texture_storage_2d<rgba32{{ "uint" if int8 else "float" }}, read>;
 //# else
 @group(0) @binding(2) var<storage, read> weight: array<vec4{{ "u" if int8 else "h" if half else "f" }}>;
@@ -65,12 +65,21 @@ struct Params {
 //# endif
 //# include "conv/epilogue"
 
+// The line of base and low that a row of the output reads.
+fn line_of(position: u32, row: u32) -> u32 {
+//# if shared
+    return position * (params.batch / params.share) + row / params.share;
+//# else
+    return position * params.batch + row;
+//# endif
+}
+
 // The initial value of a sum.
 fn start(position: u32, row: u32, col: u32) -> vec4f {
 //# if weighted
     return vec4f();
 //# else
-    return base_at((position * (params.batch / params.share) + row / params.share) * params.out_quads + col);
+    return base_at(line_of(position, row) * params.out_quads + col);
 //# endif
 }
 
@@ -78,12 +87,7 @@ fn start(position: u32, row: u32, col: u32) -> vec4f {
 // The adapter's left operand: a quad of gated low-rank activations.
 fn gated(pixel: u32, row: u32, quad: u32) -> vec4f {
     let quads = (params.rank + 3u) / 4u;
-//# if backward
-    let place = pixel * params.batch + row;
-//# else
-    let place = pixel * (params.batch / params.share) + row / params.share;
-//# endif
-    return params.scale * gates[row * quads + quad] * low[place * quads + quad];
+    return params.scale * gates[row * quads + quad] * low[line_of(pixel, row) * quads + quad];
 }
 
 // The adapter's right operand; ranks that do not exist read as zero.

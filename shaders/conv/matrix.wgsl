@@ -7,6 +7,7 @@ enable f16;
 enable wgpu_cooperative_matrix;
 
 //# set textured = false
+//# set weight_textured = false
 //# set half = true
 //# set across = cols // wide
 //# set blocks = rows // tall * across

@@ -1,6 +1,7 @@
 // Convolution within WebGPU's default limits: {{ rows }} rows x 1 vec4 per invocation.
 
 //# set textured = false
+//# set weight_textured = false
 //# set half = false
 //# include "conv/interface"
 //# include "common/taps"

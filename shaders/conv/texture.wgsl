@@ -3,7 +3,7 @@
 // output position, so taps in the padding are skipped uniformly. If there are fewer than four input
 // channels, `narrow` is their number.
 
-//# set textured = true
+//# set weight_textured = true
 //# set half = false
 //# include "conv/interface"
 //# include "common/reach"

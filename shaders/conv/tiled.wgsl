@@ -7,6 +7,7 @@ enable f16;
 //# endif
 
 //# set textured = false
+//# set weight_textured = false
 //# set col_threads = cols // (4 * vecs)
 //# set row_threads = rows // tall
 //# set threads = col_threads * row_threads

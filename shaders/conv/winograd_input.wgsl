@@ -15,7 +15,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 {{ reads(1, "x", textured) }}
-{{ writes(2, "out", textured) }}
+{{ writes(2, "out", domain_textured) }}
 
 fn padded(at: vec2i, row: u32) -> vec4f {
     let end = vec2i(vec2u(params.width, params.height)) - 1;

@@ -10,13 +10,13 @@ struct Params {
     out_quads: u32,
     tiles_high: u32,
     tiles_wide: u32,
-//# if residual
+//# if residual and residual_shared
     residual_share: u32,
 //# endif
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-{{ reads(1, "products", textured) }}
+{{ reads(1, "products", domain_textured) }}
 
 //# include "conv/epilogue"
 

@@ -28,16 +28,18 @@ fn reflected(at: i32) -> u32 {
 // Two pixels of a row.
 struct Pair { left: vec3f, right: vec3f }
 
-// The pixels of a row at columns that are neighbours or the same: six bytes in at most three words, since a load costs more than all
-// that is done with it.
+// The pixels of a row at columns that are neighbours or the same: their bytes lie in one to three words, and no other is loaded, since a
+// load costs more than all that is done with it.
 fn pair(y: i32, columns: vec2i, view: vec4i) -> Pair {
     let flipped = select(columns, i32(params.side) - 1 - columns, view.z != 0) + view.x;
     let found = vec2u(reflected(flipped.x), reflected(flipped.y));
     let row = (u32(view.w) - params.first_image) * params.side + reflected(y + view.y);
     let start = (row * params.side + min(found.x, found.y)) * 3u;
     let shift = start % 4u * 8u;
-    let end = arrayLength(&images) - 1u;
-    let words = vec3u(images[start / 4u], images[min(start / 4u + 1u, end)], images[min(start / 4u + 2u, end)]);
+    let bytes = start % 4u + select(6u, 3u, found.x == found.y);
+    var words = vec3u(images[start / 4u], 0u, 0u);
+    if (bytes > 4u) { words.y = images[start / 4u + 1u]; }
+    if (bytes > 8u) { words.z = images[start / 4u + 2u]; }
     // Shifts by 32 bits are shifts by none.
     let low = select((words.xy >> vec2u(shift)) | (words.yz << vec2u(32u - shift)), words.xy, shift == 0u);
     let first = vec3f(unpacked(low.x, 0u), unpacked(low.x, 1u), unpacked(low.x, 2u));
@@ -66,8 +68,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let low = min(vec2i(source), vec2i(i32(params.side) - 1));
     let high = min(low + 1, vec2i(i32(params.side) - 1));
     let t = source - vec2f(low);
-    let top = pair(low.y, vec2i(low.x, high.x), view);
-    let bottom = pair(high.y, vec2i(low.x, high.x), view);
+    // Where a picture keeps its size each pixel is one of its own.
+    let columns = vec2i(low.x, select(high.x, low.x, t.x == 0.0));
+    let top = pair(low.y, columns, view);
+    var bottom = top;
+    if (t.y > 0.0) { bottom = pair(high.y, columns, view); }
     let mean = vec3f(0.485, 0.456, 0.406);
     let deviation = vec3f(0.229, 0.224, 0.225);
     let value = mix(mix(top.left, top.right, t.x), mix(bottom.left, bottom.right, t.x), t.y);

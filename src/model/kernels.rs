@@ -166,7 +166,7 @@ impl KernelChoice {
 
     /// How a convolution of this shape runs.
     pub fn conv(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
-        let largest = self.largest_tensor(gpu);
+        let largest = self.largest_winograd_tensor(gpu);
         match self.conv {
             Some(kernel) if kernel.can_run(shape, largest) => kernel,
             Some(_) => self.unmeasured(gpu, shape),
@@ -215,7 +215,7 @@ impl KernelChoice {
 
     /// All kernels that compute a shape; those that round their operands only where that is asked for.
     pub(super) fn candidates(&self, gpu: &Gpu, shape: &ConvShape) -> Vec<ConvKernel> {
-        let largest = self.largest_tensor(gpu);
+        let largest = self.largest_winograd_tensor(gpu);
         let products =
             |lines| ProductKernel::candidates(gpu, self.textured(), lines, shape.out_map().quads());
         let direct = products(shape.rows * shape.out_map().positions());
@@ -256,7 +256,8 @@ impl KernelChoice {
     /// What is likely to be fast.
     fn unmeasured(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
         if let Some(textures) = self.textures {
-            let (quads, largest) = (shape.out_map().quads(), self.largest_tensor(gpu));
+            let quads = shape.out_map().quads();
+            let largest = self.largest_winograd_tensor(gpu);
             let winograd = |tile| {
                 let [tall, wide] = shape.winograd_tiles(tile);
                 let product = textures.tile(shape.rows * tall * wide, quads).into();
@@ -299,10 +300,18 @@ impl KernelChoice {
 
     /// Bytes of the largest tensor of a plan.
     pub fn largest_tensor(&self, gpu: &Gpu) -> u64 {
-        match self.textured() {
-            true => largest_texture(&gpu.limits()),
-            false => gpu.limits().max_storage_buffer_binding_size,
-        }
+        largest(gpu, self.textured())
+    }
+
+    /// Whether tensors in the Winograd domain live in textures.
+    pub(super) fn winograd_textured(&self) -> bool {
+        self.textures
+            .is_some_and(|textures| !textures.winograd_in_buffers)
+    }
+
+    /// Bytes of the largest tensor in the Winograd domain.
+    fn largest_winograd_tensor(&self, gpu: &Gpu) -> u64 {
+        largest(gpu, self.winograd_textured())
     }
 
     /// As stored with a run and shown by `devices`.
@@ -363,6 +372,14 @@ impl ConvKernel {
                     && shape.winograd_bytes(tile) <= largest
             }
         }
+    }
+}
+
+/// Bytes of the largest tensor in a texture or in a buffer.
+fn largest(gpu: &Gpu, textured: bool) -> u64 {
+    match textured {
+        true => largest_texture(&gpu.limits()),
+        false => gpu.limits().max_storage_buffer_binding_size,
     }
 }
 

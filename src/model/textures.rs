@@ -1,4 +1,4 @@
-//! Maps in textures, for software adapters, and the register tile that was fastest with each driver.
+//! Maps in textures, for software adapters, and what was fastest with each driver.
 
 use std::ops::RangeInclusive;
 
@@ -10,6 +10,8 @@ pub struct Textures {
     /// The subgroup size.
     pub lanes: u32,
     pub tile: RegisterTile,
+    /// Whether what is in the Winograd domain lives in buffers all the same.
+    pub winograd_in_buffers: bool,
 }
 
 /// What a lane computes of a product.
@@ -26,42 +28,61 @@ impl RegisterTile {
     }
 }
 
-/// The tile with which a version of llvmpipe was fastest.
+/// With what a version of llvmpipe was fastest.
 struct Measured {
     /// Major versions of Mesa.
     mesa: RangeInclusive<u32>,
-    lanes: u32,
-    tile: RegisterTile,
+    best: Textures,
 }
 
-const fn measured(mesa: RangeInclusive<u32>, lanes: u32, tile: RegisterTile) -> Measured {
-    Measured { mesa, lanes, tile }
+const fn measured(
+    mesa: RangeInclusive<u32>,
+    lanes: u32,
+    tile: RegisterTile,
+    winograd_in_buffers: bool,
+) -> Measured {
+    Measured {
+        mesa,
+        best: Textures {
+            lanes,
+            tile,
+            winograd_in_buffers,
+        },
+    }
 }
 
 /// Each row with the run it is from; docs/performance.md has the figures. Versions between two that were measured take
 /// the newer one's row, and those beyond the newest take the newest.
 const DEFAULTS: [Measured; 4] = [
     // Mesa 22.3.6, AVX-512, 2026-11-24, `bayeslora devices --tune`: fastest for 23 of 27 shapes.
-    measured(0..=22, 16, RegisterTile::new(32, 2)),
+    measured(0..=22, 16, RegisterTile::new(32, 2), false),
     // AVX2, 2026-11-28, `bayeslora devices --tune` on two quiet threads at 64x64, batch 32, and whole steps against the
     // smaller tile of before: Mesa 22.3.6,
-    measured(0..=22, 8, RegisterTile::new(32, 2)),
+    measured(0..=22, 8, RegisterTile::new(32, 2), false),
     // Mesa 25.0.7,
-    measured(23..=25, 8, RegisterTile::new(32, 2)),
-    // and Mesa 26.2.6.
-    measured(26..=u32::MAX, 8, RegisterTile::new(32, 2)),
+    measured(23..=25, 8, RegisterTile::new(32, 2), true),
+    // and Mesa 26.2.6. Both store to buffers faster than to textures: training steps by `bayeslora plan --mode train --time`.
+    measured(26..=u32::MAX, 8, RegisterTile::new(32, 2), true),
 ];
-
-/// Where nothing was measured: other subgroup sizes, SwiftShader, WARP.
-const UNMEASURED: RegisterTile = RegisterTile::new(32, 2);
 
 impl Textures {
     /// For a device with subgroups of `lanes`.
     pub(super) fn new(gpu: &Gpu, lanes: u32) -> Self {
-        Self {
+        Self::known(mesa_version(gpu.info()), lanes)
+    }
+
+    fn known(mesa: Option<MesaVersion>, lanes: u32) -> Self {
+        let known = mesa.and_then(|(major, _)| {
+            let fits = |row: &&Measured| row.best.lanes == lanes && row.mesa.contains(&major);
+            DEFAULTS.iter().find(fits)
+        });
+        // Where nothing was measured: other subgroup sizes, SwiftShader, WARP.
+        let unmeasured = Self {
             lanes,
-            tile: default_tile(mesa_version(gpu.info()), lanes),
-        }
+            tile: RegisterTile::new(32, 2),
+            winograd_in_buffers: false,
+        };
+        known.map_or(unmeasured, |row| row.best)
     }
 
     /// The tile for a product of `rows` rows and `cols` quads of columns: no taller than the rows fill, and as wide as
@@ -83,25 +104,17 @@ impl Textures {
     }
 }
 
-fn default_tile(mesa: Option<MesaVersion>, lanes: u32) -> RegisterTile {
-    let known = mesa.and_then(|(major, _)| {
-        let fits = |row: &&Measured| row.lanes == lanes && row.mesa.contains(&major);
-        DEFAULTS.iter().find(fits)
-    });
-    known.map_or(UNMEASURED, |row| row.tile)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_version_has_one_tile_and_unknown_drivers_the_old_one() {
+    fn every_version_has_one_row_and_unknown_drivers_the_oldest() {
         for lanes in [8, 16] {
             for major in 0..100 {
                 let rows = DEFAULTS
                     .iter()
-                    .filter(|row| row.lanes == lanes && row.mesa.contains(&major));
+                    .filter(|row| row.best.lanes == lanes && row.mesa.contains(&major));
                 assert_eq!(
                     rows.count(),
                     usize::from(lanes == 8 || major <= 22),
@@ -109,20 +122,17 @@ mod tests {
                 );
             }
         }
-        assert_eq!(default_tile(None, 8), UNMEASURED);
-        assert_eq!(default_tile(Some((22, 3)), 4), UNMEASURED);
-        assert_eq!(
-            default_tile(Some((99, 0)), 8),
-            default_tile(Some((26, 2)), 8)
-        );
+        let known = |major, lanes| Textures::known(Some((major, 0)), lanes);
+        assert_eq!(Textures::known(None, 8), known(22, 8));
+        assert_eq!(known(26, 4).tile, known(22, 8).tile);
+        assert!(!known(26, 4).winograd_in_buffers);
+        assert_eq!(known(99, 8), known(26, 8));
+        assert!(known(25, 8).winograd_in_buffers && !known(22, 8).winograd_in_buffers);
     }
 
     #[test]
     fn tiles_are_no_larger_than_a_product_fills() {
-        let textures = Textures {
-            lanes: 8,
-            tile: RegisterTile::new(32, 2),
-        };
+        let textures = Textures::known(None, 8);
         for (rows, cols, tile) in [
             (1, 8, (8, 1)),
             (9, 9, (16, 2)),

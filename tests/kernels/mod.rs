@@ -81,15 +81,24 @@ impl Needs {
 /// What a convolution's epilogue does, forward and back, as `Epilogue::record` names it.
 fn epilogues() -> [Vec<Vec<(&'static str, u32)>>; 2] {
     // The frozen stem and first convolutions, downsampling, and the end of a block.
-    let forward = [(0, 1), (0, 0), (1, 1)].map(|(residual, relu)| [1, 0, residual, relu, 0]);
+    let forward = [(0, 0, 1), (0, 0, 0), (1, 0, 1), (1, 1, 1)]
+        .map(|(residual, shared, relu)| [1, 0, residual, shared, relu, 0]);
     // Back through a second convolution, downsampling, and a first convolution.
     let backward = [(1, 0, 1), (0, 0, 0), (0, 1, 1)]
-        .map(|(gain, residual, mask)| [0, gain, residual, 0, mask]);
+        .map(|(gain, residual, mask)| [0, gain, residual, 0, 0, mask]);
     // W * x alone.
-    let nothing = [0; 5];
-    let names = ["affine", "gain", "residual", "relu", "mask"];
-    let named = |values: &[u32; 5]| names.into_iter().zip(*values).collect();
-    [forward, backward].map(|all| all.iter().chain([&nothing]).map(named).collect())
+    let nothing = [0; 6];
+    let names = [
+        "affine",
+        "gain",
+        "residual",
+        "residual_shared",
+        "relu",
+        "mask",
+    ];
+    let named = |values: &[u32; 6]| names.into_iter().zip(*values).collect();
+    let named = |all: &[[u32; 6]]| all.iter().chain([&nothing]).map(named).collect();
+    [named(&forward), named(&backward)]
 }
 
 /// All that a convolution's product can be asked for.
@@ -97,21 +106,28 @@ fn products() -> Vec<Vec<(&'static str, u32)>> {
     let mut all = Vec::new();
     for (backward, epilogues) in (0..).zip(epilogues()) {
         for epilogue in epilogues {
-            for (adapter, weighted, per_position, int8) in [
-                (0, 1, 0, 0),
-                (1, 1, 0, 0),
-                (0, 1, 1, 0),
-                (0, 0, 0, 0),
-                (1, 0, 0, 0),
-                (0, 1, 0, 1),
-                (1, 1, 0, 1),
+            for (adapter, weighted, per_position, int8, shared) in [
+                (0, 1, 0, 0, 0),
+                (1, 1, 0, 0, 0),
+                (0, 1, 1, 0, 0),
+                (0, 0, 0, 0, 0),
+                (1, 0, 0, 0, 0),
+                (0, 0, 0, 0, 1),
+                (1, 0, 0, 0, 1),
+                (0, 1, 0, 1, 0),
+                (1, 1, 0, 1, 0),
             ] {
+                // Samples share rows in the forward pass alone.
+                if backward * shared == 1 {
+                    continue;
+                }
                 let own = [
                     ("backward", backward),
                     ("adapter", adapter),
                     ("weighted", weighted),
                     ("per_position", per_position),
                     ("int8", int8),
+                    ("shared", shared),
                 ];
                 all.push([&epilogue[..], &own].concat());
             }
@@ -161,23 +177,26 @@ pub fn cases() -> Vec<Case> {
         }
         for lanes in LANES {
             for (rows, vecs) in [(8, 1), (16, 1), (32, 1), (32, 2), (64, 1)] {
-                let tile = [TEXTURES, ("lanes", lanes), ("rows", rows), ("vecs", vecs)];
+                let tile = [("lanes", lanes), ("rows", rows), ("vecs", vecs)];
                 for narrow in 0..if (rows, vecs) == (32, 1) { 4 } else { 1 } {
                     let narrow = [("narrow", narrow)];
-                    push(
-                        "conv/texture",
-                        &[&product[..], &tile, &narrow].concat(),
-                        Needs::Subgroups,
-                    );
+                    let all = [&product[..], &tile, &narrow].concat();
+                    let with = |memory| [&all[..], &[memory]].concat();
+                    push("conv/texture", &with(TEXTURES), Needs::Subgroups);
+                    // In the Winograd domain tensors may live in buffers.
+                    if product.contains(&("per_position", 1)) {
+                        push("conv/texture", &with(BUFFERS), Needs::Subgroups);
+                    }
                 }
             }
         }
     }
-    for memory in [BUFFERS, TEXTURES] {
-        // Tiles of 4x4 outputs are for textures alone.
+    for (memory, domain) in [(BUFFERS, 0), (TEXTURES, 0), (TEXTURES, 1)] {
+        // Tiles of 4x4 outputs are for maps in textures alone.
         let tiles = WinogradTile::ALL.into_iter();
         for tile in tiles.filter(|tile| memory == TEXTURES || *tile != WinogradTile::Four) {
-            let tile = [&[memory][..], &tile.variables()].concat();
+            let memories = [memory, ("domain_textured", domain)];
+            let tile = [&memories[..], &tile.variables()].concat();
             for epilogue in epilogues().concat() {
                 let output = [&epilogue[..], &tile].concat();
                 push("conv/winograd_output", &output, Needs::Nothing);
@@ -195,7 +214,7 @@ pub fn cases() -> Vec<Case> {
         }
         for lanes in LANES {
             for memory in [BUFFERS, TEXTURES] {
-                for rows in [1, 2] {
+                for rows in [1, 2, 4] {
                     let tile = [biased, memory, ("lanes", lanes), ("rows", rows)];
                     push("adapter/down_broadcast", &tile, Needs::Subgroups);
                 }

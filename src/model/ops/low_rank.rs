@@ -94,7 +94,7 @@ impl Graph {
             ),
             LowRankKernel::Broadcast => {
                 let lanes = self.kernels.lanes().expect("broadcasts need it") as usize;
-                let rows = if x.rows > lanes { 2 } else { 1 };
+                let rows = x.rows.div_ceil(lanes).min(DOWN_ROWS);
                 variables.extend([("lanes", lanes as u32), ("rows", rows as u32)]);
                 let tiles = positions * x.rows.div_ceil(rows * lanes) * rank.div_ceil(8);
                 ("adapter/down_broadcast", tiles)
@@ -259,6 +259,9 @@ const BUSY_WORKGROUPS: usize = 1024;
 
 /// Rows of positions below which a split would cost more to add than it saves.
 const SPLIT_LINES: usize = 64;
+
+/// Rows that a lane of a software adapter computes at most, so that each quad of `a`, which is dear to load, serves many.
+const DOWN_ROWS: usize = 4;
 
 /// Tiles that keep the few threads of a software adapter busy.
 const BROADCAST_TILES: usize = 16;

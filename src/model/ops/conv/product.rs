@@ -41,8 +41,12 @@ impl Epilogue<'_> {
         }
         if let Some(residual) = self.residual {
             into.bind.push(("residual", residual.slot));
-            into.params
-                .push(("residual_share", u(out.rows / residual.rows)));
+            let share = out.rows / residual.rows;
+            if share > 1 {
+                into.params.push(("residual_share", u(share)));
+            }
+            into.variables
+                .push(("residual_shared", u32::from(share > 1)));
         }
         if let Some(mask) = self.mask {
             into.bind.push(("activation", mask.slot));
@@ -151,7 +155,6 @@ impl Graph {
                 0
             }
         };
-        let weighted = matches!(start, Start::Weighted { .. });
         if let Some(staged) = kernel.depth() {
             let flat = match start {
                 Start::Weighted {
@@ -163,7 +166,8 @@ impl Graph {
             };
             variables.push(("flat", u32::from(flat)));
         }
-        if product.adapter.is_some() || !weighted {
+        variables.push(("shared", u32::from(product.share > 1)));
+        if product.share > 1 {
             params.push(("share", u(product.share)));
         }
         if let Some(adapter) = product.adapter {

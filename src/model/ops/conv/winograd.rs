@@ -33,7 +33,7 @@ impl Graph {
         };
         let input = self.winograd_input(&conv, tiles);
         let map = Map::square(tiles.tile.side(), conv.out.map.channels);
-        let products = self.tensor("Winograd products", map, input.rows);
+        let products = self.winograd_tensor("Winograd products", map, input.rows);
         let start = Start::Weighted {
             input,
             weight: conv.frozen.weight(self, layout),
@@ -58,13 +58,25 @@ impl Graph {
         self.winograd_output(&conv, products, tiles);
     }
 
+    /// A tensor in the Winograd domain.
+    fn winograd_tensor(&mut self, label: &str, map: Map, rows: usize) -> Tensor {
+        match self.kernels.winograd_textured() {
+            true => self.tensor(label, map, rows),
+            false => self.buffer_tensor(label, map, rows),
+        }
+    }
+
     /// B' x B of each tile of inputs: one row per tile and example, tile by tile; each value of a tile is a map position.
     fn winograd_input(&mut self, conv: &Conv, tiles: Tiles) -> Tensor {
         let input = conv.input;
         let map = Map::square(tiles.tile.side(), input.map.channels);
-        let out = self.tensor("Winograd input", map, tiles.total() * input.rows);
+        let out = self.winograd_tensor("Winograd input", map, tiles.total() * input.rows);
         let items = out.rows * map.quads();
-        let variables = [&[input.textured()], &tiles.tile.variables()[..]].concat();
+        let variables = [
+            &[input.textured(), domain(out)],
+            &tiles.tile.variables()[..],
+        ]
+        .concat();
         self.elementwise(
             format!("{}, input transform", conv.label),
             "conv/winograd_input",
@@ -95,6 +107,7 @@ impl Graph {
             mut variables,
         } = recorded;
         variables.extend(tiles.tile.variables());
+        variables.push(domain(products));
         bind.push(("products", products.slot));
         params.extend([
             ("height", u(out.map.height)),
@@ -113,4 +126,9 @@ impl Graph {
             (tiles.tile.transform_flops()[1] * 4 * items) as u64,
         );
     }
+}
+
+/// Where the tensors of the Winograd domain live, as the transforms name it.
+fn domain(tensor: Tensor) -> (&'static str, u32) {
+    ("domain_textured", u32::from(tensor.textured))
 }
