@@ -20,14 +20,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 //# for i in range(8)
     var acc{{ i }} = vec4f();
 //# endfor
-    for (var p = split * params.positions / params.splits; p < (split + 1u) * params.positions / params.splits; p++) {
-        let iy = tapped(i32(p / params.out_width), i32(tap / params.kernel), params.in_height);
-        let ix = tapped(i32(p % params.out_width), i32(tap % params.kernel), params.in_width);
-        if (iy < 0 || ix < 0) { continue; }
-        let start = (u32(iy) * params.in_width + u32(ix)) * params.batch;
-        for (var row = 0u; row < params.batch; row += {{ lanes }}u) {
-            let left0 = left(p, row + lane, octet * 2u);
-            let left1 = left(p, row + lane, octet * 2u + 1u);
+    for (var row = 0u; row < params.batch; row += {{ lanes }}u) {
+        let gate0 = gate(row + lane, octet * 2u);
+        let gate1 = gate(row + lane, octet * 2u + 1u);
+        for (var p = split * params.positions / params.splits; p < (split + 1u) * params.positions / params.splits; p++) {
+            let iy = tapped(i32(p / params.out_width), i32(tap / params.kernel), params.in_height);
+            let ix = tapped(i32(p % params.out_width), i32(tap % params.kernel), params.in_width);
+            if (iy < 0 || ix < 0) { continue; }
+            let start = (u32(iy) * params.in_width + u32(ix)) * params.batch;
+            let left0 = gate0 * low_at(p, row + lane, octet * 2u);
+            let left1 = gate1 * low_at(p, row + lane, octet * 2u + 1u);
 //# for r in range(lanes)
             let x{{ r }} = x_at((start + min(row + {{ r }}u, params.batch - 1u)) * params.in_quads + in_col);
             let l{{ r }}_0 = subgroupBroadcast(left0, {{ r }}u);

@@ -30,15 +30,25 @@ struct Params {
 
 //# include "common/taps"
 
-fn left(position: u32, row: u32, quad: u32) -> vec4f {
+// scale z, the same at all positions; zero for rows and ranks that do not exist.
+fn gate(row: u32, quad: u32) -> vec4f {
     let quads = (params.rank + 3u) / 4u;
     if (row >= params.batch || quad >= quads) { return vec4f(); }
-    let value = params.scale * low[(position * params.batch + row) * quads + quad];
 //# if gated
-    return value * gates[row * quads + quad];
+    return params.scale * gates[row * quads + quad];
 //# else
-    return value;
+    return vec4f(params.scale);
 //# endif
+}
+
+// For rows and ranks that do not exist the last ones.
+fn low_at(position: u32, row: u32, quad: u32) -> vec4f {
+    let quads = (params.rank + 3u) / 4u;
+    return low[(position * params.batch + min(row, params.batch - 1u)) * quads + min(quad, quads - 1u)];
+}
+
+fn left(position: u32, row: u32, quad: u32) -> vec4f {
+    return gate(row, quad) * low_at(position, row, quad);
 }
 
 fn store(split: u32, i: u32, tap: u32, col: u32, value: vec4f) {

@@ -6,8 +6,8 @@
 //   backward:  acc[p,n,:] = sum_tap sum_o x[(p + pad - tap)/stride, n, o] W'[tap,o,:]
 //                         + sum_tap sum_i scale z[n,i] low[same,n,i] up[i,tap,:]  low = B' x,  up = A
 //
-// Tensors are [position][example][channel quad]. If they are `shared`, `share` output rows of one example (Monte Carlo
-// samples) read one row of base and low. With `per_position`, each position has its own matrix W. With `int8`, W is of
+// Tensors are [position][example][channel quad]. With `shared`, `share` output rows of one example (Monte Carlo
+// samples) read the same row of base and low. With `per_position`, each position has its own matrix W. With `int8`, W is of
 // integers (conv/int8).
 
 //# from "common/map" import reads
@@ -84,11 +84,17 @@ fn start(position: u32, row: u32, col: u32) -> vec4f {
 }
 
 //# if adapter
-// The adapter's left operand: a quad of gated low-rank activations.
-fn gated(pixel: u32, row: u32, quad: u32) -> vec4f {
-    let quads = (params.rank + 3u) / 4u;
-    return params.scale * gates[row * quads + quad] * low[line_of(pixel, row) * quads + quad];
+// scale z, the same at all positions.
+fn gate(row: u32, quad: u32) -> vec4f {
+    return params.scale * gates[row * ((params.rank + 3u) / 4u) + quad];
 }
+
+fn low_at(pixel: u32, row: u32, quad: u32) -> vec4f {
+    return low[line_of(pixel, row) * ((params.rank + 3u) / 4u) + quad];
+}
+
+// The adapter's left operand: a quad of gated low-rank activations.
+fn gated(pixel: u32, row: u32, quad: u32) -> vec4f { return gate(row, quad) * low_at(pixel, row, quad); }
 
 // The adapter's right operand; ranks that do not exist read as zero.
 fn raised(i: u32, tap: u32, col: u32) -> vec4f {

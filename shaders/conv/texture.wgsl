@@ -48,9 +48,8 @@
 //# endmacro
 
 //# macro adapter_term(pixel, tap)
-    for (var quad = 0u; quad < (params.rank + 3u) / 4u; quad++) {
 //# for j in range(loads)
-        let left{{ j }} = gated({{ pixel }}, row_{{ j }}, quad);
+        let left{{ j }} = gate{{ j }} * low_at({{ pixel }}, row_{{ j }}, quad);
 //# endfor
 //# for v in range(vecs)
 //# for k in range(4)
@@ -58,7 +57,6 @@
 //# endfor
 //# endfor
         {{ multiply_accumulate(4) }}
-    }
 //# endmacro
 
 @compute @workgroup_size({{ lanes }})
@@ -122,17 +120,22 @@ fn main(
     }
 //# endif
 //# if adapter
+    for (var quad = 0u; quad < (params.rank + 3u) / 4u; quad++) {
+//# for j in range(loads)
+        let gate{{ j }} = gate(row_{{ j }}, quad);
+//# endfor
 //# if backward
-    var term = Place();
-    for (var n = taps; n > 0u; n--) {
-        let pixel = pixel_of(down, across, term);
-        let tap = tap_of(down, across, term);
-        {{ adapter_term("pixel", "tap") }}
-        term = next(term, across.count);
-    }
+        var term = Place();
+        for (var n = taps; n > 0u; n--) {
+            let pixel = pixel_of(down, across, term);
+            let tap = tap_of(down, across, term);
+            {{ adapter_term("pixel", "tap") }}
+            term = next(term, across.count);
+        }
 //# else
-    {{ adapter_term("position", "0u") }}
+        {{ adapter_term("position", "0u") }}
 //# endif
+    }
 //# endif
 
 //# for v in range(vecs)

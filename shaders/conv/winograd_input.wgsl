@@ -1,4 +1,5 @@
-// v = B' d B of each tile d of {{ inputs }}x{{ inputs }} inputs, which its {{ outputs }}x{{ outputs }} outputs are the middle of (conv/winograd). Out is [values][tile][example][channel quad]; inputs in the padding are zero.
+// v = B' d B (conv/winograd) of each tile d of {{ inputs }}x{{ inputs }} inputs, centred on its
+// {{ outputs }}x{{ outputs }} outputs. Out is [values][tile][example][channel quad]; inputs in the padding are zero.
 
 //# from "common/map" import reads, writes
 //# from "conv/winograd" import transform_inputs

@@ -1,4 +1,5 @@
-// y = A' p A of each tile p of {{ side }}x{{ side }} products gives {{ outputs }}x{{ outputs }} outputs (conv/winograd). Products are [values][tile][example][channel quad].
+// y = A' p A (conv/winograd): the {{ outputs }}x{{ outputs }} outputs of each tile p of {{ side }}x{{ side }} products.
+// Products are [values][tile][example][channel quad].
 
 //# from "common/map" import reads
 //# from "conv/winograd" import transform_products

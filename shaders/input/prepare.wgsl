@@ -40,7 +40,7 @@ fn pair(y: i32, columns: vec2i, view: vec4i) -> Pair {
     var words = vec3u(images[start / 4u], 0u, 0u);
     if (bytes > 4u) { words.y = images[start / 4u + 1u]; }
     if (bytes > 8u) { words.z = images[start / 4u + 2u]; }
-    // Shifts by 32 bits are shifts by none.
+    // WGSL takes the amount of a shift modulo 32, so that a shift by 32 would be one by 0.
     let low = select((words.xy >> vec2u(shift)) | (words.yz << vec2u(32u - shift)), words.xy, shift == 0u);
     let first = vec3f(unpacked(low.x, 0u), unpacked(low.x, 1u), unpacked(low.x, 2u));
     let second = vec3f(unpacked(low.x, 3u), unpacked(low.y, 0u), unpacked(low.y, 1u));
@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let low = min(vec2i(source), vec2i(i32(params.side) - 1));
     let high = min(low + 1, vec2i(i32(params.side) - 1));
     let t = source - vec2f(low);
-    // Where a picture keeps its size each pixel is one of its own.
+    // Without a resize each output is one pixel, and no neighbour is loaded.
     let columns = vec2i(low.x, select(high.x, low.x, t.x == 0.0));
     let top = pair(low.y, columns, view);
     var bottom = top;

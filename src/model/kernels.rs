@@ -220,7 +220,7 @@ impl KernelChoice {
             |lines| ProductKernel::candidates(gpu, self.textured(), lines, shape.out_map().quads());
         let direct = products(shape.rows * shape.out_map().positions());
         let direct = direct.into_iter().map(ConvKernel::Direct);
-        // llvmpipe takes half a minute to compile the transforms of 4x4 tiles over buffers, and no GPU has tried them.
+        // Where maps are in buffers llvmpipe takes half a minute to compile the transforms of 4x4 tiles, and no GPU has tried them.
         let tiles: &[WinogradTile] = match self.textured() {
             true => &WinogradTile::ALL,
             false => &[WinogradTile::Two, WinogradTile::Whole],
@@ -237,8 +237,8 @@ impl KernelChoice {
             .collect()
     }
 
-    /// Those of the candidates that are worth measuring: all on GPUs; on software adapters, which compile slowly, the default and
-    /// the tiles that have won somewhere.
+    /// Those of the candidates that are worth measuring: all on GPUs; on software adapters, which compile slowly, the default tile,
+    /// one half as tall, and the direct sum.
     pub(super) fn contenders(&self, gpu: &Gpu, shape: &ConvShape) -> Vec<ConvKernel> {
         let candidates = self.candidates(gpu, shape);
         let Some(textures) = self.textures else {

@@ -13,8 +13,8 @@ pub enum WinogradTile {
     Two,
     /// 4x4: 36 products for 144, and sums that round more.
     Four,
-    /// 2x2 that are all of a 2x2 map, so that all around is padding: 9 products, where the direct sum takes 16. Along a side
-    /// these are y0 = w1 x0 + w2 x1 and y1 = w0 x0 + w1 x1, which share w1 (x0 + x1) [Karatsuba & Ofman 1962].
+    /// A whole 2x2 map, with nothing but padding around it: 9 products, where the direct sum takes 16. Along a side
+    /// y0 = w1 x0 + w2 x1 and y1 = w0 x0 + w1 x1 share w1 (x0 + x1): F(2, 2) with filter and input exchanged.
     Whole,
 }
 
@@ -75,9 +75,9 @@ impl WinogradTile {
         }
     }
 
-    /// G, `[side][3]`: what a filter is transformed with from both sides. Of minimal filtering a row is 1, a, a^2 over the product of
-    /// the differences of the point a to the others, and the last row that of the point at infinity. The shaders have the other two
-    /// matrices.
+    /// G, `[side][3]`: what a filter is transformed with from both sides. For 2x2 and 4x4 tiles a row is 1, a, a^2 over the product of
+    /// the differences between the point a and the others, up to a sign that B' makes up for; the last row is that of the point at
+    /// infinity. The shaders have the other two matrices.
     fn filter_transform(self) -> &'static [[f64; 3]] {
         const HALF: f64 = 1.0 / 2.0;
         const TWO: [[f64; 3]; 4] = [

@@ -62,7 +62,7 @@ impl ConvShape {
 
     /// One of each kind of shapes that are [alike](Self::alike), of layer1, layer3 and layer4, for pictures of `size` pixels.
     pub fn representatives(size: usize, rows: usize) -> [Self; 4] {
-        // What its input and its output are smaller than the picture, and their channels.
+        // For input and output: how many times smaller than the picture, and the channels.
         let shapes = [
             [(4, 64); 2],
             [(16, 256); 2],
@@ -88,7 +88,7 @@ impl ConvShape {
         })
     }
 
-    /// 3x3, stride 1, padding 1, and fewer products than with smaller tiles, which overhang the output less.
+    /// 3x3, stride 1, padding 1, and fewer products than with smaller tiles, which overhang the output less; or a map of 2x2.
     pub(in crate::low_level::model) fn suits_winograd(&self, tile: WinogradTile) -> bool {
         let suits = match tile {
             WinogradTile::Two => true,
