@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::builder::largest_texture;
 use super::faults::{Faults, without_panic};
 use super::kernel::Kernel;
 use super::pace::Pace;
@@ -388,14 +387,15 @@ impl Gpu {
         height: u32,
     ) -> wgpu::Texture {
         let bytes = 16 * u64::from(width) * u64::from(height);
-        let limits = self.limits();
-        let (width, height) = match width.max(height) <= limits.max_texture_dimension_2d {
+        let longest = self.limits().max_texture_dimension_2d;
+        let (width, height) = match width.max(height) <= longest {
             true => (width, height),
             false => {
+                let allowed = [width, height].map(|side| u64::from(side.min(longest)));
                 self.0.faults.keep(GpuError::BufferTooLarge {
                     what: format!("the texture `{label}`"),
                     wanted: bytes,
-                    allowed: largest_texture(&limits),
+                    allowed: 16 * allowed[0] * allowed[1],
                 });
                 (1, 1)
             }

@@ -166,9 +166,9 @@ impl KernelChoice {
 
     /// How a convolution of this shape runs.
     pub fn conv(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
-        let largest = self.largest_winograd_tensor(gpu);
+        let largest = self.largest_tensor(gpu);
         match self.conv {
-            Some(kernel) if kernel.can_run(shape, largest) => kernel,
+            Some(kernel) if kernel.can_run(gpu, shape, largest) => kernel,
             Some(_) => self.unmeasured(gpu, shape),
             None => {
                 let precision = if self.halves { "f16 " } else { "" };
@@ -215,7 +215,7 @@ impl KernelChoice {
 
     /// All kernels that compute a shape; those that round their operands only where that is asked for.
     pub(super) fn candidates(&self, gpu: &Gpu, shape: &ConvShape) -> Vec<ConvKernel> {
-        let largest = self.largest_winograd_tensor(gpu);
+        let largest = self.largest_tensor(gpu);
         let products =
             |lines| ProductKernel::candidates(gpu, self.textured(), lines, shape.out_map().quads());
         let direct = products(shape.rows * shape.out_map().positions());
@@ -232,7 +232,7 @@ impl KernelChoice {
         });
         direct
             .chain(winograd)
-            .filter(|kernel| kernel.can_run(shape, largest))
+            .filter(|kernel| kernel.can_run(gpu, shape, largest))
             .filter(|kernel| self.halves || kernel.product().roundoff().is_none())
             .collect()
     }
@@ -257,7 +257,7 @@ impl KernelChoice {
     fn unmeasured(&self, gpu: &Gpu, shape: &ConvShape) -> ConvKernel {
         if let Some(textures) = self.textures {
             let quads = shape.out_map().quads();
-            let largest = self.largest_winograd_tensor(gpu);
+            let largest = self.largest_tensor(gpu);
             let winograd = |tile| {
                 let [tall, wide] = shape.winograd_tiles(tile);
                 let product = textures.tile(shape.rows * tall * wide, quads).into();
@@ -267,7 +267,7 @@ impl KernelChoice {
             return [WinogradTile::Whole, WinogradTile::Four]
                 .map(winograd)
                 .into_iter()
-                .find(|kernel| kernel.can_run(shape, largest))
+                .find(|kernel| kernel.can_run(gpu, shape, largest))
                 .unwrap_or(direct);
         }
         let (out, depth) = (shape.out_map(), shape.input[2].div_ceil(4));
@@ -300,18 +300,18 @@ impl KernelChoice {
 
     /// Bytes of the largest tensor of a plan.
     pub fn largest_tensor(&self, gpu: &Gpu) -> u64 {
-        largest(gpu, self.textured())
+        match self.textured() {
+            true => largest_texture(&gpu.limits()),
+            false => gpu.limits().max_storage_buffer_binding_size,
+        }
     }
 
-    /// Whether tensors in the Winograd domain live in textures.
-    pub(super) fn winograd_textured(&self) -> bool {
+    /// Whether tensors in the Winograd domain, the largest of so many bytes, live in textures: where buffers are faster but too small
+    /// too, so that the size of a batch changes no arithmetic.
+    pub(super) fn winograd_textured(&self, gpu: &Gpu, bytes: u64) -> bool {
+        let fits = bytes <= gpu.limits().max_storage_buffer_binding_size;
         self.textures
-            .is_some_and(|textures| !textures.winograd_in_buffers)
-    }
-
-    /// Bytes of the largest tensor in the Winograd domain.
-    fn largest_winograd_tensor(&self, gpu: &Gpu) -> u64 {
-        largest(gpu, self.winograd_textured())
+            .is_some_and(|textures| !(textures.winograd_in_buffers && fits))
     }
 
     /// As stored with a run and shown by `devices`.
@@ -360,8 +360,19 @@ impl ConvKernel {
         1e-5 + 4.0 * self.product().roundoff().unwrap_or(0.0)
     }
 
+    /// Whether a texture is tall enough for its filters: each input channel has a row for each tap or product.
+    fn filters_fit(self, gpu: &Gpu, shape: &ConvShape) -> bool {
+        match self {
+            Self::Winograd(tile, ProductKernel::Texture { .. }) => {
+                let rows = tile.products() * shape.input[2].next_multiple_of(4);
+                rows <= gpu.limits().max_texture_dimension_2d as usize
+            }
+            _ => true,
+        }
+    }
+
     /// Whether it computes this shape, no tensor of its own being larger than `largest` bytes.
-    fn can_run(self, shape: &ConvShape, largest: u64) -> bool {
+    fn can_run(self, gpu: &Gpu, shape: &ConvShape, largest: u64) -> bool {
         match self {
             Self::Direct(_) => true,
             // Its transforms lose the digits that f16 has not to spare, and transformed filters are no 8-bit integers.
@@ -370,16 +381,9 @@ impl ConvKernel {
                     && !shape.int8
                     && shape.suits_winograd(tile)
                     && shape.winograd_bytes(tile) <= largest
+                    && self.filters_fit(gpu, shape)
             }
         }
-    }
-}
-
-/// Bytes of the largest tensor in a texture or in a buffer.
-fn largest(gpu: &Gpu, textured: bool) -> u64 {
-    match textured {
-        true => largest_texture(&gpu.limits()),
-        false => gpu.limits().max_storage_buffer_binding_size,
     }
 }
 

@@ -200,6 +200,24 @@ fn software_adapters_measure_tiles_that_are_a_map_and_the_direct_sum() {
     }
 }
 
+/// Layer4 at more than 64 pixels: 36 rows for each of 512 channels are more than a texture of 16,384 rows has.
+#[test]
+fn filters_that_no_texture_holds_are_not_transformed() {
+    let gpu = gpu(None);
+    for backward in [false, true] {
+        let shape = ConvShape {
+            backward,
+            input: [3, 3, 512],
+            output: [3, 3, 512],
+            rows: 1,
+            ..shape()
+        };
+        let ranking = rank_kernels(&gpu, KernelChoice::for_gpu(&gpu), &shape).unwrap();
+        assert!(ranking.rejected.is_empty(), "{ranking:?}");
+        assert!(!ranking.sound.is_empty());
+    }
+}
+
 #[test]
 fn operands_are_rounded_only_where_that_is_asked_for() {
     let gpu = gpu(None);

@@ -103,6 +103,9 @@ impl Graph {
                 let tiles = Tiles {
                     tile,
                     count: shape.winograd_tiles(tile),
+                    textured: self
+                        .kernels
+                        .winograd_textured(self.builder.gpu(), shape.winograd_bytes(tile)),
                 };
                 self.winograd(conv, tiles, product);
             }

@@ -14,6 +14,8 @@ pub(super) struct Tiles {
     pub tile: WinogradTile,
     /// Height and width.
     pub count: [usize; 2],
+    /// Whether tensors in the Winograd domain live in textures.
+    pub textured: bool,
 }
 
 impl Tiles {
@@ -33,7 +35,7 @@ impl Graph {
         };
         let input = self.winograd_input(&conv, tiles);
         let map = Map::square(tiles.tile.side(), conv.out.map.channels);
-        let products = self.winograd_tensor("Winograd products", map, input.rows);
+        let products = self.winograd_tensor("Winograd products", map, input.rows, tiles);
         let start = Start::Weighted {
             input,
             weight: conv.frozen.weight(self, layout),
@@ -59,8 +61,8 @@ impl Graph {
     }
 
     /// A tensor in the Winograd domain.
-    fn winograd_tensor(&mut self, label: &str, map: Map, rows: usize) -> Tensor {
-        match self.kernels.winograd_textured() {
+    fn winograd_tensor(&mut self, label: &str, map: Map, rows: usize, tiles: Tiles) -> Tensor {
+        match tiles.textured {
             true => self.tensor(label, map, rows),
             false => self.buffer_tensor(label, map, rows),
         }
@@ -70,7 +72,7 @@ impl Graph {
     fn winograd_input(&mut self, conv: &Conv, tiles: Tiles) -> Tensor {
         let input = conv.input;
         let map = Map::square(tiles.tile.side(), input.map.channels);
-        let out = self.winograd_tensor("Winograd input", map, tiles.total() * input.rows);
+        let out = self.winograd_tensor("Winograd input", map, tiles.total() * input.rows, tiles);
         let items = out.rows * map.quads();
         let variables = [
             &[input.textured(), domain(out)],
