@@ -35,7 +35,7 @@ struct Params {
     rank: u32,
     scale: f32,
 //# endif
-//# if residual and residual_shared
+//# if residual_shared
     residual_share: u32,
 //# endif
 //# if half

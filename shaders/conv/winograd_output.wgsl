@@ -11,7 +11,7 @@ struct Params {
     out_quads: u32,
     tiles_high: u32,
     tiles_wide: u32,
-//# if residual and residual_shared
+//# if residual_shared
     residual_share: u32,
 //# endif
 }

@@ -10,9 +10,13 @@ pub const TEXTURE_WIDTH: u32 = 2048;
 pub fn texture_rows(gpu: &Gpu, bytes: u64) -> u32 {
     let rows = (bytes / 16).div_ceil(u64::from(TEXTURE_WIDTH));
     let rows = u32::try_from(rows).expect("checked when the tensor was recorded");
-    match rows.is_power_of_two() && rows < gpu.limits().max_texture_dimension_2d {
-        true if rows == 1 => 3,
-        true => rows + 1,
+    no_power_of_two(rows, gpu.limits().max_texture_dimension_2d)
+}
+
+/// The least number from `rows` on that is no power of two, where `most` allows one.
+fn no_power_of_two(rows: u32, most: u32) -> u32 {
+    match rows.is_power_of_two() && rows < most {
+        true => rows.max(2) + 1,
         false => rows,
     }
 }
@@ -96,5 +100,18 @@ impl Memory {
     pub(super) fn guard_is_whole(&self, gpu: &Gpu, bytes: u64) -> Result<bool, GpuError> {
         let guard: Vec<u32> = self.read(gpu, bytes, self.bytes() - bytes)?;
         Ok(guard.iter().all(|word| *word == GUARD_WORD))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heights_are_no_powers_of_two_but_the_tallest() {
+        for (rows, height) in [(1, 3), (2, 3), (3, 3), (4, 5), (100, 100), (4096, 4097)] {
+            assert_eq!(no_power_of_two(rows, 8192), height);
+        }
+        assert_eq!(no_power_of_two(8192, 8192), 8192);
     }
 }

@@ -103,6 +103,15 @@ impl KernelChoice {
         if let Some(textures) = Self::textures(gpu) {
             let product = |rows, vecs| ProductKernel::Texture { rows, vecs };
             all.push(textures.with(ConvKernel::Direct(product(64, 1))));
+            // By default the Winograd domain is in textures, but for the newest drivers.
+            let buffers = textures.textures.map(|textures| Textures {
+                winograd_in_buffers: true,
+                ..textures
+            });
+            let textures = Self {
+                textures: buffers,
+                ..textures
+            };
             all.push(textures.with(winograd(product(32, 2))));
         }
         all
@@ -306,8 +315,8 @@ impl KernelChoice {
         }
     }
 
-    /// Whether tensors in the Winograd domain, the largest of so many bytes, live in textures: where buffers are faster but too small
-    /// too, so that the size of a batch changes no arithmetic.
+    /// Whether tensors in the Winograd domain, the largest of so many bytes, live in textures. They do so too where buffers are faster
+    /// but too small, so that the size of a batch changes no arithmetic.
     pub(super) fn winograd_textured(&self, gpu: &Gpu, bytes: u64) -> bool {
         let fits = bytes <= gpu.limits().max_storage_buffer_binding_size;
         self.textures

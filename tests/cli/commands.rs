@@ -792,6 +792,16 @@ fn plan_counts_and_times() {
     assert!(["gpu", "host"].contains(&timed["clock"].as_str().unwrap()));
 }
 
+/// Layers are of other shapes there, down to filters that some kernels cannot hold.
+#[test]
+fn pictures_of_every_size_can_be_planned() {
+    for size in [32, 72, 96, 224] {
+        let line = format!("plan --mode train --batch-size 1 --resolution {size} --json");
+        let plan = json(bayeslora().args(line.split_whitespace()));
+        assert_eq!(plan["resolution"], size);
+    }
+}
+
 #[test]
 fn plan_of_a_run_reads_well() {
     let run = TRAINED.path().join("run");

@@ -75,6 +75,25 @@ fn a_buffer_that_is_not_allowed_is_an_error_with_its_name() {
 }
 
 #[test]
+fn a_texture_that_is_too_tall_is_an_error_that_says_what_would_fit() {
+    let gpu = own();
+    let longest = gpu.limits().max_texture_dimension_2d;
+    gpu.texture("far too tall", 2, longest + 1);
+    let error = Builder::new(&gpu).build().err().expect("refused");
+    let GpuError::BufferTooLarge {
+        what,
+        wanted,
+        allowed,
+    } = error
+    else {
+        panic!("{error}");
+    };
+    let fits = 32 * u64::from(longest);
+    assert_eq!((wanted, allowed), (fits + 32, fits));
+    assert!(what.contains("`far too tall`"), "{what}");
+}
+
+#[test]
 fn what_the_device_refuses_is_an_error() {
     for gpu in [own(), foreign()] {
         let buffer = gpu.storage("small", 16);

@@ -39,14 +39,13 @@ impl Epilogue<'_> {
             into.bind
                 .push(("affine", graph.builder.buffer("affine", affine)));
         }
+        let mut share = 1;
         if let Some(residual) = self.residual {
             into.bind.push(("residual", residual.slot));
-            let share = out.rows / residual.rows;
-            if share > 1 {
-                into.params.push(("residual_share", u(share)));
-            }
-            into.variables
-                .push(("residual_shared", u32::from(share > 1)));
+            share = out.rows / residual.rows;
+        }
+        if share > 1 {
+            into.params.push(("residual_share", u(share)));
         }
         if let Some(mask) = self.mask {
             into.bind.push(("activation", mask.slot));
@@ -56,6 +55,7 @@ impl Epilogue<'_> {
             ("affine", u32::from(self.affine.is_some())),
             ("gain", u32::from(self.gain.is_some())),
             ("residual", u32::from(self.residual.is_some())),
+            ("residual_shared", u32::from(share > 1)),
             ("relu", u32::from(self.relu)),
             ("mask", u32::from(self.mask.is_some())),
         ]);

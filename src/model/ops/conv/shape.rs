@@ -51,10 +51,12 @@ impl ConvShape {
         };
         let counts = self.kernel > 1 && inputs > 4;
         let suits = |tile| !self.int8 && self.suits_winograd(tile);
-        let tiles = match () {
-            () if suits(WinogradTile::Whole) => " of 2x2 maps",
-            () if suits(WinogradTile::Four) => " for 4x4 tiles",
-            () => "",
+        let tiles = if suits(WinogradTile::Whole) {
+            " of 2x2 maps"
+        } else if suits(WinogradTile::Four) {
+            " for 4x4 tiles"
+        } else {
+            ""
         };
         let weights = if self.int8 { INT8 } else { "" };
         counts.then(|| format!("convolutions{tiles} to {channels} channels, {rows} rows{weights}"))
